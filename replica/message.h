@@ -1,0 +1,108 @@
+// The protocol between nodes: every message, who sends it, why, and what it
+// means when it is lost.
+//
+// Links between two nodes may lose, repeat and reorder messages, also across
+// restarts of either end. Nothing here depends on a message arriving: whatever
+// is lost, the next summary finds and the delta log repairs. Each message
+// concerns one partition, so that a receiver hands it to the shard that owns
+// it. net/peer_codec turns them into bytes.
+#ifndef DOVETAIL_REPLICA_MESSAGE_H_
+#define DOVETAIL_REPLICA_MESSAGE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "crdt/dot.h"
+#include "crdt/event_set.h"
+#include "crdt/query.h"
+#include "replica/ids.h"
+
+namespace dovetail::replica {
+
+// Coordinator → every other owner, once per write: "apply this". Lost: the
+// receiver lacks the events until the next sync; the write may miss its W.
+struct Replicate {
+  std::string delta;  // crdt::Delta::Encode()
+  bool sync = false;  // answer only when it is on stable storage
+};
+
+// Owner → coordinator, after the commit: "these events are applied here" (also
+// when they had been before). Lost: the coordinator waits until its deadline.
+struct Ack {
+  crdt::DotRun events;
+  bool synced = false;
+};
+
+// Owner → coordinator: "I cannot apply these", with the reason. Lost: as Ack.
+struct Refuse {
+  crdt::DotRun events;
+  absl::Status reason;
+};
+
+// Any owner → any owner, on reconnect, after a failed send, when told to by a
+// reader, and periodically: "this is what I have applied". The receiver
+// streams what the sender lacks, and answers with its own summary if it lacks
+// something itself and `answer` is set. Lost: the next one does it.
+struct Summary {
+  crdt::EventSet applied;  // E
+  crdt::EventSet durable;  // the part of E that survives a power loss
+  bool answer = false;
+  // Events applied within the last moments may be on their way already: the
+  // sender of a periodic summary is not sent those (sync.h).
+  bool periodic = false;
+};
+
+// Owner → owner, in answer to a Summary: deltas from the log that the receiver
+// lacked, at most SyncOptions::chunk_bytes of them. With `more` the receiver
+// sends its summary again, which is the flow control. Lost: nothing but time.
+struct SyncDeltas {
+  std::vector<std::string> deltas;
+  bool more = false;
+};
+
+// Names one read of one coordinator incarnation, so that an answer from before
+// a restart matches nothing.
+struct ReadTicket {
+  crdt::ActorId incarnation{};
+  uint64_t sequence = 0;
+  friend auto operator<=>(const ReadTicket&, const ReadTicket&) = default;
+};
+
+// Coordinator → R-1 owners: "what do you hold of this?" `digest` is of the
+// coordinator's own page: an equal one comes back as two words, not as data.
+struct ReadQuery {
+  ReadTicket ticket;
+  crdt::ReadSpec spec;
+  Hash128 digest;
+};
+
+// Owner → coordinator. Either `same`, or the page and the whole context it is
+// to be joined under, both of one moment; or why there is neither.
+struct ReadAnswer {
+  ReadTicket ticket;
+  absl::Status status;
+  bool same = false;
+  crdt::LeafPage page;
+  crdt::Context context;
+};
+
+struct Message {
+  PartitionId partition{};
+  std::variant<Replicate, Ack, Refuse, Summary, SyncDeltas, ReadQuery,
+               ReadAnswer>
+      body;
+};
+
+// A message on its way out.
+struct Envelope {
+  NodeId to{};
+  Message message;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_MESSAGE_H_

@@ -1,0 +1,59 @@
+// Every limit and timeout of a node: meaning, unit, default and why.
+#ifndef DOVETAIL_REPLICA_OPTIONS_H_
+#define DOVETAIL_REPLICA_OPTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+
+namespace dovetail::replica {
+
+struct ShardOptions {
+  // R and W of requests that name none; 0: a majority of N, so that a read
+  // meets every acknowledged write.
+  uint32_t read_default = 0;
+  uint32_t write_default = 0;
+
+  // A request without a timeout. 2 s: far above any healthy answer, below what
+  // people wait for.
+  absl::Duration request_timeout_default = absl::Seconds(2);
+  absl::Duration request_timeout_max = absl::Minutes(5);
+
+  // Requests waiting for other replicas in one shard; one more is refused with
+  // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.
+  size_t requests_in_flight_max = 65'536;
+
+  // Bytes of rows kept decoded-ready in memory per shard. The read before a
+  // write is the dear part of it (docs/benchmarks.md).
+  size_t row_cache_bytes = 64 << 20;
+
+  // An object is kept in one row until it has more leaves or bytes than this,
+  // then it gets a row per leaf. Small enough that rewriting the one row costs
+  // about what a second small row would.
+  size_t inline_leaves_max = 16;
+  size_t inline_bytes_max = 1 << 10;
+
+  // The background fsync; what an acknowledgement at Durability::kWal may lose
+  // when the machine (not the process) dies.
+  absl::Duration fsync_period = absl::Seconds(1);
+
+  // Summaries go out so often while a partition changes; while nothing changes
+  // and the peers are equal the period doubles up to the maximum.
+  absl::Duration sync_period_min = absl::Seconds(1);
+  absl::Duration sync_period_max = absl::Seconds(60);
+  // Deltas in one SyncDeltas. 256 KiB: a few ms of work for the receiver.
+  size_t sync_chunk_bytes = 256 << 10;
+
+  // A partition's context and digest sums are written out after so many
+  // applied deltas, or when it has been idle for a sync period. Log entries
+  // are kept at least until then. 4096: about 1 MiB of log.
+  uint64_t checkpoint_deltas = 4096;
+  // Log entries removed in one turn at the most, so that truncation never
+  // holds up requests.
+  size_t truncate_entries_per_turn = 2048;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_OPTIONS_H_

@@ -1,0 +1,114 @@
+// What clients ask of a node and what they are told: plain data. The wire form
+// is net/dovetail.capnp.
+#ifndef DOVETAIL_REPLICA_REQUEST_H_
+#define DOVETAIL_REPLICA_REQUEST_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "crdt/operation.h"
+#include "crdt/query.h"
+#include "replica/ids.h"
+
+namespace dovetail::replica {
+
+// Chosen by the host, unique while the request is in flight.
+enum class RequestId : uint64_t {};
+
+enum class Durability : uint8_t {
+  kWal = 0,    // in the log of the operating system, fsynced within a second
+  kFsync = 1,  // on stable storage before the acknowledgement
+};
+
+// How many replicas must have answered.
+struct Level {
+  enum class Kind : uint8_t { kDefault = 0, kCount, kQuorum, kAll };
+  Kind kind = Kind::kDefault;
+  uint32_t count = 0;  // kCount: 1..N
+  static Level Count(uint32_t n) { return {Kind::kCount, n}; }
+  static Level Quorum() { return {Kind::kQuorum, 0}; }
+  static Level All() { return {Kind::kAll, 0}; }
+  friend bool operator==(const Level&, const Level&) = default;
+};
+
+struct RequestOptions {
+  Level read;   // R
+  Level write;  // W
+  Durability durability = Durability::kWal;
+  // From arrival; zero: ShardOptions::request_timeout_default.
+  absl::Duration timeout = absl::ZeroDuration();
+};
+
+// One operation, or several as one atomic batch on one partition.
+struct WriteRequest {
+  std::vector<crdt::Operation> operations;
+};
+
+struct ReadRequest {
+  crdt::ReadSpec spec;
+  // If not empty: ask exactly these owners beside the coordinator, which is
+  // how an inspection compares given replicas.
+  std::vector<NodeId> only;
+};
+
+// Live objects of `bucket` whose key starts with `prefix`, in order of key and
+// type, greater than `after` if that is given. What this node holds.
+struct ListRequest {
+  std::string bucket;
+  std::string prefix;
+  std::optional<crdt::ObjectId> after;
+  uint32_t limit = 1000;
+};
+
+struct ClientRequest {
+  RequestId id{};
+  RequestOptions options;
+  std::variant<WriteRequest, ReadRequest, ListRequest> body;
+};
+
+// Who vouches for an answer.
+struct Receipt {
+  // Acknowledged (writes) or answered (reads) when the reply was made; the
+  // coordinator first, then in order of arrival.
+  std::vector<NodeId> nodes;
+  uint32_t required = 0;  // the R or W that was asked for, resolved
+  Durability durability = Durability::kWal;
+};
+
+struct WriteReply {
+  Receipt receipt;
+  // Per operation: nothing it was to remove was observed, so it changed
+  // nothing.
+  std::vector<bool> not_observed;
+  // How many deltas it took; more than one for clearing something large.
+  uint32_t deltas = 0;
+};
+
+struct ReadReply {
+  Receipt receipt;
+  crdt::ReadResult result;
+};
+
+struct ListReply {
+  std::vector<crdt::ObjectId> objects;
+  bool more = false;
+};
+
+// Errors (docs/semantics.md, "Errors"): InvalidArgument, Unavailable (the
+// level cannot be met now), DeadlineExceeded (not met in time; a write may
+// still take effect), FailedPrecondition (not an owner), ResourceExhausted (a
+// limit, or overload), DataLoss (this replica's copy is damaged).
+struct ClientReply {
+  RequestId id{};
+  absl::StatusOr<std::variant<WriteReply, ReadReply, ListReply>> body;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_REQUEST_H_

@@ -1,0 +1,153 @@
+// The way into a node's data: a deterministic state machine that owns a fixed
+// subset of the partitions (partition mod shards) and is driven by one thread.
+//
+// Inputs bring the time with them; outputs wait for the end of the turn:
+//
+//   shard.HandleRequest(request, now);      any number of inputs
+//   shard.HandleMessage(from, message, now);
+//   shard.HandleTimers(now);                when next_deadline() has come
+//   Output out = shard.EndTurn(now);        commits, then releases
+//   send(out.messages); reply(out.replies);
+//
+// The output rule: nothing leaves before the writes it vouches for are as
+// durable as it says they are. So a turn's outputs are held until its one
+// batch is committed; if that fails, the turn's writes fail, its caches,
+// contexts and sums are reloaded, and the dots it minted stay burnt.
+//
+// There are no rules about data in here: partition.h applies and mutates,
+// coordinator.h counts answers, sync.h finds and fills gaps.
+#ifndef DOVETAIL_REPLICA_SHARD_H_
+#define DOVETAIL_REPLICA_SHARD_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "crdt/dot.h"
+#include "crdt/event_set.h"
+#include "replica/ids.h"
+#include "replica/message.h"
+#include "replica/options.h"
+#include "replica/placement.h"
+#include "replica/request.h"
+#include "replica/storage.h"
+
+namespace dovetail::replica {
+
+// What a turn lets out, in this order.
+struct Output {
+  std::vector<Envelope> messages;
+  std::vector<ClientReply> replies;
+  // Not OK: the log could not be made durable. The process must end (a failed
+  // fsync is never tried again and trusted).
+  absl::Status fatal;
+};
+
+// One partition as seen from outside, for `digest`, tests and the simulator.
+struct PartitionDigest {
+  PartitionId partition{};
+  Hash128 rows;             // sum over all (object, path, dot, payload)
+  uint64_t row_entries = 0;  // summands in it
+  Hash128 context;          // hash of E and X
+  uint64_t events = 0;      // dots in E
+  uint64_t log_entries = 0;
+  uint64_t log_bytes = 0;
+  friend bool operator==(const PartitionDigest&,
+                         const PartitionDigest&) = default;
+};
+
+// Counters since the start; for `status` and metrics.
+struct ShardStats {
+  uint64_t deltas_applied = 0;
+  uint64_t deltas_duplicate = 0;
+  uint64_t operations_minted = 0;
+  uint64_t commits = 0;
+  uint64_t commits_failed = 0;
+  uint64_t fsyncs = 0;
+  uint64_t cache_hits = 0;
+  uint64_t cache_misses = 0;
+  uint64_t sync_deltas_sent = 0;
+  uint64_t read_mismatches = 0;
+  uint64_t clock_refusals = 0;  // foreign timestamps too far ahead
+  uint64_t corruptions = 0;     // rows or deltas that did not decode or agree
+  uint64_t log_gaps = 0;        // a peer lacked events that no log here holds
+};
+
+class Shard {
+ public:
+  struct Identity {
+    NodeId self{};
+    // Drawn at random at this start of the process and recorded (RecordActor)
+    // before the shard exists.
+    crdt::ActorId actor{};
+    uint32_t shard = 0;
+    uint32_t shards = 1;
+  };
+
+  // The references must outlive the shard.
+  Shard(const ShardOptions& options, const Placement& placement,
+        const Identity& identity, Storage& storage);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  // Loads contexts and sums. Call once, before anything else. DataLoss if what
+  // is on disk does not decode or does not add up.
+  absl::Status Open(Now now);
+
+  // --- Inputs ---
+  void HandleRequest(ClientRequest request, Now now);
+  void HandleMessage(NodeId from, Message message, Now now);
+  // The link to `peer` came up: summaries are exchanged at once. It went down
+  // or refused a send: what it lacks is found at the next reconnect.
+  void HandlePeerUp(NodeId peer, Now now);
+  void HandlePeerDown(NodeId peer, Now now);
+  void HandleTimers(Now now);
+
+  // Commits the turn and releases what it may let out.
+  Output EndTurn(Now now);
+
+  // When HandleTimers wants to be called, at the latest.
+  absl::Duration next_deadline() const;
+
+  // --- Direct controls, for tests, the simulator and administration ---
+  // Starts anti-entropy with `peer` on all partitions now, without leaving out
+  // what may be on its way.
+  void StartSync(NodeId peer, Now now);
+  // Fsyncs, and with it moves what counts as durable.
+  absl::Status SyncToDisk();
+  // Writes checkpoints of all partitions that changed into this turn.
+  void CheckpointAll();
+  // Truncates logs as far as stability allows, in this turn.
+  void TruncateLogs();
+
+  // --- Queries; between turns only ---
+  std::vector<PartitionDigest> Digests() const;
+  ShardStats stats() const;
+  // How far the hybrid clock is ahead of `wall_ms`, in milliseconds.
+  int64_t ClockAheadMs(uint64_t wall_ms) const;
+  // The context of one of this shard's partitions.
+  const crdt::Context& ContextOf(PartitionId partition) const;
+  // Every row in logical form, in order: "object|path|dot|payload" lines. For
+  // comparing replicas byte by byte.
+  absl::StatusOr<std::vector<std::string>> DumpRows(PartitionId partition);
+  // Recomputes the sums from the rows; equal to Digests() or DataLoss.
+  absl::Status VerifyDigests();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Records `actor` in `storage`, fsynced: required before a shard mints with
+// it. One call per start of the process.
+absl::Status RecordActor(Storage& storage, crdt::ActorId actor);
+// Every actor recorded there, oldest first.
+absl::StatusOr<std::vector<crdt::ActorId>> RecordedActors(Storage& storage);
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_SHARD_H_

@@ -1,0 +1,107 @@
+// What a node needs of a disk, and what a crash may take away.
+//
+// Contract (tests/replica/storage_test.cc runs it on every implementation):
+//  1. A batch is atomic: after a crash all of it is there or nothing.
+//  2. A committed batch survives the death of the process.
+//  3. When the machine loses power, a suffix of the committed batches may be
+//     gone, never one from the middle, and none that was committed before a
+//     Commit(kSynced) or a Sync() that returned OK.
+//  4. Reads see every batch whose Commit returned.
+//  5. A failed Commit has no effect that a read could see, unless the process
+//     ends: then the batch may turn up after a restart.
+//  6. A failed Sync, or Commit(kSynced), says nothing about what is on disk.
+//     The caller ends the process; it never tries again and trusts the answer.
+// Damage and I/O errors are DataLoss, never "not found". A full disk is
+// ResourceExhausted.
+//
+// Implementations are safe for use from several threads at once: shards share
+// one storage, each writing keys of its own partitions.
+#ifndef DOVETAIL_REPLICA_STORAGE_H_
+#define DOVETAIL_REPLICA_STORAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace dovetail::replica {
+
+// Separate key spaces (RocksDB column families), keys in byte order in each.
+// keys.h has the layout; docs/formats.md explains it.
+enum class Family : uint8_t { kRows = 0, kLog = 1, kMeta = 2, kIndex = 3 };
+inline constexpr size_t kFamilyCount = 4;
+
+// Puts and deletes that take effect together, in this order. A value type.
+class WriteBatch {
+ public:
+  struct Entry {
+    Family family = Family::kRows;
+    std::string key;
+    std::optional<std::string> value;  // nullopt: delete
+  };
+
+  void Put(Family family, absl::string_view key, absl::string_view value) {
+    bytes_ += key.size() + value.size();
+    entries_.push_back({family, std::string(key), std::string(value)});
+  }
+  void Delete(Family family, absl::string_view key) {
+    bytes_ += key.size();
+    entries_.push_back({family, std::string(key), std::nullopt});
+  }
+  void Clear() {
+    entries_.clear();
+    bytes_ = 0;
+  }
+  bool empty() const { return entries_.empty(); }
+  // Keys and values, in bytes.
+  size_t bytes() const { return bytes_; }
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
+  std::vector<Entry> entries_;
+  size_t bytes_ = 0;
+};
+
+// How far a commit must have got before it returns.
+enum class CommitMode : uint8_t {
+  kWritten,  // with the operating system: outlives the process
+  kSynced,   // on stable storage, with everything committed before it
+};
+
+class Storage {
+ public:
+  virtual ~Storage() = default;
+
+  // The value of `key`, or nullopt if there is none.
+  virtual absl::StatusOr<std::optional<std::string>> Get(
+      Family family, absl::string_view key) = 0;
+
+  // Visits the keys in [begin, end) in byte order until `visit` returns false;
+  // an empty `end` means to the end of the family. The views live for the
+  // call. Sees one consistent state of the family.
+  virtual absl::Status Scan(
+      Family family, absl::string_view begin, absl::string_view end,
+      absl::FunctionRef<bool(absl::string_view key, absl::string_view value)>
+          visit) = 0;
+
+  // Applies `batch`. An empty batch with kSynced is a Sync().
+  virtual absl::Status Commit(const WriteBatch& batch, CommitMode mode) = 0;
+
+  // Makes everything committed so far survive a power loss.
+  virtual absl::Status Sync() = 0;
+
+  // Writes a consistent copy of the current state to `directory`, which must
+  // not exist yet. Cost: near constant on RocksDB (hard links).
+  virtual absl::Status Checkpoint(const std::string& directory) = 0;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_STORAGE_H_
