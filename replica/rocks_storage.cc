@@ -1,7 +1,10 @@
 #include "replica/rocks_storage.h"
 
 #include <array>
+#include <cstdarg>
+#include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -16,6 +19,7 @@
 #include "rocksdb/cache.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
@@ -63,6 +67,27 @@ rocksdb::CompressionType Supported(rocksdb::CompressionType wanted) {
   return rocksdb::kNoCompression;
 }
 
+// RocksDB's warnings and errors, to whoever asked for them. Its own logger
+// would keep a file in the data directory; when that cannot be written, as on a
+// full disk, the packaged library (built with assertions) aborts the process.
+class CallbackLogger final : public rocksdb::Logger {
+ public:
+  explicit CallbackLogger(std::function<void(absl::string_view)> log)
+      : Logger(rocksdb::InfoLogLevel::WARN_LEVEL), log_(std::move(log)) {}
+  ~CallbackLogger() override { Close().PermitUncheckedError(); }
+
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    if (!log_) return;
+    char line[1024];
+    std::vsnprintf(line, sizeof line, format, arguments);
+    log_(line);
+  }
+
+ private:
+  std::function<void(absl::string_view)> log_;
+};
+
 rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   rocksdb::DBOptions result;
   result.create_if_missing = true;
@@ -92,9 +117,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   // Nothing is unlogged, and closing is to look like a death.
   result.avoid_flush_during_shutdown = true;
 
-  result.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  result.max_log_file_size = 16 << 20;
-  result.keep_log_file_num = 4;
+  result.info_log = std::make_shared<CallbackLogger>(options.log);
   return result;
 }
 

@@ -20,6 +20,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +51,9 @@ struct RocksOptions {
   int open_files_max = 512;
   // Threads for flushes and compactions together.
   int background_jobs_max = 2;
+  // Gets RocksDB's warnings and errors, a line each; called on any thread.
+  // None: they are dropped (errors reach the callers of Storage all the same).
+  std::function<void(absl::string_view line)> log;
   // Off only where a test copies the files of an open database.
   bool automatic_compactions = true;
 };
