@@ -285,6 +285,28 @@ TEST_CASE("RocksStorage: a checkpoint opens as the state it was taken of") {
       storage->Checkpoint(root.path() + "/missing/copy")));
 }
 
+TEST_CASE("RocksStorage: below the disk reserve only puts are refused") {
+  const TemporaryDirectory root;
+  const std::string path = root.path() + "/data";
+  MustCommit(*OpenRocks(path), Delta(1));
+  {
+    RocksOptions options;
+    options.disk_reserve_bytes = uint64_t{1} << 62;
+    const auto storage = RocksStorage::Open(path, options);
+    REQUIRE(storage.ok());
+    CHECK(absl::IsResourceExhausted(
+        (*storage)->Commit(Delta(2), CommitMode::kWritten)));
+    CHECK(Dump(**storage) == AfterDeltas(1));
+    WriteBatch truncation;
+    truncation.Delete(Family::kLog, "log1");
+    MustCommit(**storage, truncation);
+    CHECK(MustGet(**storage, Family::kLog, "log1") == std::nullopt);
+    MustSync(**storage);
+    CHECK_FALSE((*storage)->stats().is_read_only);
+  }
+  MustCommit(*OpenRocks(path), Delta(2));
+}
+
 TEST_CASE("RocksStorage: several shards write and sync at once") {
   constexpr int kShards = 4;
   constexpr int kBatches = 100;

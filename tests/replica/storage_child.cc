@@ -59,12 +59,13 @@ int CommitUntilLimit(const std::string& directory) {
   if (!absl::IsDataLoss(failed)) return 2;
   const auto last = storage->Get(Family::kMeta, "last");
   if (!last.ok() || *last != absl::StrCat(committed)) return 3;
-  // Read-only from here on, small as the batch may be.
+  // Nothing can be written from here on, small as it may be.
   if (storage->Commit(OnePut(Family::kMeta, "m", ""), CommitMode::kWritten)
           .ok()) {
     return 4;
   }
-  return storage->stats().background_errors > 0 ? 0 : 5;
+  if (storage->Sync().ok()) return 5;
+  return storage->stats().is_read_only ? 0 : 6;
 }
 
 }  // namespace
