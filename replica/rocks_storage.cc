@@ -365,9 +365,10 @@ absl::Status RocksStorage::Sync() {
   DOVETAIL_RETURN_IF_ERROR(impl_->failure());
   // Read first: what is committed while the fsync runs may not be covered.
   const uint64_t sequence = impl_->db->GetLatestSequenceNumber();
-  // Fsyncs every log of this process that is not safe yet, whoever wrote it
-  // (seen with strace: one fdatasync). An empty batch with `sync` does as well,
-  // but as the leader of the writers, who would all wait for the disk.
+  // Fsyncs the files of all logs of this process that are not safe yet, and so
+  // also what was written without `sync`: one fdatasync, as strace shows. An
+  // empty batch with `sync` would do as well, but as the leader of a group of
+  // writers, so that all shards would wait for the disk.
   DOVETAIL_RETURN_IF_ERROR(impl_->Keep(
       ToStatus(impl_->db->FlushWAL(/*sync=*/true), "fsync the log")));
   impl_->RecordFloor(sequence);

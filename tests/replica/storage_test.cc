@@ -83,7 +83,7 @@ TEST_CASE_TEMPLATE("Storage: a batch's entries take effect in order", D,
   CHECK(MustGet(*storage, Family::kRows, "b") == "2");
 }
 
-TEST_CASE_TEMPLATE("Storage: a scan visits [begin, end) in byte order", D,
+TEST_CASE_TEMPLATE("Storage: a scan visits a half-open range in byte order", D,
                    MemoryDisk, RocksDisk) {
   D disk;
   const auto storage = MustOpen(disk);
