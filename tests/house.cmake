@@ -1,0 +1,19 @@
+# The house itself: tidiness of the tree, and tests of the tools that judge.
+find_package(Python3 3.9 REQUIRED COMPONENTS Interpreter)
+add_test(NAME "tidy: the source tree"
+         COMMAND ${Python3_EXECUTABLE} -B ${PROJECT_SOURCE_DIR}/tests/tidy.py)
+add_test(NAME "tidy: each rule finds a planted fault"
+         COMMAND ${Python3_EXECUTABLE} -B
+                 ${PROJECT_SOURCE_DIR}/tests/house_test.py)
+add_test(NAME "demo: its checks find planted faults"
+         COMMAND ${Python3_EXECUTABLE} -B
+                 ${PROJECT_SOURCE_DIR}/tests/demo/demo_test.py)
+# Real processes: they want the machine for themselves.
+if(TARGET dovetaild AND TARGET dovetail)
+  add_test(NAME "demo: the kill of any node changes nothing"
+           COMMAND ${Python3_EXECUTABLE} -B
+                   ${PROJECT_SOURCE_DIR}/tests/real/kill_test.py
+                   --bin $<TARGET_FILE_DIR:dovetaild> --runs 2)
+  set_tests_properties("demo: the kill of any node changes nothing"
+                       PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
+endif()
