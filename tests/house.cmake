@@ -17,3 +17,9 @@ if(TARGET dovetaild AND TARGET dovetail)
   set_tests_properties("demo: the kill of any node changes nothing"
                        PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
 endif()
+if(TARGET dovetail-scenario)
+  add_test(NAME "docs: every example holds"
+           COMMAND ${Python3_EXECUTABLE} -B
+                   ${PROJECT_SOURCE_DIR}/tests/docs_test.py
+                   $<TARGET_FILE:dovetail-scenario>)
+endif()
