@@ -16,6 +16,12 @@ if(TARGET dovetaild AND TARGET dovetail)
                    --bin $<TARGET_FILE_DIR:dovetaild> --runs 2)
   set_tests_properties("demo: the kill of any node changes nothing"
                        PROPERTIES TIMEOUT 900 RUN_SERIAL ON)
+  add_test(NAME "docs: the tour of README.md works"
+           COMMAND ${Python3_EXECUTABLE} -B
+                   ${PROJECT_SOURCE_DIR}/tests/tour_test.py
+                   $<TARGET_FILE_DIR:dovetaild>)
+  set_tests_properties("docs: the tour of README.md works"
+                       PROPERTIES TIMEOUT 180)
 endif()
 if(TARGET dovetail-scenario)
   add_test(NAME "docs: every example holds"
