@@ -48,8 +48,8 @@ class FakeCluster:
     def damage_digest(self, node, partition, part):
         self._digests[node.name][partition][part] = "other"
 
-    def exec_at(self, node):
-        return FAKE_EXEC + [self._state(node)]
+    def exec_at(self, node, *arguments):
+        return FAKE_EXEC + [self._state(node), *arguments]
 
     def digest(self, node):
         return {"partitions": self._digests[node.name]}

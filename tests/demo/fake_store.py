@@ -77,6 +77,7 @@ def answer(store, line, options, dice):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("state")
+    parser.add_argument("--r")  # of no meaning to a store without replicas
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--refuse", type=float, default=0)
     parser.add_argument("--maybe", type=float, default=0)

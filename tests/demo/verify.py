@@ -157,15 +157,14 @@ def execute(command, lines):
 
 
 def read_line(bucket, key, object_type, after=None):
-    # r=1: what this node holds by itself, whatever the others say.
-    line = {"type": object_type, "verb": "read", "bucket": bucket, "key": key,
-            "r": 1}
+    line = {"type": object_type, "verb": "read", "bucket": bucket, "key": key}
     return line if after is None else {**line, "after": after}
 
 
 def read_objects(cluster, node, wanted, object_type):
     """Yields ((bucket, key), value) for each of `wanted`, as `node` has it."""
-    command = cluster.exec_at(node)
+    # R = 1: what this node holds by itself, whatever the others say.
+    command = cluster.exec_at(node, "--r", "1")
     parts = {}
     pages = [(target, None) for target in wanted]
     while pages:
