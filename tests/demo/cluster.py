@@ -1,0 +1,183 @@
+"""Three `dovetaild` processes on loopback, in a directory of their own."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+NAMES = ("a", "b", "c")
+PARTITIONS = 16
+START_SECONDS_MAX = 30
+COMMAND_SECONDS_MAX = 60
+# Below the ports that the kernel hands out by itself: a restarted node must
+# find its own free.
+PORTS = range(20000, 32000)
+
+CONFIG = """\
+cluster = "demo"
+node = "{name}"
+listen = "{listen}"
+peer_listen = "{peer_listen}"
+data_dir = "{data_dir}"
+partitions = {partitions}
+shards = {shards}
+
+{members}
+"""
+
+MEMBER = """\
+[[members]]
+name = "{name}"
+address = "{listen}"
+peer_address = "{peer_listen}"
+"""
+
+
+class ClusterError(Exception):
+    pass
+
+
+def free_port(taken):
+    for port in random.SystemRandom().sample(PORTS, 200):
+        if port in taken:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        taken.add(port)
+        return port
+    raise ClusterError("no free port on 127.0.0.1")
+
+
+class Node:
+    def __init__(self, name, directory, taken_ports):
+        self.name = name
+        self.address = f"127.0.0.1:{free_port(taken_ports)}"
+        self.peer_address = f"127.0.0.1:{free_port(taken_ports)}"
+        self.data = os.path.join(directory, name)
+        self.config = os.path.join(directory, f"{name}.toml")
+        self.log = os.path.join(directory, f"{name}.log")
+        self.process = None
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def log_tail(self, lines=15):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return "".join(file.readlines()[-lines:])
+
+
+class Cluster:
+    """Use as a context manager; leaving it ends the processes it started."""
+
+    def __init__(self, binaries, directory):
+        self.binaries = binaries
+        taken = set()
+        self.nodes = [Node(name, directory, taken) for name in NAMES]
+        members = "\n".join(
+            MEMBER.format(name=n.name, listen=n.address,
+                          peer_listen=n.peer_address) for n in self.nodes)
+        for node in self.nodes:
+            with open(node.config, "w", encoding="utf-8") as file:
+                file.write(CONFIG.format(
+                    name=node.name, listen=node.address,
+                    peer_listen=node.peer_address, data_dir=node.data,
+                    partitions=PARTITIONS, shards=1, members=members))
+
+    def __enter__(self):
+        try:
+            for node in self.nodes:
+                self.launch(node)
+            for node in self.nodes:
+                self.wait_ready(node)
+        except BaseException:
+            self.kill_all()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.kill_all()
+
+    def launch(self, node):
+        with open(node.log, "ab") as log:
+            # However this process ends, its nodes end with it.
+            node.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL",
+                 os.path.join(self.binaries, "dovetaild"), "--config",
+                 node.config],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_ready(self, node):
+        """Until `node` answers; polls, since only an answer proves it."""
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while True:
+            if not node.running():
+                raise ClusterError(f"node {node.name} ended with status "
+                                   f"{node.process.returncode}:\n"
+                                   f"{node.log_tail()}")
+            status = self.run(["status"], node, check=False)
+            if status.returncode == 0:
+                return
+            if time.monotonic() > deadline:
+                raise ClusterError(
+                    f"node {node.name} did not answer in {START_SECONDS_MAX} s"
+                    f":\n{status.stderr}{node.log_tail()}")
+            time.sleep(0.05)
+
+    def kill(self, node):
+        """SIGKILL: no chance to flush, close or say goodbye."""
+        node.process.send_signal(signal.SIGKILL)
+        node.process.wait()
+
+    def kill_all(self):
+        for node in self.nodes:
+            if node.running():
+                self.kill(node)
+
+    def stop_all(self):
+        """SIGTERM; the nodes must end by themselves, with status 0."""
+        for node in self.nodes:
+            node.process.send_signal(signal.SIGTERM)
+        for node in self.nodes:
+            try:
+                status = node.process.wait(START_SECONDS_MAX)
+            except subprocess.TimeoutExpired:
+                raise ClusterError(f"node {node.name} ignored SIGTERM for "
+                                   f"{START_SECONDS_MAX} s") from None
+            if status != 0:
+                raise ClusterError(f"node {node.name} ended with status "
+                                   f"{status}:\n{node.log_tail()}")
+
+    # --- The command line client ---
+
+    def exec_command(self, first, *arguments):
+        """`dovetail exec` that prefers node `first` and knows the others."""
+        at = self.nodes.index(first)
+        order = self.nodes[at:] + self.nodes[:at]
+        return [os.path.join(self.binaries, "dovetail"), "exec", "--node",
+                ",".join(n.address for n in order), *arguments]
+
+    def exec_at(self, node, *arguments):
+        """`dovetail exec` at `node` and nowhere else."""
+        return [os.path.join(self.binaries, "dovetail"), "exec", "--node",
+                node.address, *arguments]
+
+    def run(self, arguments, node, check=True):
+        command = [os.path.join(self.binaries, "dovetail"), arguments[0],
+                   "--node", node.address, *arguments[1:]]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, check=False,
+                              timeout=COMMAND_SECONDS_MAX)
+        if check and done.returncode != 0:
+            raise ClusterError(f"{' '.join(command)}: "
+                               f"{(done.stderr + done.stdout).strip()}")
+        return done
+
+    def digest(self, node):
+        return json.loads(self.run(["digest", "--json"], node).stdout)
