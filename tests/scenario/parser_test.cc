@@ -4,7 +4,6 @@
 #include <variant>
 #include <vector>
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "doctest/doctest.h"
 #include "tests/scenario/value.h"
 
