@@ -148,6 +148,13 @@ absl::StatusOr<replica::ClientReply> World::Request(
     ShardOf(who).HandleTimers(NowOf(At(who)));
     EndTurn(who, traffic);
   }
+  // Whoever can be sent to but cannot answer is noticed to be gone, so that a
+  // read asks somebody else.
+  for (uint32_t i = 0; i < nodes_.size() && !replies_.contains(id); ++i) {
+    if (NodeId{i} == who || Reaches({NodeId{i}, who})) continue;
+    ShardOf(who).HandlePeerDown(NodeId{i}, NowOf(At(who)));
+    EndTurn(who, traffic);
+  }
   auto reply = replies_.extract(id);
   if (reply.empty()) {
     // Nobody is left to answer, and a deadline needs no time to pass to tell.
