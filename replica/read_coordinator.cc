@@ -30,8 +30,8 @@ crdt::ReadSpec SpecAfter(crdt::ReadSpec spec, const crdt::Path& end) {
     spec.after_element = *std::move(name);
   } else {
     DOVETAIL_CHECK(type == crdt::Type::kMap && !rest.empty());
-    spec.after_field = crdt::Field{*std::move(name),
-                                   static_cast<crdt::Type>(rest.front())};
+    spec.after_field =
+        crdt::Field{*std::move(name), static_cast<crdt::Type>(rest.front())};
   }
   return spec;
 }

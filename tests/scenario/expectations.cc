@@ -111,9 +111,9 @@ absl::StatusOr<View> Runner::ReadView(const std::vector<NodeId>& who,
 Judgement Runner::JudgeObject(const ExpectObject& expect,
                               const std::vector<NodeId>& who) {
   const std::string expected = WithoutKeyword(current_);
-  const std::string at =
-      expect.who.empty() ? absl::StrCat(" at ", world_.NameOf(who.front()))
-                         : std::string();
+  const std::string at = expect.who.empty()
+                             ? absl::StrCat(" at ", world_.NameOf(who.front()))
+                             : std::string();
   crdt::ReadSpec spec = expect.spec;
   spec.object.bucket = bucket_;
   const absl::StatusOr<View> view = ReadView(who, std::move(spec));
@@ -140,12 +140,12 @@ Judgement Runner::Do(const ExpectObject& statement) {
 
 absl::StatusOr<int64_t> Runner::CountRows(NodeId node) {
   int64_t rows = 0;
-  DOVETAIL_RETURN_IF_ERROR(world_.StorageOf(node).Scan(
-      replica::Family::kRows, "", "",
-      [&](absl::string_view, absl::string_view) {
-        ++rows;
-        return true;
-      }));
+  DOVETAIL_RETURN_IF_ERROR(
+      world_.StorageOf(node).Scan(replica::Family::kRows, "", "",
+                                  [&](absl::string_view, absl::string_view) {
+                                    ++rows;
+                                    return true;
+                                  }));
   return rows;
 }
 
@@ -167,10 +167,10 @@ absl::StatusOr<int64_t> Runner::EventBytes(NodeId node, NodeId of) {
   for (uint32_t p = 0; p < world_.partitions(); ++p) {
     crdt::EventSet known;
     for (crdt::ActorId actor : world_.ActorsOf(of)) {
-      known.UnionWith(world_.ShardOf(node)
-                          .ContextOf(replica::PartitionId{
-                              static_cast<uint16_t>(p)})
-                          .applied.OfActor(actor));
+      known.UnionWith(
+          world_.ShardOf(node)
+              .ContextOf(replica::PartitionId{static_cast<uint16_t>(p)})
+              .applied.OfActor(actor));
     }
     if (!known.empty()) bytes += known.Encode().size();
   }
@@ -228,8 +228,7 @@ absl::StatusOr<int64_t> Runner::Measure(const ExpectNumber& expect,
 Judgement Runner::Do(const ExpectNumber& statement) {
   using What = ExpectNumber::What;
   const std::string expected = WithoutKeyword(current_);
-  if (statement.what == What::kQueued ||
-      statement.what == What::kQueuedBytes) {
+  if (statement.what == What::kQueued || statement.what == What::kQueuedBytes) {
     const Network::Way way = Way(statement.link);
     const size_t number = statement.what == What::kQueued
                               ? world_.network().queue(way).size()
@@ -241,15 +240,14 @@ Judgement Runner::Do(const ExpectNumber& statement) {
   }
   const bool all = statement.who.empty();
   const std::vector<NodeId> nodes =
-      all ? world_.RunningNodes()
-          : std::vector<NodeId>{Node(statement.who)};
+      all ? world_.RunningNodes() : std::vector<NodeId>{Node(statement.who)};
   for (NodeId node : nodes) {
     const std::string at = all ? absl::StrCat(" at ", world_.NameOf(node)) : "";
     const absl::StatusOr<int64_t> number = Measure(statement, node);
     if (!number.ok()) {
-      return Fails(expected,
-                   absl::StrCat(
-                       absl::StatusCodeToString(number.status().code()), ": ",
+      return Fails(
+          expected,
+          absl::StrCat(absl::StatusCodeToString(number.status().code()), ": ",
                        number.status().message(), at));
     }
     if (!Holds(statement.comparison, *number)) {

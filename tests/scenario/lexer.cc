@@ -51,8 +51,8 @@ std::optional<uint32_t> ParseHex4(absl::string_view in) {
   for (char digit : in.substr(0, 4)) {
     if (!std::isxdigit(static_cast<unsigned char>(digit))) return std::nullopt;
     const int lower = std::tolower(static_cast<unsigned char>(digit));
-    value = value * 16 +
-            static_cast<uint32_t>(lower <= '9' ? lower - '0' : lower - 'a' + 10);
+    value = value * 16 + static_cast<uint32_t>(lower <= '9' ? lower - '0'
+                                                            : lower - 'a' + 10);
   }
   return value;
 }
@@ -85,8 +85,7 @@ std::optional<Range> FindRange(const Word& word) {
   for (auto open = word.Find('{'); open; open = word.Find('{', *open + 1)) {
     const auto close = word.Find('}', *open);
     if (!close) return std::nullopt;
-    const std::string inside =
-        word.text.substr(*open + 1, *close - *open - 1);
+    const std::string inside = word.text.substr(*open + 1, *close - *open - 1);
     const size_t dots = inside.find("..");
     if (dots == std::string::npos) continue;
     Range range{.begin = *open, .end = *close + 1};
@@ -154,9 +153,8 @@ Word Word::Slice(size_t begin, size_t end) const {
   Word slice;
   slice.text = text.substr(begin, end - begin);
   for (size_t i = begin; i < end; ++i) slice.quoted.push_back(quoted[i]);
-  slice.has_quotes =
-      std::find(slice.quoted.begin(), slice.quoted.end(), true) !=
-      slice.quoted.end();
+  slice.has_quotes = std::find(slice.quoted.begin(), slice.quoted.end(),
+                               true) != slice.quoted.end();
   slice.offset = offset + begin;
   return slice;
 }
@@ -198,8 +196,8 @@ absl::Status Cursor::ReadEscape(Word& word) {
     return absl::OkStatus();
   }
   if (escape != 'u') {
-    return CannotParse(absl::StrCat("unknown escape \\",
-                                    absl::string_view(&escape, 1)));
+    return CannotParse(
+        absl::StrCat("unknown escape \\", absl::string_view(&escape, 1)));
   }
   std::optional<uint32_t> rune = ParseHex4(line_.substr(at_));
   if (!rune) return CannotParse("\\u needs four hexadecimal digits");
@@ -311,8 +309,8 @@ absl::StatusOr<std::vector<std::string>> ExpandRanges(const Word& word) {
 
 std::optional<int64_t> ParseNumber(const Word& word) {
   int64_t number = 0;
-  if (word.has_quotes || word.text.empty() ||
-      IsSpace(word.text.front()) || !absl::SimpleAtoi(word.text, &number)) {
+  if (word.has_quotes || word.text.empty() || IsSpace(word.text.front()) ||
+      !absl::SimpleAtoi(word.text, &number)) {
     return std::nullopt;
   }
   return number;

@@ -28,8 +28,8 @@ absl::StatusOr<Predicate> ParseContains(Cursor& cursor, Type type,
   } else if (type == Type::kMultiValue || crdt::HasElements(type)) {
     contains.element = word.text;
   } else {
-    return CannotParse(absl::StrCat("a ", crdt::TypeName(type),
-                                    " contains nothing"));
+    return CannotParse(
+        absl::StrCat("a ", crdt::TypeName(type), " contains nothing"));
   }
   return contains;
 }
@@ -80,8 +80,8 @@ absl::StatusOr<Action> ParseObjectExpectation(Cursor& cursor,
     if (!paging) break;
     cursor = ahead;
   }
-  DOVETAIL_ASSIGN_OR_RETURN(
-      expect.predicate, ParsePredicate(cursor, TargetType(expect.spec)));
+  DOVETAIL_ASSIGN_OR_RETURN(expect.predicate,
+                            ParsePredicate(cursor, TargetType(expect.spec)));
   DOVETAIL_RETURN_IF_ERROR(ExpectEnd(cursor));
   return expect;
 }
@@ -126,10 +126,14 @@ absl::StatusOr<Action> ParseIdentical(const Parser& parser, Cursor& cursor) {
 
 std::optional<What> NumberOf(const Word& word) {
   static constexpr std::pair<const char*, What> kNames[] = {
-      {"objects", What::kObjects},         {"rows", What::kRows},
-      {"dots", What::kDots},               {"log", What::kLog},
-      {"events", What::kEventBytes},       {"ahead", What::kAheadMs},
-      {"quarantined", What::kQuarantined}, {"actors", What::kActors},
+      {"objects", What::kObjects},
+      {"rows", What::kRows},
+      {"dots", What::kDots},
+      {"log", What::kLog},
+      {"events", What::kEventBytes},
+      {"ahead", What::kAheadMs},
+      {"quarantined", What::kQuarantined},
+      {"actors", What::kActors},
       {"corruptions", What::kCorruptions},
   };
   for (const auto& [name, what] : kNames) {

@@ -310,8 +310,12 @@ absl::StatusOr<Action> ParseBatch(absl::string_view line,
 absl::StatusOr<Action> ParseClock(const std::string& who, const Words& words) {
   if (words.size() != 3) return CannotParse("WHO clock +3600s");
   static constexpr std::pair<const char*, int64_t> kUnits[] = {
-      {"ms", 1},         {"s", 1'000},         {"m", 60'000},
-      {"h", 3'600'000},  {"d", 86'400'000},    {"w", 604'800'000},
+      {"ms", 1},
+      {"s", 1'000},
+      {"m", 60'000},
+      {"h", 3'600'000},
+      {"d", 86'400'000},
+      {"w", 604'800'000},
       {"y", 31'536'000'000}};
   const std::string& text = words[2].text;
   const size_t unit_at = text.find_first_not_of("+-0123456789");
@@ -401,7 +405,9 @@ absl::StatusOr<Action> ParseOperation(const Parser& parser,
                               ParseSentence(words, next));
     if (sentence.verb.Is("read") || sentence.verb.Is("contains")) {
       ReadObject read{.token = keeps_token ? words[0].text : "",
-                      .who = who, .spec = {}, .terms = {}};
+                      .who = who,
+                      .spec = {},
+                      .terms = {}};
       DOVETAIL_ASSIGN_OR_RETURN(read.spec, ToReadSpec(sentence));
       DOVETAIL_ASSIGN_OR_RETURN(const Tail tail,
                                 ParseTail(words, sentence.tail));

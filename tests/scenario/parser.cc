@@ -45,9 +45,8 @@ absl::StatusOr<uint64_t> ParseCount(const Word& word, uint64_t min,
   const std::optional<int64_t> number = ParseNumber(word);
   if (!number || *number < 0 || static_cast<uint64_t>(*number) < min ||
       static_cast<uint64_t>(*number) > max) {
-    return CannotParse(absl::StrCat("\"", word.text,
-                                    "\" is no number from ", min, " to ",
-                                    max));
+    return CannotParse(absl::StrCat("\"", word.text, "\" is no number from ",
+                                    min, " to ", max));
   }
   return static_cast<uint64_t>(*number);
 }
@@ -69,16 +68,15 @@ absl::StatusOr<Link> Parser::ParseLink(const Word& word) const {
   }
   Link link;
   DOVETAIL_ASSIGN_OR_RETURN(link.from, Name(word.Slice(0, arrow)));
-  DOVETAIL_ASSIGN_OR_RETURN(
-      link.to, Name(word.Slice(arrow + 2, word.text.size())));
+  DOVETAIL_ASSIGN_OR_RETURN(link.to,
+                            Name(word.Slice(arrow + 2, word.text.size())));
   if (link.from == link.to) return CannotParse("a link has two ends");
   return link;
 }
 
 absl::StatusOr<std::optional<Statement>> Parser::ParseLine(
     absl::string_view line, int number) {
-  const absl::string_view text =
-      absl::StripAsciiWhitespace(StripComment(line));
+  const absl::string_view text = absl::StripAsciiWhitespace(StripComment(line));
   if (text.empty()) return std::nullopt;
   Statement statement{.line = number, .text = std::string(text), .action = {}};
   DOVETAIL_ASSIGN_OR_RETURN(statement.action, ParseAction(text, number));
@@ -95,15 +93,14 @@ absl::StatusOr<Statement> Parser::ParseRound(const Repeat& repeat,
   return *std::move(statement);
 }
 
-absl::StatusOr<Action> Parser::ParseAction(absl::string_view line,
-                                           int number) {
+absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
   DOVETAIL_ASSIGN_OR_RETURN(const Words words, SplitWords(line));
   const Word& first = words.front();
   const bool keeps_token = words.size() > 1 && words[1].Is("=");
   if (!keeps_token) {
-    if (IsOneOf(first, {"edges", "subscribe", "rangesync", "join", "leave",
-                        "replace", "weight", "stale", "damage", "flip",
-                        "scrub"})) {
+    if (IsOneOf(first,
+                {"edges", "subscribe", "rangesync", "join", "leave", "replace",
+                 "weight", "stale", "damage", "flip", "scrub"})) {
       return NotSupported(first.text);
     }
     if (IsOneOf(first, {"nodes", "partitions", "bucket"})) {
@@ -171,8 +168,7 @@ absl::StatusOr<Action> Parser::ParseRepeat(absl::string_view line,
                                            const Words& words, int number) {
   if (words.size() < 3) return CannotParse("repeat N STATEMENT");
   Repeat repeat;
-  DOVETAIL_ASSIGN_OR_RETURN(repeat.rounds,
-                            ParseCount(words[1], 0, 10'000'000));
+  DOVETAIL_ASSIGN_OR_RETURN(repeat.rounds, ParseCount(words[1], 0, 10'000'000));
   repeat.body = std::string(line.substr(words[2].offset));
   // Every round, since a name may hold the round.
   for (uint64_t round = 1; round <= std::max<uint64_t>(repeat.rounds, 1);
@@ -205,8 +201,8 @@ absl::StatusOr<Action> Parser::ParseMessages(const Words& words) const {
     } else if (words[i].Is("unanswered") && words[0].Is("ship")) {
       ship.answered = false;
     } else if (!ship.only) {
-      DOVETAIL_ASSIGN_OR_RETURN(
-          ship.only, ParseCount(words[i], 1, uint64_t{1} << 32));
+      DOVETAIL_ASSIGN_OR_RETURN(ship.only,
+                                ParseCount(words[i], 1, uint64_t{1} << 32));
     } else {
       return CannotParse(absl::StrCat("\"", words[i].text, "\" here"));
     }
@@ -249,8 +245,8 @@ absl::StatusOr<Action> Parser::ParseFault(const Words& words) {
     const std::optional<Word> losing = Option(words[2], "losing");
     if (!losing) return CannotParse("crash A, or crash A losing=2");
     if (losing->Is("all")) return Crash{who, Crash::kLoseAll};
-    DOVETAIL_ASSIGN_OR_RETURN(
-        const uint64_t count, ParseCount(*losing, 0, Crash::kLoseAll - 1));
+    DOVETAIL_ASSIGN_OR_RETURN(const uint64_t count,
+                              ParseCount(*losing, 0, Crash::kLoseAll - 1));
     return Crash{who, count};
   }
   DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 3, 3));

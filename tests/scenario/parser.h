@@ -1,6 +1,5 @@
-// Text → statements. The language is a contract (docs/testing.md names it, the
-// README of tests/scenarios shows it): it may grow, but what parses today keeps
-// its meaning.
+// Text → statements. The language is a contract (tests/scenarios/README.md): it
+// may grow, but what parses today keeps its meaning.
 //
 // A parser knows the names of the nodes, so that a misspelt one is found before
 // anything runs; it knows nothing of what the statements do.
@@ -41,8 +40,8 @@ class Parser {
 
   absl::StatusOr<Action> ParseAction(absl::string_view line, int number);
   absl::StatusOr<Action> ParseCast(const Words& words);
-  absl::StatusOr<Action> ParseRepeat(absl::string_view line,
-                                     const Words& words, int number);
+  absl::StatusOr<Action> ParseRepeat(absl::string_view line, const Words& words,
+                                     int number);
   absl::StatusOr<Action> ParseMessages(const Words& words) const;
   absl::StatusOr<Action> ParseCutOrHeal(const Words& words) const;
   absl::StatusOr<Action> ParseFault(const Words& words);

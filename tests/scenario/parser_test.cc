@@ -103,7 +103,6 @@ TEST_CASE("Parser: the cast") {
   CHECK(IsNotSupported(few.status()));
 }
 
-
 TEST_CASE("Parser: operations on sets, counters, registers and flags") {
   const crdt::Operation add = TheOperation("A set add k x y e{1..2}");
   CHECK(add.object.key == "k");
@@ -148,8 +147,7 @@ TEST_CASE("Parser: map paths, whose quotes hide slashes and colons") {
   const crdt::Operation quoted =
       TheOperation("A map \"a/b\"/\"c:d\":register write v");
   CHECK(quoted.object.key == "a/b");
-  CHECK(quoted.fields ==
-        std::vector<crdt::Field>{{"c:d", Type::kRegister}});
+  CHECK(quoted.fields == std::vector<crdt::Field>{{"c:d", Type::kRegister}});
 }
 
 TEST_CASE("Parser: options come after the arguments, in any order") {
@@ -177,8 +175,9 @@ TEST_CASE("Parser: batches") {
   CHECK(batch.steps[1].operation.amount == 1);
   CHECK(batch.steps[2].operation.verb == Verb::kDelete);
   CHECK(batch.terms.write == 2);
-  CHECK(As<Operate>("A batch {set add k x with T;set add k y}")
-            .steps[0].token == "T");
+  CHECK(
+      As<Operate>("A batch {set add k x with T;set add k y}").steps[0].token ==
+      "T");
   CHECK(Fails("A batch { }"));
   CHECK(Fails("A batch { set add k x"));
   CHECK(Fails("A batch { set add k x w=2 }"));
@@ -194,8 +193,8 @@ TEST_CASE("Parser: reads and tokens") {
   CHECK(As<ReadObject>("T = A set contains k x").spec.element == "x");
   CHECK(As<ReadObject>("T = A map read k/f:set").spec.fields.size() == 1);
   CHECK(As<ReadObject>("T = A map k/f:set read").spec.fields.size() == 1);
-  CHECK(As<ReadObject>("A counter read k r=2 fails UNAVAILABLE")
-            .terms.read == 2);
+  CHECK(As<ReadObject>("A counter read k r=2 fails UNAVAILABLE").terms.read ==
+        2);
   CHECK(As<ReadObject>("T = A map read k after=f:set").spec.after_field ==
         crdt::Field{"f", Type::kSet});
   CHECK(Fails("T = A set add k x"));
@@ -265,14 +264,18 @@ TEST_CASE("Parser: expectations of values") {
   CHECK(Equals(set).any_of[0].values == Strings{"e1", "e2", "x, 1", "y"});
   CHECK(As<ExpectObject>("expect all set k = {}").who.empty());
   CHECK(As<ExpectObject>("expect A,B set k = {}").who == Strings{"A", "B"});
-  CHECK(Equals(As<ExpectObject>("expect A counter k = 7 | 8"))
-            .any_of[1].number == 8);
+  CHECK(
+      Equals(As<ExpectObject>("expect A counter k = 7 | 8")).any_of[1].number ==
+      8);
   CHECK(!Equals(As<ExpectObject>("expect A register k = absent"))
-             .any_of[0].present);
+             .any_of[0]
+             .present);
   CHECK(Equals(As<ExpectObject>("expect A register k = \"absent\""))
-            .any_of[0].present);
+            .any_of[0]
+            .present);
   CHECK(Equals(As<ExpectObject>("expect A mv k = {\"v1\", \"v2\"}"))
-            .any_of[0].values == Strings{"v1", "v2"});
+            .any_of[0]
+            .values == Strings{"v1", "v2"});
   CHECK(Equals(As<ExpectObject>("expect A ewflag k = true")).any_of[0].flag);
   const auto map = As<ExpectObject>(
       "expect A map k = {f:set: {x}, g:counter: 3, m:map: {r:register: v}}");
@@ -324,8 +327,7 @@ TEST_CASE("Parser: expectations of sizes, elements and numbers") {
   CHECK(what("expect queued A->B = 3") == What::kQueued);
   CHECK(what("expect queued A->B <= 200 bytes") == What::kQueuedBytes);
   CHECK(As<ExpectIdentical>("expect identical").names.empty());
-  CHECK(As<ExpectIdentical>("expect identical A B").names ==
-        Strings{"A", "B"});
+  CHECK(As<ExpectIdentical>("expect identical A B").names == Strings{"A", "B"});
   CHECK(Fails("expect identical A"));
   CHECK(Fails("expect A,B rows = 0"));
   CHECK(Fails("expect A rows = 0 bytes"));
@@ -345,17 +347,33 @@ TEST_CASE("Parser: repeat replaces the percent sign by the round") {
   CHECK(Fails("repeat 2 A nonsense"));
 }
 
-TEST_CASE("Parser: what comes later is not supported, nonsense does not parse") {
-  for (const char* line :
-       {"edges E1 E2", "subscribe E1 shop prefix=\"cart/\"", "join D",
-        "leave B", "replace B D", "weight A 0", "stale A", "rangesync A B",
-        "rangesync A B until=k", "damage A k:set", "flip A k:set", "scrub A",
-        "A bounded add k 10", "A bounded transfer k 3 to=B", "A hll add k x",
-        "A zset add k member 2.5", "A list insert k 0 \"v\"",
-        "A op=7 counter add k 1", "A counter add k 1 op=7",
-        "A map k/z:zset add m 1", "expect A bounded k rights = 4",
-        "expect A list k = [\"a\", \"b\"]", "expect A zset k = [a 1, b 2.5]",
-        "expect A hll k within 2% of 1000", "A delete k:list"}) {
+TEST_CASE(
+    "Parser: what comes later is not supported, nonsense does not parse") {
+  for (const char* line : {"edges E1 E2",
+                           "subscribe E1 shop prefix=\"cart/\"",
+                           "join D",
+                           "leave B",
+                           "replace B D",
+                           "weight A 0",
+                           "stale A",
+                           "rangesync A B",
+                           "rangesync A B until=k",
+                           "damage A k:set",
+                           "flip A k:set",
+                           "scrub A",
+                           "A bounded add k 10",
+                           "A bounded transfer k 3 to=B",
+                           "A hll add k x",
+                           "A zset add k member 2.5",
+                           "A list insert k 0 \"v\"",
+                           "A op=7 counter add k 1",
+                           "A counter add k 1 op=7",
+                           "A map k/z:zset add m 1",
+                           "expect A bounded k rights = 4",
+                           "expect A list k = [\"a\", \"b\"]",
+                           "expect A zset k = [a 1, b 2.5]",
+                           "expect A hll k within 2% of 1000",
+                           "A delete k:list"}) {
     INFO("line: " << line);
     CHECK(Unsupported(line));
   }

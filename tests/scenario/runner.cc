@@ -209,10 +209,9 @@ Judgement Runner::Do(const Operate& statement) {
     AppendInParts(*std::move(operation), request.operations);
   }
   const bool at_once = statement.terms.write || statement.terms.read;
-  const absl::StatusOr<replica::WriteReply> reply =
-      world_.Write(Node(statement.who), std::move(request),
-                   OptionsOf(statement.terms),
-                   at_once ? World::Reach::kAtOnce : World::Reach::kQueue);
+  const absl::StatusOr<replica::WriteReply> reply = world_.Write(
+      Node(statement.who), std::move(request), OptionsOf(statement.terms),
+      at_once ? World::Reach::kAtOnce : World::Reach::kQueue);
   if (!reply.ok()) AddToLast(reply.status().ToString());
   if (reply.ok() && reply->deltas != 1) {
     AddToLast(absl::StrCat(reply->deltas, " deltas"));
@@ -280,8 +279,7 @@ Judgement Runner::Do(const Drop& statement) {
   if (Judgement wrong = CheckPlace(statement.link, *statement.only)) {
     return wrong;
   }
-  queue.erase(queue.begin() +
-              static_cast<std::ptrdiff_t>(*statement.only - 1));
+  queue.erase(queue.begin() + static_cast<std::ptrdiff_t>(*statement.only - 1));
   return std::nullopt;
 }
 
@@ -332,10 +330,9 @@ Judgement Runner::Do(const Settle&) {
 
 Judgement Runner::Need(NodeId node, bool running) const {
   if (world_.IsRunning(node) == running) return std::nullopt;
-  return Fails(absl::StrCat(world_.NameOf(node),
-                            running ? " running" : " stopped"),
-               absl::StrCat(world_.NameOf(node),
-                            running ? " stopped" : " running"));
+  return Fails(
+      absl::StrCat(world_.NameOf(node), running ? " running" : " stopped"),
+      absl::StrCat(world_.NameOf(node), running ? " stopped" : " running"));
 }
 
 Judgement Runner::Do(const Crash& statement) {
@@ -386,8 +383,7 @@ Judgement Runner::Do(const Clone& statement) {
   if (world_.Find(statement.name)) {
     return BadScript(absl::StrCat("two nodes \"", statement.name, "\""));
   }
-  const absl::Status cloned =
-      world_.Clone(Node(statement.who), statement.name);
+  const absl::Status cloned = world_.Clone(Node(statement.who), statement.name);
   if (cloned.ok()) return std::nullopt;
   return Fails(absl::StrCat(statement.name, " to start"), cloned.ToString());
 }

@@ -38,8 +38,9 @@ void World::DeliverQueues(const Traffic& traffic) {
         replica::Message message{queue.front().partition,
                                  std::move(queue.front().replicate)};
         queue.pop_front();
-        ShardOf(way.second).HandleMessage(way.first, std::move(message),
-                                          NowOf(At(way.second)));
+        ShardOf(way.second)
+            .HandleMessage(way.first, std::move(message),
+                           NowOf(At(way.second)));
         EndTurn(way.second, traffic);
       }
     }
@@ -81,8 +82,7 @@ absl::Status World::Settle() {
     if (!fatal_.ok()) return fatal_;
     if (steady_ - start > kPatience) {
       return absl::DeadlineExceededError(
-          absl::StrCat("did not settle in ",
-                       absl::FormatDuration(kPatience)));
+          absl::StrCat("did not settle in ", absl::FormatDuration(kPatience)));
     }
   }
   return absl::OkStatus();

@@ -159,8 +159,7 @@ struct ContainsElement {
   std::optional<crdt::Field> field;
   bool wanted = true;
 };
-using Predicate =
-    std::variant<EqualsView, ComparesTo, SizeIs, ContainsElement>;
+using Predicate = std::variant<EqualsView, ComparesTo, SizeIs, ContainsElement>;
 
 struct ExpectObject {
   std::vector<std::string> who;  // empty: all, each alone
@@ -183,10 +182,10 @@ struct ExpectNumber {
     kQueuedBytes,
   };
   What what = What::kObjects;
-  std::string who;         // empty: all, each alone; unused by kQueued*
-  crdt::ObjectId object;   // kDots
-  std::string of;          // kEventBytes: whose events
-  Link link;               // kQueued*
+  std::string who;        // empty: all, each alone; unused by kQueued*
+  crdt::ObjectId object;  // kDots
+  std::string of;         // kEventBytes: whose events
+  Link link;              // kQueued*
   Comparison comparison;
 };
 

@@ -32,8 +32,7 @@ absl::StatusOr<std::vector<std::string>> ParseElements(Cursor& cursor) {
     elements.insert(elements.end(), words.begin(), words.end());
   }
   std::sort(elements.begin(), elements.end());
-  elements.erase(std::unique(elements.begin(), elements.end()),
-                 elements.end());
+  elements.erase(std::unique(elements.begin(), elements.end()), elements.end());
   return elements;
 }
 
@@ -117,8 +116,8 @@ absl::StatusOr<Type> ParseType(const Word& word) {
 absl::StatusOr<Field> ParseField(const Word& word) {
   const std::optional<size_t> colon = word.FindLast(':');
   if (!colon || *colon == 0) {
-    return CannotParse(absl::StrCat("\"", word.text,
-                                    "\" is no field, as f:set is one"));
+    return CannotParse(
+        absl::StrCat("\"", word.text, "\" is no field, as f:set is one"));
   }
   DOVETAIL_ASSIGN_OR_RETURN(
       const Type type, ParseType(word.Slice(*colon + 1, word.text.size())));

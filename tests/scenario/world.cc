@@ -50,8 +50,8 @@ void World::AddNode(std::string name) {
 absl::Status World::Begin() {
   DOVETAIL_CHECK(!begun_);
   begun_ = true;
-  placement_ = replica::Placement(static_cast<uint32_t>(nodes_.size()),
-                                  partitions_);
+  placement_ =
+      replica::Placement(static_cast<uint32_t>(nodes_.size()), partitions_);
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(Start(NodeId{i}));
   }
@@ -76,8 +76,8 @@ std::vector<NodeId> World::RunningNodes() const {
 // --- Turns ---
 
 replica::Now World::NowOf(const Node& node) const {
-  const int64_t wall = kWallStartMs + absl::ToInt64Milliseconds(steady_) +
-                       node.clock_offset_ms;
+  const int64_t wall =
+      kWallStartMs + absl::ToInt64Milliseconds(steady_) + node.clock_offset_ms;
   return {steady_, static_cast<uint64_t>(std::max<int64_t>(wall, 0))};
 }
 
@@ -172,8 +172,8 @@ absl::StatusOr<replica::WriteReply> World::Write(
     return reach == Reach::kAtOnce ? Fate::kDeliver : Fate::kQueue;
   };
   if (reach == Reach::kAtOnce && IsRunning(who)) TellReachable(who, traffic);
-  replica::ClientRequest message{.id = {}, .options = options,
-                                 .body = std::move(request)};
+  replica::ClientRequest message{
+      .id = {}, .options = options, .body = std::move(request)};
   DOVETAIL_ASSIGN_OR_RETURN(replica::ClientReply reply,
                             Request(who, std::move(message), traffic));
   if (!reply.body.ok()) return reply.body.status();
@@ -189,8 +189,8 @@ absl::StatusOr<crdt::ReadResult> World::Read(
     return IsSync(envelope) ? Fate::kDrop : Fate::kDeliver;
   };
   if (IsRunning(who) && options.read.count > 1) TellReachable(who, traffic);
-  replica::ClientRequest message{.id = {}, .options = options,
-                                 .body = std::move(request)};
+  replica::ClientRequest message{
+      .id = {}, .options = options, .body = std::move(request)};
   DOVETAIL_ASSIGN_OR_RETURN(replica::ClientReply reply,
                             Request(who, std::move(message), traffic));
   if (!reply.body.ok()) return reply.body.status();
@@ -243,8 +243,8 @@ bool World::ShipOne(Network::Way way, size_t index, ShipTerms terms) {
 
 void World::SyncPair(NodeId a, NodeId b) {
   const Traffic between = [&](NodeId from, const replica::Envelope& envelope) {
-    const bool ours = (from == a && envelope.to == b) ||
-                      (from == b && envelope.to == a);
+    const bool ours =
+        (from == a && envelope.to == b) || (from == b && envelope.to == a);
     return ours && IsSync(envelope) ? Fate::kDeliver : Fate::kDrop;
   };
   for (const auto& [self, peer] : {std::pair(a, b), std::pair(b, a)}) {
@@ -337,8 +337,8 @@ absl::Status World::Clone(NodeId node, std::string name) {
   copy.name = std::move(name);
   copy.disk = CopyDisk(node);
   nodes_.push_back(std::move(copy));
-  placement_ = replica::Placement(static_cast<uint32_t>(nodes_.size()),
-                                  partitions_);
+  placement_ =
+      replica::Placement(static_cast<uint32_t>(nodes_.size()), partitions_);
   return Start(NodeId{static_cast<uint32_t>(nodes_.size() - 1)});
 }
 
@@ -360,8 +360,7 @@ int64_t World::ClockAheadMs(NodeId node) {
 
 uint64_t World::CorruptionsOf(NodeId node) const {
   const Node& n = At(node);
-  return n.corruptions_before +
-         (n.shard ? n.shard->stats().corruptions : 0);
+  return n.corruptions_before + (n.shard ? n.shard->stats().corruptions : 0);
 }
 
 uint64_t World::ActorsThatMinted(NodeId node) const {
