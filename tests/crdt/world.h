@@ -24,7 +24,12 @@ namespace dovetail::crdt::model {
 
 class World {
  public:
-  World(const Subject& subject, size_t replicas);
+  // Checking every step costs far more than taking it.
+  enum class Checks { kEveryStep, kOnDemand };
+
+  // `subject` must outlive the world.
+  World(const Subject& subject, size_t replicas,
+        Checks checks = Checks::kEveryStep);
 
   // Runs one step of a schedule and checks what it touched.
   std::string Do(const Move& move);
@@ -37,7 +42,7 @@ class World {
   // twice; then all replicas must be the same bytes.
   std::string Heal(uint32_t salt);
 
-  // P4, P6, P11: `replica` against the specification, in full.
+  // P4, P6, P11, P13: `replica` against the specification, in full.
   std::string Check(size_t replica) const;
 
   const std::vector<Replica>& replicas() const { return replicas_; }
@@ -74,6 +79,10 @@ class World {
   // Learns which dots the delta gave to the facts that outlived their batch.
   std::string NameDots(GroupId group, const Delta& delta);
   std::string CheckSuperseded(GroupId group, const Delta& delta) const;
+  // What every step checks of the replica it touched; `delta` is what it
+  // applied, null for a state join.
+  std::string CheckStep(const Replica& before, size_t replica,
+                        const Delta* delta);
   // P9, P10: what left and what came.
   std::string CheckPassage(const Replica& before, size_t replica,
                            const Delta* delta);
@@ -85,6 +94,7 @@ class World {
   std::string CheckEqualEvents(size_t replica) const;
 
   const Subject& subject_;
+  const Checks checks_;
   std::vector<Replica> replicas_;
   std::vector<Replica> snapshots_;
   Spec spec_;

@@ -221,7 +221,17 @@ std::string World::CheckPassage(const Replica& before, size_t replica,
   return "";
 }
 
+std::string World::CheckStep(const Replica& before, size_t replica,
+                             const Delta* delta) {
+  if (checks_ == Checks::kOnDemand) return "";
+  std::string wrong = CheckPassage(before, replica, delta);
+  return wrong.empty() ? Check(replica) : wrong;
+}
+
 std::string World::Check(size_t replica) const {
+  if (replicas_[replica].RecomputeRowSum() != replicas_[replica].row_sum()) {
+    return "P13: the sum kept along differs from the one recomputed";
+  }
   std::string wrong = CheckContext(replica);
   if (wrong.empty()) wrong = CheckRows(replica);
   if (wrong.empty()) wrong = CheckViews(replica);
