@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <random>
 
+#include "tests/crdt/canonical.h"
 #include "tests/crdt/property.h"
 #include "tests/crdt/world.h"
 
@@ -23,6 +24,7 @@ std::string DecodeCanonically(const std::string& bytes) {
                ? ""
                : "refused with another code than InvalidArgument";
   }
+  if (!IsCanonical(*decoded)) return "accepts what is not in order";
   return decoded->Encode() == bytes ? "" : "accepts bytes that it never writes";
 }
 
