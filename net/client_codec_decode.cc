@@ -398,6 +398,8 @@ ClientResult DecodeResult(wire::Result::Reader in) {
       DOVETAIL_ASSIGN_OR_RETURN(auto read, DecodeReadReply(in.getRead()));
       return read;
     }
+    case wire::Result::DEFERRED:
+      return DeferredRead();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown result ", static_cast<uint16_t>(in.which())));
@@ -557,6 +559,7 @@ absl::StatusOr<NodeDigests> DecodeDigests(wire::NodeDigests::Reader in) {
       digest.log_bytes = item.getLogBytes();
       out.partitions.push_back(digest);
     }
+    out.more = in.getMore();
     return out;
   });
 }
