@@ -47,6 +47,9 @@ struct Delta {
   friend bool operator==(const Delta&, const Delta&) = default;
 };
 
+// The dots of all payloads that `leaves` write, sorted.
+std::vector<Dot> PayloadDots(const std::vector<DeltaLeaf>& leaves);
+
 // The context of one leaf of a delta, for the join; borrows both.
 class DeltaLeafContext {
  public:

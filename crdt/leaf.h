@@ -75,6 +75,9 @@ bool IsVisible(Type leaf_type, const Leaf& leaf);
 void AppendLeaf(Writer& out, Type leaf_type, const Leaf& leaf);
 // Fails the reader on anything that is not canonical or over a limit.
 Leaf ReadLeaf(Reader& in, Type leaf_type);
+// The same where no entries are a possibility (in a delta).
+void AppendEntries(Writer& out, Type leaf_type, const Leaf& leaf);
+Leaf ReadEntries(Reader& in, Type leaf_type);
 // One payload alone, as it stands inside a leaf.
 void AppendPayload(Writer& out, const Payload& payload);
 Payload ReadPayload(Reader& in, Type leaf_type);

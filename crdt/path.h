@@ -69,6 +69,10 @@ struct ParsedPath {
 // than kNestingMax, over a limit of limits.h).
 absl::StatusOr<ParsedPath> ParseLeafPath(Type root, absl::string_view bytes);
 
+// The same for the path of any place of an object: a leaf, or a map or set on
+// the way to some (`leaf_type` is then the type of that place).
+absl::StatusOr<ParsedPath> ParsePlace(Type root, absl::string_view bytes);
+
 // The type of the leaf at a well-formed leaf path. Cost: O(bytes).
 Type LeafTypeOf(Type root, absl::string_view bytes);
 

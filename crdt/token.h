@@ -32,6 +32,8 @@ struct ObservedLeaf {
   friend bool operator==(const ObservedLeaf&, const ObservedLeaf&) = default;
 };
 
+ObservedLeaf ObserveLeaf(Type leaf_type, const Leaf& leaf);
+
 struct ObservedToken {
   ObjectId object;
   // The place that was read; every leaf below lies under it.

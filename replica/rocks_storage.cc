@@ -1,0 +1,331 @@
+#include "replica/rocks_storage.h"
+
+#include <array>
+#include <filesystem>
+#include <limits>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "crdt/check.h"
+#include "replica/data_directory.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/convenience.h"
+#include "rocksdb/db.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
+#include "rocksdb/write_batch.h"
+
+namespace dovetail::replica {
+namespace {
+
+constexpr std::array<const char*, kFamilyCount> kFamilyNames = {
+    "rows", "log", "meta", "index"};
+
+rocksdb::Slice ToSlice(absl::string_view bytes) {
+  return rocksdb::Slice(bytes.data(), bytes.size());
+}
+
+absl::string_view ToView(const rocksdb::Slice& slice) {
+  return absl::string_view(slice.data(), slice.size());
+}
+
+absl::Status ToStatus(const rocksdb::Status& status, absl::string_view action) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string message =
+      absl::StrCat("cannot ", action, ": ", status.ToString());
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
+  if (status.IsCorruption() || status.IsIOError()) {
+    return absl::DataLossError(message);
+  }
+  return absl::UnavailableError(message);
+}
+
+// RocksDB has no code of its own for its lock file being taken.
+bool IsLockTaken(const rocksdb::Status& status) {
+  const std::string text = status.ToString();
+  return status.IsIOError() &&
+         (absl::StrContains(text, "While lock file") ||
+          absl::StrContains(text, "lock hold by current process"));
+}
+
+rocksdb::CompressionType Supported(rocksdb::CompressionType wanted) {
+  for (const rocksdb::CompressionType type :
+       rocksdb::GetSupportedCompressions()) {
+    if (type == wanted) return wanted;
+  }
+  return rocksdb::kNoCompression;
+}
+
+rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
+  rocksdb::DBOptions result;
+  result.create_if_missing = true;
+  result.create_missing_column_families = true;
+  result.max_background_jobs = options.background_jobs_max;
+  result.max_open_files = options.open_files_max;
+  result.db_write_buffer_size = options.memtable_bytes_max;
+  result.max_total_wal_size = options.log_bytes_max;
+  // Spreads the writing out of tables, so that an fsync finds little to do.
+  result.bytes_per_sync = 1 << 20;
+
+  // Durability. Each of these is relied upon; some are the defaults.
+  // An error in the background makes the database read-only.
+  result.paranoid_checks = true;
+  // A torn last record is what a power failure leaves. Stricter modes would
+  // refuse to open then; the floor finds what this mode hides.
+  result.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  // Old records in a recycled log could be taken for new ones.
+  result.recycle_log_file_num = 0;
+  result.wal_compression = rocksdb::kNoCompression;
+  // Not to be used together with FlushWAL(sync).
+  result.track_and_verify_wals_in_manifest = false;
+  // Recovery must write what it found to fsynced tables. A log that was only
+  // read again would never be fsynced by this process: a later sync covers only
+  // the logs that this process has written.
+  result.avoid_flush_during_recovery = false;
+  // Nothing is unlogged, and closing is to look like a death.
+  result.avoid_flush_during_shutdown = true;
+
+  result.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  result.max_log_file_size = 16 << 20;
+  result.keep_log_file_num = 4;
+  return result;
+}
+
+rocksdb::ColumnFamilyOptions FamilyOptions(
+    Family family, const RocksOptions& options,
+    const std::shared_ptr<rocksdb::Cache>& cache) {
+  rocksdb::ColumnFamilyOptions result;
+  result.write_buffer_size = options.write_buffer_bytes;
+  result.max_write_buffer_number = 3;
+  result.level_compaction_dynamic_level_bytes = true;
+  result.disable_auto_compactions = !options.automatic_compactions;
+  result.compression = Supported(rocksdb::kLZ4Compression);
+  result.bottommost_compression = Supported(rocksdb::kZSTD);
+  if (result.bottommost_compression == rocksdb::kNoCompression) {
+    result.bottommost_compression = result.compression;
+  }
+
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = cache;
+  // So that the cache's size bounds them too.
+  table.cache_index_and_filter_blocks = true;
+  table.cache_index_and_filter_blocks_with_high_priority = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  if (family == Family::kRows) {
+    // The read before a write is the dear part of it; for a row that is new,
+    // the filter answers without a read (a tenth of the cost).
+    table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+    table.whole_key_filtering = true;
+  }
+  result.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return result;
+}
+
+}  // namespace
+
+struct RocksStorage::Impl {
+  ~Impl();
+
+  rocksdb::ColumnFamilyHandle* handle(Family family) const {
+    return families[static_cast<size_t>(family)];
+  }
+  // Sets lost_synced_writes.
+  absl::Status CompareFloor();
+  // Moves the recorded floor up to `sequence`, which is on stable storage.
+  void RecordFloor(uint64_t sequence);
+
+  std::string directory;
+  std::unique_ptr<rocksdb::DB> db;
+  std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families = {};
+  rocksdb::ColumnFamilyHandle* default_family = nullptr;  // unused
+  std::shared_ptr<rocksdb::Cache> cache;
+  bool lost_synced_writes = false;
+
+  mutable absl::Mutex mutex;
+  uint64_t floor ABSL_GUARDED_BY(mutex) = 0;  // as recorded by this process
+  uint64_t floor_failures ABSL_GUARDED_BY(mutex) = 0;
+};
+
+RocksStorage::Impl::~Impl() {
+  if (db == nullptr) return;
+  for (rocksdb::ColumnFamilyHandle* family : families) {
+    db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
+  }
+  db->DestroyColumnFamilyHandle(default_family).PermitUncheckedError();
+}
+
+absl::Status RocksStorage::Impl::CompareFloor() {
+  // One that does not decode leaves open how much was safe: the same.
+  const absl::StatusOr<uint64_t> recorded = ReadFloor(directory);
+  lost_synced_writes =
+      !recorded.ok() || db->GetLatestSequenceNumber() < *recorded;
+  if (!lost_synced_writes) return absl::OkStatus();
+  // New writes must not lift the database over the floor before a Sync().
+  return WriteFloor(directory, std::numeric_limits<uint64_t>::max());
+}
+
+void RocksStorage::Impl::RecordFloor(uint64_t sequence) {
+  const absl::MutexLock lock(&mutex);
+  // The first one replaces the floor of earlier processes, even a higher one.
+  if (sequence <= floor) return;
+  if (WriteFloor(directory, sequence).ok()) {
+    floor = sequence;
+  } else {
+    ++floor_failures;
+  }
+}
+
+RocksStorage::RocksStorage(std::unique_ptr<Impl> impl)
+    : impl_(std::move(impl)) {}
+
+RocksStorage::~RocksStorage() = default;
+
+absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
+    const std::string& directory, const RocksOptions& options) {
+  DOVETAIL_RETURN_IF_ERROR(PrepareDataDirectory(directory));
+  auto impl = std::make_unique<Impl>();
+  impl->directory = directory;
+  impl->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (size_t i = 0; i < kFamilyCount; ++i) {
+    descriptors.emplace_back(
+        kFamilyNames[i],
+        FamilyOptions(static_cast<Family>(i), options, impl->cache));
+  }
+  descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName,
+                           rocksdb::ColumnFamilyOptions());
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* db = nullptr;
+  const rocksdb::Status opened = rocksdb::DB::Open(
+      DatabaseOptions(options), directory, descriptors, &handles, &db);
+  if (IsLockTaken(opened)) {
+    return absl::UnavailableError(absl::StrCat(
+        "the data directory ", directory, " is in use by another process"));
+  }
+  DOVETAIL_RETURN_IF_ERROR(
+      ToStatus(opened, absl::StrCat("open the database in ", directory)));
+  impl->db.reset(db);
+  for (size_t i = 0; i < kFamilyCount; ++i) impl->families[i] = handles[i];
+  impl->default_family = handles[kFamilyCount];
+
+  DOVETAIL_RETURN_IF_ERROR(impl->CompareFloor());
+  return std::unique_ptr<RocksStorage>(new RocksStorage(std::move(impl)));
+}
+
+bool RocksStorage::lost_synced_writes() const {
+  return impl_->lost_synced_writes;
+}
+
+absl::StatusOr<std::optional<std::string>> RocksStorage::Get(
+    Family family, absl::string_view key) {
+  std::string value;
+  const rocksdb::Status status = impl_->db->Get(
+      rocksdb::ReadOptions(), impl_->handle(family), ToSlice(key), &value);
+  if (status.IsNotFound()) return std::optional<std::string>();
+  DOVETAIL_RETURN_IF_ERROR(ToStatus(status, "read a key"));
+  return std::optional<std::string>(std::move(value));
+}
+
+absl::Status RocksStorage::Scan(
+    Family family, absl::string_view begin, absl::string_view end,
+    absl::FunctionRef<bool(absl::string_view key, absl::string_view value)>
+        visit) {
+  const rocksdb::Slice upper_bound = ToSlice(end);
+  rocksdb::ReadOptions options;
+  if (!end.empty()) options.iterate_upper_bound = &upper_bound;
+  const std::unique_ptr<rocksdb::Iterator> it(
+      impl_->db->NewIterator(options, impl_->handle(family)));
+  for (it->Seek(ToSlice(begin)); it->Valid(); it->Next()) {
+    if (!visit(ToView(it->key()), ToView(it->value()))) break;
+  }
+  return ToStatus(it->status(), "scan");
+}
+
+absl::Status RocksStorage::Commit(const WriteBatch& batch, CommitMode mode) {
+  if (batch.empty()) {
+    return mode == CommitMode::kSynced ? Sync() : absl::OkStatus();
+  }
+  // Tag, family and two lengths for each entry, 12 bytes of header.
+  rocksdb::WriteBatch changes(batch.bytes() + 12 * batch.entries().size() + 12);
+  for (const WriteBatch::Entry& entry : batch.entries()) {
+    rocksdb::ColumnFamilyHandle* const family = impl_->handle(entry.family);
+    const rocksdb::Status added =
+        entry.value.has_value() ? changes.Put(family, entry.key, *entry.value)
+                                : changes.Delete(family, entry.key);
+    DOVETAIL_RETURN_IF_ERROR(ToStatus(added, "build a batch"));
+  }
+  rocksdb::WriteOptions options;
+  options.sync = mode == CommitMode::kSynced;
+  return ToStatus(impl_->db->Write(options, &changes), "commit");
+}
+
+absl::Status RocksStorage::Sync() {
+  // Read first: what is committed while the fsync runs may not be covered.
+  const uint64_t sequence = impl_->db->GetLatestSequenceNumber();
+  // Fsyncs every log of this process that is not safe yet, whoever wrote it
+  // (seen with strace: one fdatasync). An empty batch with `sync` does as well,
+  // but as the leader of the writers, who would all wait for the disk.
+  DOVETAIL_RETURN_IF_ERROR(
+      ToStatus(impl_->db->FlushWAL(/*sync=*/true), "fsync the log"));
+  impl_->RecordFloor(sequence);
+  return absl::OkStatus();
+}
+
+absl::Status RocksStorage::Checkpoint(const std::string& directory) {
+  std::error_code error;
+  const std::filesystem::path target =
+      std::filesystem::absolute(directory, error);
+  if (error || std::filesystem::exists(target, error) ||
+      !std::filesystem::is_directory(target.parent_path(), error)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("cannot write a checkpoint to ", directory,
+                     ": it exists already or its parent does not"));
+  }
+  rocksdb::Checkpoint* created = nullptr;
+  DOVETAIL_RETURN_IF_ERROR(
+      ToStatus(rocksdb::Checkpoint::Create(impl_->db.get(), &created),
+               "prepare a checkpoint"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(created);
+  DOVETAIL_RETURN_IF_ERROR(
+      ToStatus(checkpoint->CreateCheckpoint(target.string()),
+               absl::StrCat("write a checkpoint to ", directory)));
+  // Last: a copy without it is not complete and does not open.
+  return WriteFormat(target.string());
+}
+
+RocksStats RocksStorage::stats() const {
+  const auto property = [this](const std::string& name) {
+    uint64_t value = 0;
+    DOVETAIL_CHECK(impl_->db->GetAggregatedIntProperty(name, &value));
+    return value;
+  };
+  // Those of the whole database; added up they would count once a family.
+  const auto database_property = [this](const std::string& name) {
+    uint64_t value = 0;
+    DOVETAIL_CHECK(impl_->db->GetIntProperty(name, &value));
+    return value;
+  };
+  using Properties = rocksdb::DB::Properties;
+  RocksStats result;
+  result.live_data_bytes = property(Properties::kEstimateLiveDataSize);
+  result.table_file_bytes = property(Properties::kTotalSstFilesSize);
+  result.memtable_bytes = property(Properties::kCurSizeAllMemTables);
+  result.block_cache_bytes = impl_->cache->GetUsage();
+  result.pending_compaction_bytes =
+      property(Properties::kEstimatePendingCompactionBytes);
+  result.background_errors = database_property(Properties::kBackgroundErrors);
+  result.writes_stopped = database_property(Properties::kIsWriteStopped);
+  const absl::MutexLock lock(&impl_->mutex);
+  result.floor_failures = impl_->floor_failures;
+  return result;
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,119 @@
+// Storage on RocksDB: one database in a node's data directory.
+//
+// Each Family is a column family, each WriteBatch one RocksDB batch in one
+// log, so all families are one prefix of the history after any crash.
+//
+// RocksDB opens without a word after a damaged log record and drops what
+// follows it. So the sequence number that a Sync() reached is kept in a file
+// of its own (data_directory.h); a database that comes up behind it has lost
+// what it said was safe, and lost_synced_writes() says so.
+//
+// Faults, as tests/replica/storage_test.cc shows them:
+//  - A log write or an fsync that fails, and a failed flush or compaction in
+//    the background, make the database read-only for the rest of the process:
+//    that Commit and all later ones fail, reads go on. The node should end.
+//  - A full disk does the same with ResourceExhausted; RocksDB looks for free
+//    space by itself and Commit may work again once there is some.
+//  - A block that fails its checksum is DataLoss for the reads that touch it.
+#ifndef DOVETAIL_REPLICA_ROCKS_STORAGE_H_
+#define DOVETAIL_REPLICA_ROCKS_STORAGE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "replica/storage.h"
+
+namespace dovetail::replica {
+
+// Memory, files and threads of one database. Its memory is about
+// block_cache_bytes + memtable_bytes_max.
+struct RocksOptions {
+  // Uncompressed blocks, with their indexes and bloom filters. A row read that
+  // the shards' row caches miss costs about 4 us from here, a disk read beyond.
+  size_t block_cache_bytes = 256 << 20;
+  // A family's memtable is written out at this size: large enough that rows
+  // which change often are overwritten in memory.
+  size_t write_buffer_bytes = 64 << 20;
+  // All memtables together.
+  size_t memtable_bytes_max = 256 << 20;
+  // Logs on disk, and so what recovery reads at a start: a few seconds. Without
+  // it a family that is hardly written (meta) would keep old logs alive.
+  uint64_t log_bytes_max = 256 << 20;
+  // Table files held open; well below the usual 1,024 descriptors, for sockets.
+  int open_files_max = 512;
+  // Threads for flushes and compactions together.
+  int background_jobs_max = 2;
+  // Off only where a test copies the files of an open database.
+  bool automatic_compactions = true;
+};
+
+// For `status` and metrics; all estimates of RocksDB's own.
+struct RocksStats {
+  uint64_t live_data_bytes = 0;
+  uint64_t table_file_bytes = 0;
+  uint64_t memtable_bytes = 0;
+  uint64_t block_cache_bytes = 0;
+  uint64_t pending_compaction_bytes = 0;
+  uint64_t background_errors = 0;
+  // Not 0: writes wait for compaction.
+  uint64_t writes_stopped = 0;
+  // Syncs whose data is safe but whose floor could not be recorded, as on a
+  // full disk; the next one tries again.
+  uint64_t floor_failures = 0;
+};
+
+class RocksStorage final : public Storage {
+ public:
+  // Opens the database in `directory`, or creates both. What is found there is
+  // on stable storage when this returns.
+  // Returns: Unavailable if another process has it open; FailedPrecondition if
+  // the directory cannot be made or has a layout this version does not know;
+  // DataLoss if it is damaged; ResourceExhausted if the disk is full.
+  // Cost: reads the logs, up to options.log_bytes_max.
+  static absl::StatusOr<std::unique_ptr<RocksStorage>> Open(
+      const std::string& directory, const RocksOptions& options);
+
+  // Closes files and writes nothing: to the disk it looks like the death of the
+  // process. Call Sync() before, for a clean stop.
+  ~RocksStorage() override;
+  RocksStorage(const RocksStorage&) = delete;
+  RocksStorage& operator=(const RocksStorage&) = delete;
+
+  // True if the database came up behind what an earlier process synced. The
+  // node then remembers less than it promised: it must not serve its partitions
+  // before they are rebuilt from peers. Reported at every start until a Sync(),
+  // so record the conclusion before that.
+  bool lost_synced_writes() const;
+
+  absl::StatusOr<std::optional<std::string>> Get(
+      Family family, absl::string_view key) override;
+  absl::Status Scan(
+      Family family, absl::string_view begin, absl::string_view end,
+      absl::FunctionRef<bool(absl::string_view key, absl::string_view value)>
+          visit) override;
+  absl::Status Commit(const WriteBatch& batch, CommitMode mode) override;
+  // Cost: one fsync of the log and, if anything was committed since the last
+  // one, one file replaced. Meant for about once a second.
+  absl::Status Sync() override;
+  // Returns: FailedPrecondition if `directory` exists or its parent does not.
+  // Cost: writes out the memtables, then hard links (on the same file system).
+  absl::Status Checkpoint(const std::string& directory) override;
+
+  RocksStats stats() const;
+
+ private:
+  struct Impl;
+  explicit RocksStorage(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_ROCKS_STORAGE_H_
