@@ -94,7 +94,8 @@ absl::StatusCode DecodeCode(wire::ErrorCode code) {
 // Never OK, whatever the other side put in.
 absl::Status DecodeError(wire::Error::Reader in) {
   absl::Status status(DecodeCode(in.getCode()), AsString(in.getMessage()));
-  return in.getMaybe() ? MarkMaybe(std::move(status)) : status;
+  if (!in.getMaybe() || MayHaveTakenEffect(status)) return status;
+  return MarkMaybe(std::move(status));
 }
 
 absl::StatusOr<crdt::ObjectId> DecodeObject(wire::Object::Reader in) {
