@@ -8,6 +8,7 @@
 #include <string>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "crdt/check.h"
@@ -233,14 +234,35 @@ void EncodeWriteReply(const replica::WriteReply& reply,
   out.setDeltas(reply.deltas);
 }
 
-void EncodeReadReply(const replica::ReadReply& reply,
+// What a view takes on the wire, from above: pointers, struct words and the
+// padding of each string to whole words.
+size_t WireBytes(const crdt::View& view) {
+  size_t bytes = 48;
+  for (const std::string& value : view.values) bytes += value.size() + 16;
+  for (const auto& [field, child] : view.fields) {
+    bytes += field.name.size() + 48 + WireBytes(child);
+  }
+  return bytes;
+}
+
+absl::Status TooLong(size_t bytes) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "answer of ", bytes, " bytes is over reply_wire_bytes_max = ",
+      kReplyWireBytesMax, "; read it in pages, with a limit"));
+}
+
+std::string EncodedToken(const replica::ReadReply& reply) {
+  return reply.result.token.has_value() ? reply.result.token->Encode()
+                                        : std::string();
+}
+
+// `token` is the encoded one of `reply`.
+void EncodeReadReply(const replica::ReadReply& reply, const std::string& token,
                      wire::ReadResult::Builder out) {
   EncodeReceipt(reply.receipt, out.initReceipt());
   EncodeView(reply.result.view, out.initView());
   out.setMore(reply.result.more);
-  if (reply.result.token.has_value()) {
-    out.setToken(AsData(reply.result.token->Encode()));
-  }
+  if (reply.result.token.has_value()) out.setToken(AsData(token));
 }
 
 void EncodeStats(const replica::ShardStats& stats,
@@ -287,6 +309,8 @@ void EncodeList(const replica::ListRequest& request,
 void EncodeResults(absl::Span<const ClientResult> results,
                    wire::ExecuteReply::Builder out) {
   auto list = out.initResults(Size(results.size()));
+  size_t left = kReplyWireBytesMax;
+  bool first_read = true;
   for (unsigned i = 0; i < list.size(); ++i) {
     const ClientResult& result = results[i];
     if (!result.ok()) {
@@ -294,8 +318,18 @@ void EncodeResults(absl::Span<const ClientResult> results,
     } else if (const auto* write = std::get_if<replica::WriteReply>(&*result)) {
       EncodeWriteReply(*write, list[i].initWrite());
     } else {
-      EncodeReadReply(std::get<replica::ReadReply>(*result),
-                      list[i].initRead());
+      const auto& read = std::get<replica::ReadReply>(*result);
+      const std::string token = EncodedToken(read);
+      const size_t bytes = WireBytes(read.result.view) + token.size();
+      if (bytes > kReplyWireBytesMax) {
+        EncodeError(TooLong(bytes), list[i].initError());
+      } else if (bytes > left && !first_read) {
+        list[i].setDeferred();
+      } else {
+        EncodeReadReply(read, token, list[i].initRead());
+        left -= std::min(left, bytes);
+        first_read = false;
+      }
     }
   }
 }
@@ -308,12 +342,19 @@ void EncodeFailure(const absl::Status& status,
 void EncodeListReply(const absl::StatusOr<replica::ListReply>& reply,
                      wire::ListReply::Builder out) {
   if (!reply.ok()) return EncodeError(reply.status(), out.initError());
+  size_t fits = 0;
+  size_t bytes = 0;
+  for (; fits < reply->objects.size(); ++fits) {
+    const crdt::ObjectId& object = reply->objects[fits];
+    bytes += object.bucket.size() + object.key.size() + 48;
+    if (bytes > kReplyWireBytesMax) break;
+  }
   auto page = out.initPage();
-  auto objects = page.initObjects(Size(reply->objects.size()));
+  auto objects = page.initObjects(Size(fits));
   for (unsigned i = 0; i < objects.size(); ++i) {
     EncodeObject(reply->objects[i], objects[i]);
   }
-  page.setMore(reply->more);
+  page.setMore(reply->more || fits < reply->objects.size());
 }
 
 void EncodeHello(const Hello& hello, wire::HelloReply::Builder out) {
@@ -350,12 +391,22 @@ void EncodeStatus(const NodeStatus& status, wire::NodeStatus::Builder out) {
   }
 }
 
-void EncodeDigests(const NodeDigests& digests, wire::NodeDigests::Builder out) {
+void EncodeDigests(const NodeDigests& digests, uint32_t first,
+                   wire::NodeDigests::Builder out) {
+  constexpr size_t kDigestWireBytes = 80;
+  const auto begin =
+      std::find_if(digests.partitions.begin(), digests.partitions.end(),
+                   [first](const replica::PartitionDigest& digest) {
+                     return replica::Index(digest.partition) >= first;
+                   });
+  const auto there = static_cast<size_t>(digests.partitions.end() - begin);
+  const size_t fits = std::min(there, kReplyWireBytesMax / kDigestWireBytes);
   out.setNodeId(replica::Index(digests.id));
   out.setNodeName(AsText(digests.name));
-  auto list = out.initPartitions(Size(digests.partitions.size()));
+  out.setMore(digests.more || fits < there);
+  auto list = out.initPartitions(Size(fits));
   for (unsigned i = 0; i < list.size(); ++i) {
-    const replica::PartitionDigest& digest = digests.partitions[i];
+    const replica::PartitionDigest& digest = begin[i];
     list[i].setPartition(replica::Index(digest.partition));
     list[i].setRowsHigh(digest.rows.high);
     list[i].setRowsLow(digest.rows.low);

@@ -12,6 +12,7 @@
 #define DOVETAIL_NET_CLIENT_CODEC_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,6 +23,10 @@
 #include "replica/request.h"
 
 namespace dovetail::net {
+
+// What a reply may take on the wire, below the limit of a frame by what RPC
+// puts around it.
+inline constexpr size_t kReplyWireBytesMax = 3 << 20;
 
 // Nodes that one read may name in ReadRequest::only.
 inline constexpr size_t kReadNodesMax = 64;
@@ -48,6 +53,8 @@ absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in);
 
 // --- Replies ---------------------------------------------------------------
 
+// Keeps within kReplyWireBytesMax: reads after the first one that do not fit
+// are deferred, one that never fits becomes ResourceExhausted.
 void EncodeResults(absl::Span<const ClientResult> results,
                    wire::ExecuteReply::Builder out);
 // The whole call failed: nothing was done.
@@ -57,6 +64,7 @@ void EncodeFailure(const absl::Status& status, wire::ExecuteReply::Builder out);
 absl::StatusOr<std::vector<ClientResult>> DecodeResults(
     wire::ExecuteReply::Reader in);
 
+// Cuts the page short, with `more`, where it would not fit.
 void EncodeListReply(const absl::StatusOr<replica::ListReply>& reply,
                      wire::ListReply::Builder out);
 absl::StatusOr<replica::ListReply> DecodeListReply(wire::ListReply::Reader in);
@@ -67,7 +75,9 @@ absl::StatusOr<Hello> DecodeHello(wire::HelloReply::Reader in);
 void EncodeStatus(const NodeStatus& status, wire::NodeStatus::Builder out);
 absl::StatusOr<NodeStatus> DecodeStatus(wire::NodeStatus::Reader in);
 
-void EncodeDigests(const NodeDigests& digests, wire::NodeDigests::Builder out);
+// The partitions from number `first` on, as many as fit.
+void EncodeDigests(const NodeDigests& digests, uint32_t first,
+                   wire::NodeDigests::Builder out);
 absl::StatusOr<NodeDigests> DecodeDigests(wire::NodeDigests::Reader in);
 
 }  // namespace dovetail::net

@@ -94,7 +94,8 @@ absl::StatusCode DecodeCode(wire::ErrorCode code) {
 // Never OK, whatever the other side put in.
 absl::Status DecodeError(wire::Error::Reader in) {
   absl::Status status(DecodeCode(in.getCode()), AsString(in.getMessage()));
-  return in.getMaybe() ? MarkMaybe(std::move(status)) : status;
+  if (!in.getMaybe() || MayHaveTakenEffect(status)) return status;
+  return MarkMaybe(std::move(status));
 }
 
 absl::StatusOr<crdt::ObjectId> DecodeObject(wire::Object::Reader in) {
@@ -398,6 +399,8 @@ ClientResult DecodeResult(wire::Result::Reader in) {
       DOVETAIL_ASSIGN_OR_RETURN(auto read, DecodeReadReply(in.getRead()));
       return read;
     }
+    case wire::Result::DEFERRED:
+      return DeferredRead();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown result ", static_cast<uint16_t>(in.which())));
@@ -557,6 +560,7 @@ absl::StatusOr<NodeDigests> DecodeDigests(wire::NodeDigests::Reader in) {
       digest.log_bytes = item.getLogBytes();
       out.partitions.push_back(digest);
     }
+    out.more = in.getMore();
     return out;
   });
 }

@@ -61,6 +61,7 @@ struct NodeDigests {
   replica::NodeId id{};
   std::string name;
   std::vector<replica::PartitionDigest> partitions;
+  bool more = false;  // this is a page, and there is another
 };
 
 // A failed mutation that may have taken effect, or may still: every
@@ -68,6 +69,11 @@ struct NodeDigests {
 // payload of the status and travels with it over the wire.
 absl::Status MarkMaybe(absl::Status status);
 bool MayHaveTakenEffect(const absl::Status& status);
+
+// A read whose answer did not fit into its reply beside those of other reads:
+// the client library asks again by itself.
+absl::Status DeferredRead();
+bool IsDeferredRead(const absl::Status& status);
 
 }  // namespace dovetail::net
 

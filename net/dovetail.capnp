@@ -32,8 +32,9 @@ interface Dovetail {
 
   status @3 () -> (status :NodeStatus);
 
-  # What this node holds of each partition, for comparing replicas.
-  digest @4 () -> (digests :NodeDigests);
+  # What this node holds of each partition from number `first` on, for comparing
+  # replicas.
+  digest @4 (first :UInt32) -> (digests :NodeDigests);
 }
 
 struct HelloRequest {
@@ -190,6 +191,9 @@ struct Result {
     error @0 :Error;
     write @1 :WriteResult;  # of a mutation or a batch
     read @2 :ReadResult;
+    # A read whose answer did not fit into this reply any more. Ask again; the
+    # first read of a call is never deferred.
+    deferred @3 :Void;
   }
 }
 
@@ -300,6 +304,7 @@ struct NodeDigests {
   nodeId @0 :UInt32;
   nodeName @1 :Text;
   partitions @2 :List(PartitionDigest);  # in order of partition
+  more @3 :Bool;  # there are more after the last one
 }
 
 # Meanings in replica/shard.h. A 128-bit hash is a high and a low half.
