@@ -47,6 +47,10 @@ class DeltaBuilder {
   // Adds `operation`, starting after `resume_after` if it is a clear or delete
   // that goes on. Validates first; on any error the builder must be dropped
   // (a batch fails whole).
+  // Errors, beside those of Validate(operation) and of the state:
+  // InvalidArgument for a token that names events not yet minted;
+  // ResourceExhausted over kDeltaBytesMax, kTallyMax or kSiblingsMax, and for a
+  // clear of more than kDotsPerClearDelta dots beside other operations.
   absl::StatusOr<MutationOutcome> Add(const Operation& operation,
                                       const Path& resume_after = Path());
 
@@ -70,22 +74,32 @@ class DeltaBuilder {
   Timestamp Stamp(Timestamp observed);
   ActorId actor() const { return next_.actor; }
   const Operation& operation() const { return *operation_; }
-  // Records that `path` becomes `store`, superseding `superseded`.
+  // Records that `path` becomes `store`, superseding `superseded`. An
+  // operation that only emits removals needs no Mint(): Add() mints its event.
   void Emit(const Path& path, Leaf store, std::vector<Dot> superseded);
 
  private:
   using LeafKey = std::pair<ObjectId, Path>;
   struct Pending {
-    Leaf store;                    // as the delta will carry it
-    std::vector<Dot> superseded;   // sorted
-    Leaf working;                  // the leaf after it
+    Leaf store;                   // as the delta will carry it
+    std::vector<Dot> superseded;  // sorted; events of this builder too
   };
+
+  absl::StatusOr<MutationOutcome> Dispatch(const Path& resume_after);
+  absl::Status CheckTokenDots() const;
+  size_t ObjectBytesIfNew(const LeafKey& key) const;
+  // What `pending` makes of `leaf`.
+  static Leaf Working(Leaf leaf, const Pending& pending);
 
   StateView& state_;
   const Dot first_;
   Dot next_;
   absl::FunctionRef<Timestamp(Timestamp)> stamp_;
   const Operation* operation_ = nullptr;
+  size_t operations_ = 0;
+  bool more_ = false;     // the only operation has to go on in another delta
+  bool emitted_ = false;  // by the current operation
+  size_t bytes_ = 0;      // upper bound of the encoded delta
   std::map<LeafKey, Pending> pending_;
 };
 

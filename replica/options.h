@@ -20,6 +20,10 @@ struct ShardOptions {
   absl::Duration request_timeout_default = absl::Seconds(2);
   absl::Duration request_timeout_max = absl::Minutes(5);
 
+  // A read that still waits after this asks the owners it has not asked yet.
+  // 50 ms: well above a healthy answer, so that it costs nothing then.
+  absl::Duration read_hedge_after = absl::Milliseconds(50);
+
   // Requests waiting for other replicas in one shard; one more is refused with
   // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.
   size_t requests_in_flight_max = 65'536;

@@ -74,6 +74,7 @@ struct ShardStats {
   uint64_t clock_refusals = 0;  // foreign timestamps too far ahead
   uint64_t corruptions = 0;     // rows or deltas that did not decode or agree
   uint64_t log_gaps = 0;        // a peer lacked events that no log here holds
+  uint64_t quarantined = 0;     // partitions that refuse service: damaged
 };
 
 class Shard {

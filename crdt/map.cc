@@ -1,0 +1,47 @@
+#include "crdt/map.h"
+
+#include "crdt/counter.h"
+#include "crdt/dot_codec.h"
+#include "crdt/limits.h"
+
+namespace dovetail::crdt {
+namespace {
+
+// Leaves half of a delta to what the estimate below does not see.
+constexpr size_t kClearBytesMax = kDeltaBytesMax / 2;
+
+}  // namespace
+
+absl::StatusOr<MutationOutcome> RemoveAll(DeltaBuilder& builder,
+                                          const Path& place,
+                                          const Path& resume_after) {
+  const Type root = builder.operation().object.type;
+  MutationOutcome outcome;
+  Path last;
+  size_t dots = 0;
+  size_t bytes = 0;
+  DOVETAIL_RETURN_IF_ERROR(builder.ObserveAll(
+      place, resume_after, [&](const Path& path, const ObservedLeaf& leaf) {
+        const bool counter = LeafTypeOf(root, path.bytes()) == Type::kCounter;
+        const size_t here = counter ? EntriesToReset(leaf) : leaf.dots.size();
+        if (here == 0) return true;
+        const bool first = dots == 0;
+        dots += here;
+        bytes += path.bytes().size() + here * (kDotBytesMax + sizeof(Tally));
+        if (!first && (dots > kDotsPerClearDelta || bytes > kClearBytesMax)) {
+          outcome.more = true;
+          outcome.resume_after = last;
+          return false;
+        }
+        last = path;
+        if (counter) {
+          ResetCounter(builder, path, leaf);
+        } else {
+          builder.Emit(path, Leaf(), leaf.dots);
+        }
+        return true;
+      }));
+  return outcome;
+}
+
+}  // namespace dovetail::crdt

@@ -1,0 +1,89 @@
+#include "crdt/register.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/limits.h"
+
+namespace dovetail::crdt {
+namespace {
+
+// What a write at a leaf starts from.
+struct Before {
+  std::vector<Dot> observed;
+  Timestamp stamp_max;  // of the observed writes that are here; else zero
+};
+
+absl::StatusOr<Before> ObserveBefore(DeltaBuilder& builder, const Path& path,
+                                     bool blind) {
+  DOVETAIL_ASSIGN_OR_RETURN(const Leaf held, builder.Read(path));
+  Before before;
+  if (!blind) {
+    DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
+    before.observed = std::move(observed.dots);
+  }
+  size_t siblings = 0;
+  for (const auto& [dot, payload] : held.entries()) {
+    if (!std::binary_search(before.observed.begin(), before.observed.end(),
+                            dot)) {
+      ++siblings;
+    } else if (const auto* stamped = std::get_if<Stamped>(&payload)) {
+      before.stamp_max = std::max(before.stamp_max, stamped->stamp);
+    }
+  }
+  if (siblings >= kSiblingsMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        siblings, " concurrent values would stay; the limit is ", kSiblingsMax,
+        " (kSiblingsMax): read, then write with what was observed"));
+  }
+  return before;
+}
+
+absl::Status WriteValue(DeltaBuilder& builder, const Path& path, bool blind) {
+  DOVETAIL_ASSIGN_OR_RETURN(Before before,
+                            ObserveBefore(builder, path, blind));
+  builder.Emit(path, Leaf(builder.Mint(), Value{builder.operation().value}),
+               std::move(before.observed));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status WriteRegister(DeltaBuilder& builder, const Path& path) {
+  DOVETAIL_ASSIGN_OR_RETURN(Before before,
+                            ObserveBefore(builder, path, /*blind=*/false));
+  Stamped stamped{builder.Stamp(before.stamp_max), builder.operation().value};
+  builder.Emit(path, Leaf(builder.Mint(), std::move(stamped)),
+               std::move(before.observed));
+  return absl::OkStatus();
+}
+
+absl::Status WriteMultiValue(DeltaBuilder& builder, const Path& path) {
+  return WriteValue(builder, path, /*blind=*/false);
+}
+
+absl::Status WriteMultiValueBlind(DeltaBuilder& builder, const Path& path) {
+  return WriteValue(builder, path, /*blind=*/true);
+}
+
+const Stamped* WinnerOf(const Leaf& leaf) {
+  const Stamped* winner = nullptr;
+  for (const auto& [dot, payload] : leaf.entries()) {
+    const auto& stamped = std::get<Stamped>(payload);
+    // Dots ascend, so at equal stamps the greater dot comes later and wins.
+    if (winner == nullptr || stamped.stamp >= winner->stamp) winner = &stamped;
+  }
+  return winner;
+}
+
+std::vector<std::string> SiblingsOf(const Leaf& leaf) {
+  std::vector<std::string> values;
+  for (const auto& [dot, payload] : leaf.entries()) {
+    values.push_back(std::get<Value>(payload).bytes);
+  }
+  std::sort(values.begin(), values.end());
+  values.erase(std::unique(values.begin(), values.end()), values.end());
+  return values;
+}
+
+}  // namespace dovetail::crdt

@@ -1,0 +1,44 @@
+#include "crdt/set.h"
+
+#include <set>
+#include <string>
+
+namespace dovetail::crdt {
+namespace {
+
+std::set<std::string> Distinct(const DeltaBuilder& builder) {
+  const auto& elements = builder.operation().elements;
+  return {elements.begin(), elements.end()};
+}
+
+absl::Status Write(DeltaBuilder& builder, const Path& place, Payload payload) {
+  for (const std::string& element : Distinct(builder)) {
+    const Path path = place.Element(element);
+    DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
+    builder.Emit(path, Leaf(builder.Mint(), payload), std::move(observed.dots));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status AddElements(DeltaBuilder& builder, const Path& place) {
+  return Write(builder, place, Unit{});
+}
+
+absl::Status RecordElements(DeltaBuilder& builder, const Path& place,
+                            Polarity polarity) {
+  return Write(builder, place, polarity);
+}
+
+absl::Status RemoveElements(DeltaBuilder& builder, const Path& place) {
+  for (const std::string& element : Distinct(builder)) {
+    const Path path = place.Element(element);
+    DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
+    if (observed.dots.empty()) continue;
+    builder.Emit(path, Leaf(), std::move(observed.dots));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace dovetail::crdt

@@ -1,0 +1,83 @@
+// The layout of keys on disk. Byte order is the order of iteration, so that an
+// object is one contiguous range of rows, a digest leaf another, and a
+// partition a third.
+//
+//   rows   hash:48 | esc(bucket) 00 01 | esc(key) 00 01 | type:8 | sub
+//          sub = 00 (the object's header)  or  01 | path  (one leaf)
+//   log    partition:16 | actor:64 | first:64
+//   meta   'p' | partition:16 | 'C' checkpoint | 'S' block:8 sums | 'X' context
+//          'n' | 'a' | ordinal:32 actor        'n' | 'h' | shard:32 clock
+//   index  esc(bucket) 00 01 | esc(key) 00 01 | type:8
+//
+// `hash` is the front of HashKey(bucket, key), big-endian: its top bits are the
+// partition, the next 12 the digest leaf. All integers are big-endian.
+#ifndef DOVETAIL_REPLICA_KEYS_H_
+#define DOVETAIL_REPLICA_KEYS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "crdt/dot.h"
+#include "crdt/path.h"
+#include "crdt/type.h"
+#include "replica/ids.h"
+
+namespace dovetail::replica {
+
+// Where an object's rows are; computed once per operation on it.
+struct ObjectKey {
+  std::string prefix;  // up to and including the type byte
+  uint64_t hash_high = 0;
+
+  std::string HeaderKey() const;
+  std::string LeafKey(const crdt::Path& path) const;
+  // All rows of the object lie in [prefix, RangeEnd(prefix)).
+};
+ObjectKey MakeObjectKey(const crdt::ObjectId& object);
+
+// The smallest string greater than every string that starts with `prefix`;
+// empty if there is none.
+std::string RangeEnd(absl::string_view prefix);
+
+// Takes a row key apart. DataLoss if it is none of ours.
+struct ParsedRowKey {
+  crdt::ObjectId object;
+  bool header = false;
+  crdt::Path path;  // of a leaf row
+};
+absl::StatusOr<ParsedRowKey> ParseRowKey(absl::string_view key);
+
+// The range of all rows of one partition.
+struct KeyRange {
+  std::string begin;
+  std::string end;  // empty: to the end of the family
+};
+KeyRange RowsOfPartition(PartitionId partition, uint32_t partitions);
+
+std::string LogKey(PartitionId partition, crdt::Dot first);
+std::string LogPrefix(PartitionId partition);
+// The first event of the entry. DataLoss if malformed.
+absl::StatusOr<crdt::Dot> ParseLogKey(absl::string_view key);
+
+std::string CheckpointKey(PartitionId partition);
+std::string SumsKey(PartitionId partition, uint8_t block);
+std::string SupersededKey(PartitionId partition);
+std::string ActorKey(uint32_t ordinal);
+std::string ActorPrefix();
+std::string ClockKey(uint32_t shard);
+std::string ClockPrefix();
+
+std::string IndexKey(const crdt::ObjectId& object);
+// The index keys of `bucket` whose key starts with `prefix`.
+KeyRange IndexRange(absl::string_view bucket, absl::string_view prefix);
+absl::StatusOr<crdt::ObjectId> ParseIndexKey(absl::string_view key);
+
+void AppendBigEndian(std::string& out, uint64_t value, int bytes);
+uint64_t ReadBigEndian(absl::string_view bytes);
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_KEYS_H_

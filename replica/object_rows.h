@@ -1,0 +1,89 @@
+// Objects as rows. A small object is one row, its header, with all its leaves
+// in it; when it outgrows that, each leaf gets a row of its own and the header
+// keeps two counts. So adding to a set of a million elements writes one small
+// row, and reading a map of five fields reads one.
+//
+//   header  = version 00 | count | { path leaf }            inline
+//           | version 01 | visible | leaves                 exploded
+//   leaf    = version | leaf
+//
+// What a replica holds is defined on (path, dot, payload) alone: two replicas
+// may explode the same object at different times and are still identical.
+// An object that has visible leaves has an index entry, for listings.
+#ifndef DOVETAIL_REPLICA_OBJECT_ROWS_H_
+#define DOVETAIL_REPLICA_OBJECT_ROWS_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "crdt/leaf.h"
+#include "crdt/path.h"
+#include "crdt/state_view.h"
+#include "crdt/type.h"
+#include "replica/digest.h"
+#include "replica/keys.h"
+#include "replica/options.h"
+#include "replica/row_store.h"
+
+namespace dovetail::replica {
+
+// All rows that do not decode are DataLoss.
+class ObjectRows final : public crdt::StateView {
+ public:
+  // References must outlive the object.
+  ObjectRows(RowStore& rows, const ShardOptions& options)
+      : rows_(rows), options_(options) {}
+
+  absl::StatusOr<crdt::Leaf> Get(const crdt::ObjectId& object,
+                                 const crdt::Path& path) override;
+  absl::Status Scan(const crdt::ObjectId& object, const crdt::Path& prefix,
+                    const crdt::Path& after,
+                    absl::FunctionRef<bool(const crdt::Path&,
+                                           const crdt::Leaf&)>
+                        visit) override;
+
+  // Replaces the leaf at `path` by what `change` makes of it, keeping header,
+  // index and `changes` of the sums right. An error of `change` is returned as
+  // it is and leaves this object's rows alone.
+  // Cost: a small object, one row read and written; a large one, two.
+  absl::Status Update(const crdt::ObjectId& object, const crdt::Path& path,
+                      uint32_t partitions,
+                      absl::FunctionRef<absl::Status(crdt::Leaf&)> change,
+                      SumChanges& changes);
+
+ private:
+  // A header, decoded.
+  struct Header {
+    bool exploded = false;
+    crdt::Store leaves;     // inline
+    uint64_t visible = 0;   // leaves a reader can see
+    uint64_t count = 0;     // leaves in all
+  };
+
+  absl::StatusOr<Header> ReadHeader(const ObjectKey& key, crdt::Type type);
+  absl::StatusOr<crdt::Leaf> ReadLeafRow(const ObjectKey& key,
+                                         const crdt::Path& path,
+                                         crdt::Type leaf_type);
+  void WriteHeader(const ObjectKey& key, const crdt::ObjectId& object,
+                   Header& header);
+  void Explode(const ObjectKey& key, const crdt::ObjectId& object,
+               Header& header);
+
+  RowStore& rows_;
+  const ShardOptions& options_;
+};
+
+// Visits every leaf of the rows in [begin, end), in key order: how a partition
+// is dumped and verified. DataLoss as above.
+absl::Status ForEachLeaf(
+    RowStore& rows, const KeyRange& range,
+    absl::FunctionRef<void(const crdt::ObjectId&, const crdt::Path&,
+                           const crdt::Leaf&)>
+        visit);
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_OBJECT_ROWS_H_

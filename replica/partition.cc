@@ -1,0 +1,212 @@
+#include "replica/partition.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/limits.h"
+#include "replica/hash.h"
+#include "replica/keys.h"
+#include "replica/log_entry.h"
+
+namespace dovetail::replica {
+
+Partition::Partition(PartitionId id, uint32_t partitions, crdt::ActorId actor,
+                     const ShardOptions& options, RowStore& rows,
+                     Storage& storage)
+    : id_(id),
+      partitions_(partitions),
+      actor_(actor),
+      storage_(storage),
+      rows_(rows),
+      objects_(rows, options) {}
+
+absl::Status Partition::Available() const {
+  if (!quarantined_) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("partition ", Index(id_),
+                                          " is quarantined on this node: ",
+                                          quarantine_reason_));
+}
+
+void Partition::Quarantine(const absl::Status& why) {
+  if (quarantined_) return;
+  quarantined_ = true;
+  quarantine_reason_ = std::string(why.message());
+}
+
+absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
+                                              absl::string_view encoded) {
+  DOVETAIL_RETURN_IF_ERROR(Available());
+  if (context_.applied.ContainsRun(delta.events)) {
+    DOVETAIL_RETURN_IF_ERROR(CheckDuplicate(delta.events, encoded));
+    return ApplyOutcome::kDuplicate;
+  }
+  const crdt::Dot first{delta.events.actor, delta.events.first};
+  if (context_.applied.IntersectsRun(delta.events)) {
+    return absl::DataLossError(absl::StrCat(
+        "a delta of ", delta.events.count, " events from ",
+        crdt::ToString(first), " overlaps another one: a dot was reused"));
+  }
+  if (delta.events.actor == actor_ && delta.events.last() >= next_counter_) {
+    return absl::DataLossError(absl::StrCat(
+        "events from ", crdt::ToString(first),
+        " claim to be of this incarnation, which has not minted them"));
+  }
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    if (PartitionOf(leaf.object.bucket, leaf.object.key, partitions_) != id_) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(crdt::ToString(leaf.object), " is not in partition ",
+                       Index(id_)));
+    }
+  }
+
+  SumChanges changes;
+  rows_.Mark();
+  if (absl::Status status = ApplyLeaves(delta, changes); !status.ok()) {
+    rows_.RollBack();
+    if (absl::IsDataLoss(status)) Quarantine(status);
+    return status;
+  }
+  const std::string value =
+      EncodeLogValue({delta.events, sequence_ + 1, changes, encoded});
+  rows_.PutOther(Family::kLog, LogKey(id_, first), value);
+
+  AddToContext(delta);
+  sums_.Apply(changes);
+  ++sequence_;
+  ++log_entries_;
+  log_bytes_ += value.size();
+  logged_.InsertRun(delta.events);
+  ++version_;
+  return ApplyOutcome::kApplied;
+}
+
+absl::Status Partition::ApplyLeaves(const crdt::Delta& delta,
+                                    SumChanges& changes) {
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    const crdt::DeltaLeafContext their_context(delta.events, leaf);
+    DOVETAIL_RETURN_IF_ERROR(objects_.Update(
+        leaf.object, leaf.path, partitions_,
+        [&](crdt::Leaf& mine) {
+          if (crdt::Join(mine, context_, leaf.store, their_context) ==
+              crdt::JoinResult::kOk) {
+            return absl::OkStatus();
+          }
+          return absl::DataLossError(absl::StrCat(
+              "one dot has two payloads at ", crdt::ToString(leaf.object)));
+        },
+        changes));
+  }
+  return absl::OkStatus();
+}
+
+void Partition::AddToContext(const crdt::Delta& delta) {
+  context_.applied.InsertRun(delta.events);
+  crdt::EventSet& superseded = context_.superseded;
+  if (superseded.IntersectsRun(delta.events)) {
+    superseded.EraseRun(delta.events);
+    superseded_changed_ = true;
+  }
+  auto know = [&](crdt::Dot dot) {
+    if (context_.Contains(dot)) return;
+    superseded.Insert(dot);
+    superseded_changed_ = true;
+  };
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    for (const crdt::Leaf::Entry& entry : leaf.store.entries()) {
+      know(entry.first);
+    }
+    for (crdt::Dot dot : leaf.superseded) know(dot);
+  }
+}
+
+absl::Status Partition::CheckDuplicate(const crdt::DotRun& events,
+                                       absl::string_view encoded) {
+  if (!logged_.ContainsRun(events)) return absl::OkStatus();
+  DOVETAIL_ASSIGN_OR_RETURN(
+      std::optional<std::string> value,
+      storage_.Get(Family::kLog, LogKey(id_, {events.actor, events.first})));
+  // Applied earlier in this very turn, and so not on disk yet.
+  if (!value) return absl::OkStatus();
+  DOVETAIL_ASSIGN_OR_RETURN(
+      const LogEntry entry,
+      DecodeLogEntry(LogKey(id_, {events.actor, events.first}), *value));
+  if (entry.delta == encoded) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "event ", crdt::ToString({events.actor, events.first}),
+      " arrived with another content than was applied: a dot was reused"));
+}
+
+absl::StatusOr<MutateOutcome> Partition::Mutate(
+    absl::Span<const crdt::Operation> operations,
+    const crdt::Path& resume_after,
+    absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp) {
+  DOVETAIL_RETURN_IF_ERROR(Available());
+  MutateOutcome outcome;
+  crdt::DeltaBuilder builder(objects_, {actor_, next_counter_}, stamp);
+  for (const crdt::Operation& operation : operations) {
+    absl::StatusOr<crdt::MutationOutcome> added =
+        builder.Add(operation, resume_after);
+    if (!added.ok()) {
+      if (absl::IsDataLoss(added.status())) Quarantine(added.status());
+      return added.status();
+    }
+    outcome.not_observed.push_back(added->not_observed);
+    if (added->more) {
+      if (operations.size() > 1) {
+        return absl::ResourceExhaustedError(absl::StrCat(
+            "a clear of more than ", crdt::kDotsPerClearDelta,
+            " elements cannot be part of an atomic batch "
+            "(kDotsPerClearDelta)"));
+      }
+      outcome.more = true;
+      outcome.resume_after = added->resume_after;
+    }
+  }
+  std::optional<crdt::Delta> delta = builder.Finish();
+  if (!delta) return outcome;
+  std::string encoded = delta->Encode();
+  if (encoded.size() > crdt::kDeltaBytesMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the operation writes ", encoded.size(), " bytes; the limit is ",
+        crdt::kDeltaBytesMax, " (kDeltaBytesMax)"));
+  }
+  DOVETAIL_CHECK(delta->events.first == next_counter_);
+  next_counter_ += delta->events.count;
+  DOVETAIL_ASSIGN_OR_RETURN(const ApplyOutcome applied,
+                            Apply(*delta, encoded));
+  DOVETAIL_CHECK(applied == ApplyOutcome::kApplied);
+  outcome.minted = {delta->events, std::move(encoded)};
+  return outcome;
+}
+
+void Partition::MarkSettled() {
+  settled_before_ = std::move(settled_);
+  settled_ = context_.applied;
+}
+
+void Partition::TurnCommitted(bool synced) {
+  if (synced && !(durable_ == context_.applied)) {
+    durable_ = context_.applied;
+    ++version_;
+  }
+}
+
+absl::Status Partition::VerifySums() {
+  SumChanges recomputed;
+  DOVETAIL_RETURN_IF_ERROR(ForEachLeaf(
+      rows_, RowRange(),
+      [&](const crdt::ObjectId& object, const crdt::Path& path,
+          const crdt::Leaf& leaf) {
+        const ObjectKey key = MakeObjectKey(object);
+        AddLeafChange(key.prefix, DigestLeafOf(key.hash_high, partitions_),
+                      path, crdt::Leaf(), leaf, recomputed);
+      }));
+  DigestSums sums;
+  sums.Apply(recomputed);
+  if (sums == sums_) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "the rows of partition ", Index(id_), " do not add up to its digest"));
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,170 @@
+// One replica of one partition: the heart. A partition is one causal map, key
+// → typed value, with one context for all of it, and everything that changes
+// it is a delta:
+//
+//   Mutate   operation + what is here → delta (minting its dots) → Apply
+//   Apply    for each leaf: join with E ∪ X as it was before;
+//            then E ∪= events, X = (X ∪ context of the delta) ∖ E,
+//            log the delta, add to the sums: all in the turn's one batch
+//
+// Invariants (N1 to N3 are checked by tests, N4 by CHECK):
+//  N1. E and X are disjoint, and every live dot is in E ∪ X.
+//  N2. Replicas with equal E have equal rows, X and sums, byte for byte.
+//  N3. Every event in E whose delta some owner may lack is in the log.
+//  N4. A dot is minted once: counters only grow, also over failed turns.
+//
+// Sources: Gonçalves et al., "DottedDB" (2017) for the node clock and the log
+// of dots; Almeida, Shoker, Baquero, arXiv:1603.01529 for deltas; why the
+// applied events (E) and the known dots (X) must be two sets is told in
+// docs/ARCHITECTURE.md, "Two sets".
+#ifndef DOVETAIL_REPLICA_PARTITION_H_
+#define DOVETAIL_REPLICA_PARTITION_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "crdt/delta.h"
+#include "crdt/event_set.h"
+#include "crdt/hlc.h"
+#include "crdt/mutate.h"
+#include "crdt/operation.h"
+#include "replica/digest.h"
+#include "replica/ids.h"
+#include "replica/object_rows.h"
+#include "replica/options.h"
+#include "replica/row_store.h"
+#include "replica/storage.h"
+
+namespace dovetail::replica {
+
+enum class ApplyOutcome : uint8_t { kApplied, kDuplicate };
+
+// What a mutation did. Without `delta` it changed nothing and minted nothing.
+struct MutateOutcome {
+  struct Minted {
+    crdt::DotRun events;
+    std::string delta;  // encoded
+  };
+  std::optional<Minted> minted;
+  std::vector<bool> not_observed;  // per operation
+  bool more = false;               // a clear that goes on after `resume_after`
+  crdt::Path resume_after;
+};
+
+class Partition {
+ public:
+  // The references must outlive the partition. `actor` mints here.
+  Partition(PartitionId id, uint32_t partitions, crdt::ActorId actor,
+            const ShardOptions& options, RowStore& rows, Storage& storage);
+
+  // Loads checkpoint, log, X and sums. Also after a failed turn: everything
+  // but the mint counter goes back to what is on disk.
+  absl::Status Load();
+
+  // --- Changes; they become part of the turn ---
+
+  // Joins a delta. `encoded` must be delta.Encode(). On an error nothing of it
+  // is applied. Errors: InvalidArgument (it names a key of another partition),
+  // DataLoss (damage here, or a dot with two meanings: the partition is then
+  // quarantined).
+  absl::StatusOr<ApplyOutcome> Apply(const crdt::Delta& delta,
+                                     absl::string_view encoded);
+
+  // Runs the operations as one atomic batch. `resume_after` continues a clear.
+  absl::StatusOr<MutateOutcome> Mutate(
+      absl::Span<const crdt::Operation> operations,
+      const crdt::Path& resume_after,
+      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
+
+  // Writes what changed outside rows and log (X) into the turn; call once at
+  // its end.
+  void FlushTurn();
+  // Writes context and sums into the turn.
+  void Checkpoint();
+  // Removes the log entries whose events are all in `stable`, at most `max` of
+  // them, checkpointing in the same batch. Returns how many.
+  absl::StatusOr<size_t> Truncate(const crdt::EventSet& stable, size_t max);
+
+  // The turn was committed; with `synced` it survives a power loss too.
+  void TurnCommitted(bool synced);
+
+  // --- Reads, as of this turn ---
+
+  // Fails with DataLoss while quarantined.
+  absl::Status Available() const;
+  crdt::StateView& view() { return objects_; }
+  const crdt::Context& context() const { return context_; }
+  // The part of E that survives a power loss.
+  const crdt::EventSet& durable() const { return durable_; }
+  // E as it was at the last and at the second last MarkSettled.
+  const crdt::EventSet& settled() const { return settled_before_; }
+  void MarkSettled();
+
+  // Visits encoded log entries with an event in `wanted`, in (actor, counter)
+  // order, until `visit` returns false.
+  absl::Status ReadLog(
+      const crdt::EventSet& wanted,
+      absl::FunctionRef<bool(const crdt::DotRun& events,
+                             absl::string_view delta)>
+          visit) const;
+  const crdt::EventSet& logged() const { return logged_; }
+
+  // Grows with every change of E or of what is durable.
+  uint64_t version() const { return version_; }
+  // Deltas ever applied here.
+  uint64_t sequence() const { return sequence_; }
+  uint64_t deltas_since_checkpoint() const { return sequence_ - checkpoint_; }
+
+  PartitionId id() const { return id_; }
+  const DigestSums& sums() const { return sums_; }
+  uint64_t log_entries() const { return log_entries_; }
+  uint64_t log_bytes() const { return log_bytes_; }
+  bool quarantined() const { return quarantined_; }
+
+  // Recomputes the sums from the rows. DataLoss if they differ.
+  absl::Status VerifySums();
+  KeyRange RowRange() const { return RowsOfPartition(id_, partitions_); }
+
+ private:
+  absl::Status LoadLog(uint64_t checkpoint);
+  absl::Status ApplyLeaves(const crdt::Delta& delta, SumChanges& changes);
+  // A duplicate must be the delta that was applied, not another one under the
+  // same dots.
+  absl::Status CheckDuplicate(const crdt::DotRun& events,
+                              absl::string_view encoded);
+  void AddToContext(const crdt::Delta& delta);
+  void Quarantine(const absl::Status& why);
+
+  const PartitionId id_;
+  const uint32_t partitions_;
+  const crdt::ActorId actor_;
+  Storage& storage_;
+  RowStore& rows_;
+  ObjectRows objects_;
+
+  uint64_t next_counter_ = 1;  // never set back: N4
+  crdt::Context context_;
+  crdt::EventSet durable_;
+  crdt::EventSet settled_;
+  crdt::EventSet settled_before_;
+  crdt::EventSet logged_;
+  DigestSums sums_;
+  uint64_t sequence_ = 0;    // deltas applied, ever
+  uint64_t checkpoint_ = 0;  // sequence_ at the last checkpoint
+  uint64_t log_entries_ = 0;
+  uint64_t log_bytes_ = 0;
+  uint64_t version_ = 1;
+  bool superseded_changed_ = false;
+  bool quarantined_ = false;
+  std::string quarantine_reason_;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_PARTITION_H_

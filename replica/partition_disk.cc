@@ -1,0 +1,168 @@
+// Partition and the disk: loading, checkpoints, the log and its truncation.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/codec.h"
+#include "replica/keys.h"
+#include "replica/log_entry.h"
+#include "replica/partition.h"
+
+namespace dovetail::replica {
+
+absl::Status Partition::Load() {
+  context_ = {};
+  logged_ = {};
+  settled_ = {};
+  settled_before_ = {};
+  sums_ = {};
+  sequence_ = checkpoint_ = log_entries_ = log_bytes_ = 0;
+  superseded_changed_ = false;
+
+  DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> checkpoint,
+                            storage_.Get(Family::kMeta, CheckpointKey(id_)));
+  if (checkpoint) {
+    crdt::Reader in(*checkpoint);
+    in.ExpectVersion();
+    checkpoint_ = in.Varint();
+    DOVETAIL_ASSIGN_OR_RETURN(context_.applied, crdt::EventSet::ReadFrom(in));
+    DOVETAIL_RETURN_IF_ERROR(in.Finish());
+    for (uint32_t block = 0; block < kDigestBlocks; ++block) {
+      const auto index = static_cast<uint8_t>(block);
+      DOVETAIL_ASSIGN_OR_RETURN(
+          std::optional<std::string> bytes,
+          storage_.Get(Family::kMeta, SumsKey(id_, index)));
+      if (bytes) DOVETAIL_RETURN_IF_ERROR(sums_.LoadBlock(index, *bytes));
+    }
+  }
+  sequence_ = checkpoint_;
+  DOVETAIL_RETURN_IF_ERROR(LoadLog(checkpoint_));
+
+  DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> superseded,
+                            storage_.Get(Family::kMeta, SupersededKey(id_)));
+  if (superseded) {
+    DOVETAIL_ASSIGN_OR_RETURN(context_.superseded,
+                              crdt::EventSet::Decode(*superseded));
+  }
+  if (!context_.superseded.Intersect(context_.applied).empty()) {
+    return absl::DataLossError(absl::StrCat(
+        "the context of partition ", Index(id_), " contradicts itself"));
+  }
+  ++version_;
+  return absl::OkStatus();
+}
+
+absl::Status Partition::LoadLog(uint64_t checkpoint) {
+  const std::string prefix = LogPrefix(id_);
+  absl::Status damage;
+  DOVETAIL_RETURN_IF_ERROR(storage_.Scan(
+      Family::kLog, prefix, RangeEnd(prefix),
+      [&](absl::string_view key, absl::string_view value) {
+        absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
+        if (!entry.ok()) {
+          damage = entry.status();
+          return false;
+        }
+        context_.applied.InsertRun(entry->events);
+        logged_.InsertRun(entry->events);
+        ++log_entries_;
+        log_bytes_ += value.size();
+        if (entry->sequence > checkpoint) sums_.Apply(entry->changes);
+        sequence_ = std::max(sequence_, entry->sequence);
+        return true;
+      }));
+  return damage;
+}
+
+void Partition::FlushTurn() {
+  if (!superseded_changed_) return;
+  superseded_changed_ = false;
+  if (context_.superseded.empty()) {
+    rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
+  } else {
+    rows_.PutOther(Family::kMeta, SupersededKey(id_),
+                   context_.superseded.Encode());
+  }
+}
+
+void Partition::Checkpoint() {
+  std::string value;
+  crdt::Writer out(&value);
+  out.Byte(crdt::kCodecVersion);
+  out.Varint(sequence_);
+  context_.applied.AppendTo(out);
+  rows_.PutOther(Family::kMeta, CheckpointKey(id_), value);
+  sums_.ForEachDirtyBlock([&](uint8_t block, const std::string& bytes) {
+    rows_.PutOther(Family::kMeta, SumsKey(id_, block), bytes);
+  });
+  // If the turn fails, Load() takes all three back.
+  sums_.ClearDirty();
+  checkpoint_ = sequence_;
+}
+
+absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
+                                           size_t max) {
+  const crdt::EventSet removable = logged_.Intersect(stable);
+  if (removable.empty()) return 0;
+  // Entries newer than the checkpoint are all that restores their sums.
+  if (checkpoint_ != sequence_) Checkpoint();
+  std::vector<crdt::DotRun> gone;
+  uint64_t bytes = 0;
+  absl::Status damage;
+  removable.ForEachRun([&](const crdt::DotRun& run) {
+    const std::string begin = LogKey(id_, {run.actor, run.first});
+    std::string end = LogKey(id_, {run.actor, run.last()});
+    end.push_back('\0');
+    absl::Status scanned = storage_.Scan(
+        Family::kLog, begin, end,
+        [&](absl::string_view key, absl::string_view value) {
+          if (gone.size() >= max) return false;
+          absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
+          if (!entry.ok()) {
+            damage = entry.status();
+            return false;
+          }
+          if (!removable.ContainsRun(entry->events)) return true;
+          rows_.DeleteOther(Family::kLog, key);
+          gone.push_back(entry->events);
+          bytes += value.size();
+          return true;
+        });
+    damage.Update(scanned);
+    return damage.ok() && gone.size() < max;
+  });
+  DOVETAIL_RETURN_IF_ERROR(damage);
+  for (const crdt::DotRun& events : gone) logged_.EraseRun(events);
+  log_entries_ -= gone.size();
+  log_bytes_ -= bytes;
+  return gone.size();
+}
+
+absl::Status Partition::ReadLog(
+    const crdt::EventSet& wanted,
+    absl::FunctionRef<bool(const crdt::DotRun&, absl::string_view)> visit)
+    const {
+  absl::Status damage;
+  bool go_on = true;
+  wanted.ForEachRun([&](const crdt::DotRun& run) {
+    const std::string begin = LogKey(id_, {run.actor, run.first});
+    std::string end = LogKey(id_, {run.actor, run.last()});
+    end.push_back('\0');
+    absl::Status scanned = storage_.Scan(
+        Family::kLog, begin, end,
+        [&](absl::string_view key, absl::string_view value) {
+          absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
+          if (!entry.ok()) {
+            damage = entry.status();
+            return false;
+          }
+          go_on = visit(entry->events, entry->delta);
+          return go_on;
+        });
+    damage.Update(scanned);
+    return go_on && damage.ok();
+  });
+  return damage;
+}
+
+}  // namespace dovetail::replica

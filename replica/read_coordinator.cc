@@ -1,0 +1,243 @@
+#include "replica/read_coordinator.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/codec.h"
+#include "replica/hash.h"
+
+namespace dovetail::replica {
+
+using crdt::LeafPage;
+
+Hash128 DigestOf(crdt::Type type, const LeafPage& page) {
+  std::string bytes;
+  crdt::Writer out(&bytes);
+  out.Byte(page.truncated ? 1 : 0);
+  out.Bytes(page.truncated ? page.end.bytes() : std::string());
+  for (const auto& [path, leaf] : page.leaves.children()) {
+    out.Bytes(path.bytes());
+    crdt::AppendLeaf(out, crdt::LeafTypeOf(type, path.bytes()), leaf);
+  }
+  return HashBytes(bytes);
+}
+
+absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
+    PartitionId partition, const crdt::ReadSpec& spec) {
+  Partition& mine = core_.Get(partition);
+  DOVETAIL_RETURN_IF_ERROR(mine.Available());
+  absl::StatusOr<LeafPage> page = crdt::CollectPage(mine.view(), spec);
+  if (!page.ok() && absl::IsDataLoss(page.status())) ++core_.stats.corruptions;
+  return page;
+}
+
+void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
+                            PartitionId partition, ReadRequest request,
+                            Now now) {
+  const uint32_t replicas = core_.placement.replicas(partition);
+  absl::StatusOr<uint32_t> required = ResolveLevel(
+      options.read, core_.options.read_default, replicas, "R");
+  if (!required.ok()) return core_.Reply(id, required.status());
+  if (*required == 1 && request.only.empty()) {
+    Partition& mine = core_.Get(partition);
+    absl::Status available = mine.Available();
+    if (!available.ok()) return core_.Reply(id, std::move(available));
+    absl::StatusOr<crdt::ReadResult> result =
+        crdt::Query(mine.view(), request.spec);
+    if (!result.ok()) {
+      if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
+      return core_.Reply(id, result.status());
+    }
+    return core_.Reply(
+        id, ReadReply{{{core_.identity.self}, 1, options.durability},
+                      *std::move(result)});
+  }
+  std::vector<NodeId> others =
+      request.only.empty() ? core_.OtherOwners(partition) : request.only;
+  std::erase(others, core_.identity.self);
+  // Reachable ones first, else in order of preference.
+  std::stable_partition(others.begin(), others.end(),
+                        [&](NodeId node) { return core_.IsUp(node); });
+  const auto up = static_cast<uint32_t>(
+      std::count_if(others.begin(), others.end(),
+                    [&](NodeId node) { return core_.IsUp(node); }));
+  if (up + 1 < *required) {
+    return core_.Reply(id, absl::UnavailableError(absl::StrCat(
+                               "R=", *required, ": ", up + 1, " of ", replicas,
+                               " replicas reachable")));
+  }
+  absl::StatusOr<LeafPage> page = LocalPage(partition, request.spec);
+  if (!page.ok()) return core_.Reply(id, page.status());
+  Job job;
+  job.id = id;
+  job.partition = partition;
+  job.spec = std::move(request.spec);
+  job.deadline = now.steady + options.timeout;
+  job.hedge_at = now.steady + core_.options.read_hedge_after;
+  job.digest = DigestOf(job.spec.object.type, *page);
+  job.page = *std::move(page);
+  job.tally = Tally(*required, static_cast<uint32_t>(others.size()) + 1);
+  job.tally.AddSuccess(core_.identity.self);
+  job.not_asked = std::move(others);
+  const uint64_t sequence = next_sequence_++;
+  Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
+  timers_.emplace(placed.deadline, sequence);
+  timers_.emplace(placed.hedge_at, sequence);
+  for (uint32_t i = 1; i < *required; ++i) {
+    Ask(sequence, placed, placed.not_asked.front());
+  }
+  if (*required == 1) Finish(jobs_.find(sequence));  // `only` was this node
+}
+
+void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
+  std::erase(job.not_asked, peer);
+  core_.Send(peer, job.partition,
+             ReadQuery{{core_.identity.actor, sequence}, job.spec, job.digest});
+}
+
+void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
+                              const ReadQuery& query) {
+  ReadAnswer answer;
+  answer.ticket = query.ticket;
+  absl::StatusOr<LeafPage> page = LocalPage(partition, query.spec);
+  if (!page.ok()) {
+    answer.status = page.status();
+  } else if (DigestOf(query.spec.object.type, *page) == query.digest) {
+    answer.same = true;
+  } else {
+    answer.page = *std::move(page);
+    answer.context = core_.Get(partition).context();
+  }
+  core_.Send(from, partition, std::move(answer));
+}
+
+void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
+                               ReadAnswer answer) {
+  if (answer.ticket.incarnation != core_.identity.actor) return;
+  auto it = jobs_.find(answer.ticket.sequence);
+  if (it == jobs_.end() || it->second.partition != partition) return;
+  Job& job = it->second;
+  if (job.tally.Answered(from)) return;
+  if (!answer.status.ok()) {
+    job.last_error = std::move(answer.status);
+    if (job.tally.AddFailure(from) == Verdict::kImpossible) {
+      return Fail(it, job.last_error);
+    }
+    if (!job.not_asked.empty()) Ask(it->first, job, job.not_asked.front());
+    return;
+  }
+  if (!answer.same) {
+    job.different.emplace_back(
+        from, Answer{std::move(answer.page), std::move(answer.context)});
+  }
+  if (job.tally.AddSuccess(from) == Verdict::kMet) Finish(it);
+}
+
+void ReadCoordinator::Finish(Jobs::iterator it) {
+  Job& job = it->second;
+  LeafPage page;
+  if (job.different.empty()) {
+    page = std::move(job.page);
+  } else {
+    ++core_.stats.read_mismatches;
+    absl::StatusOr<LeafPage> joined = JoinPages(job);
+    if (!joined.ok()) return Fail(it, joined.status());
+    page = *std::move(joined);
+    for (const auto& [peer, answer] : job.different) {
+      nudge_(peer, job.partition);
+    }
+  }
+  crdt::StoreView view(page.leaves);
+  absl::StatusOr<crdt::ReadResult> result = crdt::Query(view, job.spec);
+  if (!result.ok()) return Fail(it, result.status());
+  result->more = result->more || page.truncated;
+  core_.Reply(job.id, ReadReply{{job.tally.succeeded(), job.tally.required(),
+                                 Durability::kWal},
+                                *std::move(result)});
+  EraseJob(it);
+}
+
+absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
+  // The local page anew: it and the context it is joined under must be of one
+  // moment, and replicas only grow.
+  DOVETAIL_ASSIGN_OR_RETURN(LeafPage joined,
+                            LocalPage(job.partition, job.spec));
+  const crdt::Context& mine = core_.Get(job.partition).context();
+  crdt::EventSet known = mine.applied;
+  known.UnionWith(mine.superseded);
+  for (const auto& [peer, answer] : job.different) {
+    if (answer.page.truncated &&
+        (!joined.truncated || answer.page.end < joined.end)) {
+      joined.truncated = true;
+      joined.end = answer.page.end;
+    }
+    if (crdt::Join(joined.leaves, known, answer.page.leaves, answer.context) ==
+        crdt::JoinResult::kDotReuse) {
+      ++core_.stats.corruptions;
+      return absl::DataLossError(absl::StrCat(
+          "replicas disagree about the payload of one dot of ",
+          crdt::ToString(job.spec.object)));
+    }
+    known.UnionWith(answer.context.applied);
+    known.UnionWith(answer.context.superseded);
+  }
+  if (joined.truncated) {
+    crdt::Store cut;
+    for (const auto& [path, leaf] : joined.leaves.children()) {
+      if (path <= joined.end || path.HasPrefix(joined.end)) {
+        cut.Set(path, leaf);
+      }
+    }
+    joined.leaves = std::move(cut);
+  }
+  return joined;
+}
+
+void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {
+  core_.Reply(it->second.id, std::move(why));
+  EraseJob(it);
+}
+
+void ReadCoordinator::EraseJob(Jobs::iterator it) {
+  timers_.erase({it->second.deadline, it->first});
+  timers_.erase({it->second.hedge_at, it->first});
+  jobs_.erase(it);
+}
+
+void ReadCoordinator::OnPeerDown(NodeId peer) {
+  for (auto& [sequence, job] : jobs_) {
+    if (job.tally.Answered(peer) || job.not_asked.empty()) continue;
+    const bool asked = std::count(job.not_asked.begin(), job.not_asked.end(),
+                                  peer) == 0;
+    if (asked) Ask(sequence, job, job.not_asked.front());
+  }
+}
+
+void ReadCoordinator::OnTimers(Now now) {
+  while (!timers_.empty() && timers_.begin()->first <= now.steady) {
+    const uint64_t sequence = timers_.begin()->second;
+    timers_.erase(timers_.begin());
+    auto it = jobs_.find(sequence);
+    if (it == jobs_.end()) continue;
+    Job& job = it->second;
+    if (job.deadline <= now.steady) {
+      Fail(it, absl::DeadlineExceededError(absl::StrCat(
+                   "R=", job.tally.required(), " not met in time: ",
+                   job.tally.succeeded().size(), " answered")));
+      continue;
+    }
+    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
+  }
+}
+
+void ReadCoordinator::OnTurnFailed(const absl::Status& why) {
+  while (!jobs_.empty()) Fail(jobs_.begin(), why);
+}
+
+absl::Duration ReadCoordinator::next_deadline() const {
+  return timers_.empty() ? absl::InfiniteDuration() : timers_.begin()->first;
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,238 @@
+#include "replica/shard.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/limits.h"
+#include "replica/hash.h"
+#include "replica/keys.h"
+#include "replica/shard_state.h"
+
+namespace dovetail::replica {
+
+Shard::Shard(const ShardOptions& options, const Placement& placement,
+             const Identity& identity, Storage& storage)
+    : state_(std::make_unique<State>(options, placement, identity, storage)) {
+  DOVETAIL_CHECK(identity.shard < identity.shards);
+  for (uint32_t p = identity.shard; p < placement.partitions();
+       p += identity.shards) {
+    state_->core.partitions.push_back(std::make_unique<Partition>(
+        PartitionId{static_cast<uint16_t>(p)}, placement.partitions(),
+        identity.actor, options, state_->core.rows, storage));
+  }
+}
+
+Shard::~Shard() = default;
+
+absl::Status Shard::Open(Now now) {
+  for (const auto& partition : state_->core.partitions) {
+    DOVETAIL_RETURN_IF_ERROR(partition->Load());
+  }
+  DOVETAIL_RETURN_IF_ERROR(state_->LoadClock());
+  // What was recovered may sit in the operating system's cache alone.
+  state_->unsynced = true;
+  state_->next_fsync = now.steady + state_->core.options.fsync_period;
+  state_->next_maintenance = now.steady + state_->core.options.sync_period_min;
+  state_->sync.Open(now);
+  return absl::OkStatus();
+}
+
+void Shard::HandleRequest(ClientRequest request, Now now) {
+  State& s = *state_;
+  RequestOptions& options = request.options;
+  if (options.timeout <= absl::ZeroDuration()) {
+    options.timeout = s.core.options.request_timeout_default;
+  }
+  options.timeout =
+      std::min(options.timeout, s.core.options.request_timeout_max);
+  if (s.writes.in_flight() + s.reads.in_flight() >=
+      s.core.options.requests_in_flight_max) {
+    return s.core.Reply(
+        request.id, absl::ResourceExhaustedError(absl::StrCat(
+                        "overloaded: ", s.core.options.requests_in_flight_max,
+                        " requests in flight (requests_in_flight_max); "
+                        "try again shortly")));
+  }
+  if (auto* write = std::get_if<WriteRequest>(&request.body)) {
+    absl::StatusOr<PartitionId> partition = s.PartitionOfWrite(*write);
+    if (!partition.ok()) return s.core.Reply(request.id, partition.status());
+    s.writes.Start(request.id, options, *partition, std::move(*write), now);
+  } else if (auto* read = std::get_if<ReadRequest>(&request.body)) {
+    if (absl::Status valid = crdt::Validate(read->spec); !valid.ok()) {
+      return s.core.Reply(request.id, std::move(valid));
+    }
+    const PartitionId partition =
+        PartitionOf(read->spec.object.bucket, read->spec.object.key,
+                    s.core.placement.partitions());
+    DOVETAIL_CHECK(s.core.Owns(partition));
+    s.reads.Start(request.id, options, partition, std::move(*read), now);
+  } else {
+    s.List(request.id, std::get<ListRequest>(request.body));
+  }
+}
+
+absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
+    const WriteRequest& write) {
+  if (write.operations.empty()) {
+    return absl::InvalidArgumentError("a write without operations");
+  }
+  if (write.operations.size() > crdt::kOperationsPerBatchMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "an atomic batch of ", write.operations.size(),
+        " operations; the limit is ", crdt::kOperationsPerBatchMax,
+        " (kOperationsPerBatchMax)"));
+  }
+  std::optional<PartitionId> partition;
+  for (const crdt::Operation& operation : write.operations) {
+    DOVETAIL_RETURN_IF_ERROR(crdt::Validate(operation));
+    const PartitionId its =
+        PartitionOf(operation.object.bucket, operation.object.key,
+                    core.placement.partitions());
+    if (partition && *partition != its) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "an atomic batch lies in one partition, but ",
+          crdt::ToString(write.operations.front().object), " and ",
+          crdt::ToString(operation.object),
+          " do not; keys that share a {tag} share a partition"));
+    }
+    partition = its;
+  }
+  DOVETAIL_CHECK(core.Owns(*partition));
+  return *partition;
+}
+
+void Shard::State::List(RequestId id, const ListRequest& list) {
+  KeyRange range = IndexRange(list.bucket, list.prefix);
+  if (list.after) {
+    range.begin = std::max(range.begin, IndexKey(*list.after) + '\0');
+  }
+  ListReply reply;
+  absl::Status damage;
+  size_t bytes = 0;
+  absl::Status scanned = core.storage.Scan(
+      Family::kIndex, range.begin, range.end,
+      [&](absl::string_view key, absl::string_view) {
+        if (reply.objects.size() >= list.limit ||
+            bytes >= crdt::kReplyBytesMax) {
+          reply.more = true;
+          return false;
+        }
+        absl::StatusOr<crdt::ObjectId> object = ParseIndexKey(key);
+        if (!object.ok()) {
+          damage = object.status();
+          return false;
+        }
+        bytes += key.size();
+        reply.objects.push_back(*std::move(object));
+        return true;
+      });
+  damage.Update(scanned);
+  if (!damage.ok()) return core.Reply(id, damage);
+  core.Reply(id, std::move(reply));
+}
+
+void Shard::HandleMessage(NodeId from, Message message, Now now) {
+  State& s = *state_;
+  const PartitionId partition = message.partition;
+  // A peer with another idea of the cluster: nothing here can answer it.
+  if (!s.core.Owns(partition)) return;
+  auto& body = message.body;
+  if (const auto* replicate = std::get_if<Replicate>(&body)) {
+    s.OnReplicate(from, partition, *replicate, now);
+  } else if (const auto* ack = std::get_if<Ack>(&body)) {
+    s.writes.OnAck(from, partition, *ack);
+  } else if (const auto* refuse = std::get_if<Refuse>(&body)) {
+    s.writes.OnRefuse(from, partition, *refuse);
+  } else if (const auto* summary = std::get_if<Summary>(&body)) {
+    s.sync.OnSummary(from, partition, *summary, now);
+  } else if (const auto* chunk = std::get_if<SyncDeltas>(&body)) {
+    s.OnSyncDeltas(from, partition, *chunk, now);
+  } else if (const auto* query = std::get_if<ReadQuery>(&body)) {
+    s.reads.OnQuery(from, partition, *query);
+  } else {
+    s.reads.OnAnswer(from, partition, std::get<ReadAnswer>(std::move(body)));
+  }
+}
+
+absl::StatusOr<ApplyOutcome> Shard::State::Apply(PartitionId partition,
+                                                 const crdt::Delta& delta,
+                                                 absl::string_view encoded,
+                                                 Now now) {
+  absl::StatusOr<ApplyOutcome> outcome =
+      core.Get(partition).Apply(delta, encoded);
+  if (!outcome.ok()) {
+    if (absl::IsDataLoss(outcome.status())) ++core.stats.corruptions;
+    return outcome;
+  }
+  if (*outcome == ApplyOutcome::kDuplicate) {
+    ++core.stats.deltas_duplicate;
+    return outcome;
+  }
+  ++core.stats.deltas_applied;
+  core.touched.push_back(partition);
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    for (const crdt::Leaf::Entry& entry : leaf.store.entries()) {
+      const auto* stamped = std::get_if<crdt::Stamped>(&entry.second);
+      // A timestamp too far ahead stays in its payload and moves no clock.
+      if (stamped != nullptr && !core.clock.Receive(stamped->stamp,
+                                                    now.wall_ms)) {
+        ++core.stats.clock_refusals;
+      }
+    }
+  }
+  return outcome;
+}
+
+void Shard::State::OnReplicate(NodeId from, PartitionId partition,
+                               const Replicate& replicate, Now now) {
+  absl::StatusOr<crdt::Delta> delta = crdt::Delta::Decode(replicate.delta);
+  if (!delta.ok()) {
+    // It cannot even be named in an answer; the sender's summary finds it.
+    ++core.stats.corruptions;
+    return;
+  }
+  absl::StatusOr<ApplyOutcome> outcome =
+      Apply(partition, *delta, replicate.delta, now);
+  if (!outcome.ok()) {
+    return core.Send(from, partition,
+                     Refuse{delta->events, outcome.status()});
+  }
+  if (replicate.sync) core.turn_synced = true;
+  applied_in_turn.push_back({from, partition, delta->events});
+  core.Send(from, partition, Ack{delta->events, replicate.sync});
+}
+
+void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
+                                const SyncDeltas& chunk, Now now) {
+  bool progress = false;
+  for (const std::string& encoded : chunk.deltas) {
+    absl::StatusOr<crdt::Delta> delta = crdt::Delta::Decode(encoded);
+    if (!delta.ok()) {
+      ++core.stats.corruptions;
+      continue;
+    }
+    absl::StatusOr<ApplyOutcome> outcome =
+        Apply(partition, *delta, encoded, now);
+    progress |= outcome.ok() && *outcome == ApplyOutcome::kApplied;
+  }
+  // Without progress asking for more would only repeat this chunk; the next
+  // round starts afresh.
+  sync.OnChunkApplied(from, partition, chunk.more && progress, now);
+}
+
+void Shard::HandlePeerUp(NodeId peer, Now now) {
+  state_->core.SetUp(peer, true);
+  state_->sync.OnPeerUp(peer, now);
+}
+
+void Shard::HandlePeerDown(NodeId peer, Now) {
+  state_->core.SetUp(peer, false);
+  state_->sync.OnPeerDown(peer);
+  state_->reads.OnPeerDown(peer);
+}
+
+void Shard::StartSync(NodeId peer, Now) { state_->sync.Start(peer); }
+
+}  // namespace dovetail::replica

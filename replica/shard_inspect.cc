@@ -1,0 +1,112 @@
+// What a shard tells about itself, and the register of actors on its disk.
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "crdt/codec.h"
+#include "replica/hash.h"
+#include "replica/keys.h"
+#include "replica/shard_state.h"
+
+namespace dovetail::replica {
+
+std::vector<PartitionDigest> Shard::Digests() const {
+  std::vector<PartitionDigest> digests;
+  for (const auto& partition : state_->core.partitions) {
+    PartitionDigest digest;
+    digest.partition = partition->id();
+    digest.rows = partition->sums().total().sum;
+    digest.row_entries = static_cast<uint64_t>(partition->sums().total().count);
+    std::string context;
+    crdt::Writer out(&context);
+    partition->context().applied.AppendTo(out);
+    partition->context().superseded.AppendTo(out);
+    digest.context = HashBytes(context);
+    digest.events = partition->context().applied.dot_count();
+    digest.log_entries = partition->log_entries();
+    digest.log_bytes = partition->log_bytes();
+    digests.push_back(digest);
+  }
+  return digests;
+}
+
+ShardStats Shard::stats() const {
+  ShardStats stats = state_->core.stats;
+  for (const auto& partition : state_->core.partitions) {
+    stats.quarantined += partition->quarantined() ? 1 : 0;
+  }
+  return stats;
+}
+
+int64_t Shard::ClockAheadMs(uint64_t wall_ms) const {
+  return static_cast<int64_t>(state_->core.clock.last().wall_ms) -
+         static_cast<int64_t>(wall_ms);
+}
+
+const crdt::Context& Shard::ContextOf(PartitionId partition) const {
+  return state_->core.Get(partition).context();
+}
+
+absl::StatusOr<std::vector<std::string>> Shard::DumpRows(
+    PartitionId partition) {
+  std::vector<std::string> lines;
+  DOVETAIL_RETURN_IF_ERROR(ForEachLeaf(
+      state_->core.rows, state_->core.Get(partition).RowRange(),
+      [&](const crdt::ObjectId& object, const crdt::Path& path,
+          const crdt::Leaf& leaf) {
+        for (const crdt::Leaf::Entry& entry : leaf.entries()) {
+          std::string payload;
+          crdt::Writer out(&payload);
+          crdt::AppendPayload(out, entry.second);
+          lines.push_back(absl::StrCat(
+              crdt::ToString(object), "|",
+              absl::CHexEscape(path.bytes()), "|",
+              crdt::ToString(entry.first), "|", absl::CHexEscape(payload)));
+        }
+      }));
+  return lines;
+}
+
+absl::Status Shard::VerifyDigests() {
+  for (const auto& partition : state_->core.partitions) {
+    DOVETAIL_RETURN_IF_ERROR(partition->VerifySums());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RecordActor(Storage& storage, crdt::ActorId actor) {
+  DOVETAIL_ASSIGN_OR_RETURN(const std::vector<crdt::ActorId> recorded,
+                            RecordedActors(storage));
+  for (crdt::ActorId other : recorded) {
+    if (other == actor) {
+      return absl::FailedPreconditionError(
+          "the drawn actor was used here before: the random source is broken");
+    }
+  }
+  std::string value;
+  crdt::Writer(&value).Fixed64(crdt::ActorBits(actor));
+  WriteBatch batch;
+  batch.Put(Family::kMeta, ActorKey(static_cast<uint32_t>(recorded.size())),
+            value);
+  return storage.Commit(batch, CommitMode::kSynced);
+}
+
+absl::StatusOr<std::vector<crdt::ActorId>> RecordedActors(Storage& storage) {
+  std::vector<crdt::ActorId> actors;
+  absl::Status damage;
+  DOVETAIL_RETURN_IF_ERROR(storage.Scan(
+      Family::kMeta, ActorPrefix(), RangeEnd(ActorPrefix()),
+      [&](absl::string_view, absl::string_view value) {
+        crdt::Reader in(value);
+        actors.push_back(crdt::ActorId{in.Fixed64()});
+        damage = in.Finish();
+        return damage.ok();
+      }));
+  if (!damage.ok()) {
+    return absl::DataLossError(
+        absl::StrCat("a recorded actor does not decode: ", damage.message()));
+  }
+  return actors;
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,73 @@
+// The insides of a shard: its parts and the bookkeeping of a turn. Private to
+// shard*.cc.
+#ifndef DOVETAIL_REPLICA_SHARD_STATE_H_
+#define DOVETAIL_REPLICA_SHARD_STATE_H_
+
+#include <map>
+#include <vector>
+
+#include "replica/read_coordinator.h"
+#include "replica/shard.h"
+#include "replica/shard_core.h"
+#include "replica/sync.h"
+#include "replica/write_coordinator.h"
+
+namespace dovetail::replica {
+
+struct Shard::State {
+  State(const ShardOptions& options, const Placement& placement,
+        const Identity& identity, Storage& storage)
+      : core(options, placement, identity, storage),
+        writes(core),
+        reads(core,
+              [this](NodeId peer, PartitionId partition) {
+                sync.Nudge(peer, partition);
+              }),
+        sync(core) {}
+
+  absl::Status LoadClock();
+  void SaveClock();
+
+  // --- Requests ---
+  absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
+  void List(RequestId id, const ListRequest& list);
+
+  // --- Messages ---
+  void OnReplicate(NodeId from, PartitionId partition,
+                   const Replicate& replicate, Now now);
+  void OnSyncDeltas(NodeId from, PartitionId partition,
+                    const SyncDeltas& chunk, Now now);
+  absl::StatusOr<ApplyOutcome> Apply(PartitionId partition,
+                                     const crdt::Delta& delta,
+                                     absl::string_view encoded, Now now);
+
+  // --- The turn ---
+  void FailTurn(const absl::Status& why);
+  void TruncateIdleOrFull();
+  size_t Truncate(Partition& partition, size_t max);
+
+  ShardCore core;
+  WriteCoordinator writes;
+  ReadCoordinator reads;
+  Sync sync;
+
+  crdt::Timestamp clock_saved;
+  // Commits since the last fsync, and when the next one is due.
+  bool unsynced = false;
+  absl::Duration next_fsync = absl::InfiniteDuration();
+  absl::Duration next_maintenance;
+  // Deltas ever applied per partition at the last maintenance round: one that
+  // did not move is idle.
+  std::map<PartitionId, uint64_t> sequence_at_round;
+  // Deltas of others that this turn applied: refused if the commit fails.
+  struct Applied {
+    NodeId from{};
+    PartitionId partition{};
+    crdt::DotRun events;
+  };
+  std::vector<Applied> applied_in_turn;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_SHARD_STATE_H_

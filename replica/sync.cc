@@ -1,0 +1,166 @@
+#include "replica/sync.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace dovetail::replica {
+namespace {
+
+// A source that has said nothing for so long may be replaced by another.
+constexpr absl::Duration kPullPatience = absl::Seconds(2);
+
+}  // namespace
+
+void Sync::Open(Now now) {
+  next_round_ = now.steady + core_.options.sync_period_min;
+}
+
+void Sync::OnPeerUp(NodeId peer, Now now) {
+  for (const auto& partition : core_.partitions) {
+    PeerState& state = peers_[{partition->id(), peer}];
+    state.period = core_.options.sync_period_min;
+    state.next_send = now.steady + state.period;
+  }
+  Start(peer);
+}
+
+void Sync::OnPeerDown(NodeId peer) {
+  std::erase_if(pulls_,
+                [&](const auto& pull) { return pull.second.from == peer; });
+}
+
+void Sync::Start(NodeId peer) {
+  for (const auto& partition : core_.partitions) Nudge(peer, partition->id());
+}
+
+void Sync::Nudge(NodeId peer, PartitionId partition) {
+  SendSummary(peer, partition, /*answer=*/true, /*periodic=*/false);
+}
+
+void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
+                       bool periodic) {
+  const Partition& partition = core_.Get(id);
+  if (partition.quarantined()) return;
+  peers_[{id, peer}].sent_version = partition.version();
+  core_.Send(peer, id,
+             Summary{partition.context().applied, partition.durable(), answer,
+                     periodic});
+}
+
+void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
+                     Now now) {
+  Partition& partition = core_.Get(id);
+  if (partition.quarantined()) return;
+  PeerState& state = peers_[{id, from}];
+  // Replaced, not joined: a peer that was restored from an old backup has
+  // less than it once said.
+  state.applied = summary.applied;
+  state.durable = summary.durable;
+  state.heard = true;
+
+  crdt::EventSet missing =
+      (summary.periodic ? partition.settled() : partition.context().applied)
+          .Minus(summary.applied);
+  if (!missing.empty()) Stream(from, id, std::move(missing));
+  if (!summary.applied.IsSubsetOf(partition.context().applied) &&
+      summary.answer && MayPullFrom(from, id, now)) {
+    SendSummary(from, id, /*answer=*/false, summary.periodic);
+  }
+}
+
+bool Sync::MayPullFrom(NodeId peer, PartitionId partition, Now now) {
+  auto [pull, inserted] = pulls_.try_emplace(partition, Pull{peer, now.steady});
+  if (inserted || pull->second.from == peer ||
+      pull->second.since + kPullPatience < now.steady) {
+    pull->second = {peer, now.steady};
+    return true;
+  }
+  return false;
+}
+
+void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
+  const Partition& partition = core_.Get(id);
+  SyncDeltas chunk;
+  size_t bytes = 0;
+  crdt::EventSet found;
+  absl::Status read = partition.ReadLog(
+      missing.Intersect(partition.logged()),
+      [&](const crdt::DotRun& events, absl::string_view delta) {
+        if (!chunk.deltas.empty() &&
+            bytes + delta.size() > core_.options.sync_chunk_bytes) {
+          chunk.more = true;
+          return false;
+        }
+        bytes += delta.size();
+        chunk.deltas.emplace_back(delta);
+        found.InsertRun(events);
+        return true;
+      });
+  if (!read.ok()) ++core_.stats.corruptions;
+  if (!missing.IsSubsetOf(partition.logged())) {
+    // Some other owner may still have them; nobody does: only a sync by
+    // ranges can bring this peer up to date.
+    ++core_.stats.log_gaps;
+  }
+  if (chunk.deltas.empty()) return;
+  core_.stats.sync_deltas_sent += chunk.deltas.size();
+  core_.Send(peer, id, std::move(chunk));
+}
+
+void Sync::OnChunkApplied(NodeId from, PartitionId partition, bool more,
+                          Now now) {
+  auto pull = pulls_.find(partition);
+  const bool is_source = pull == pulls_.end() || pull->second.from == from;
+  if (!more) {
+    if (pull != pulls_.end() && is_source) pulls_.erase(pull);
+    return;
+  }
+  // The next chunk comes in answer to what is applied now: flow control.
+  if (MayPullFrom(from, partition, now)) {
+    SendSummary(from, partition, /*answer=*/false, /*periodic=*/false);
+  }
+}
+
+void Sync::OnTimers(Now now) {
+  if (now.steady < next_round_) return;
+  next_round_ = now.steady + core_.options.sync_period_min;
+  for (const auto& partition : core_.partitions) {
+    for (NodeId peer : core_.OtherOwners(partition->id())) {
+      if (core_.IsUp(peer)) Round(peer, *partition, now);
+    }
+    partition->MarkSettled();
+  }
+}
+
+void Sync::Round(NodeId peer, Partition& partition, Now now) {
+  PeerState& state = peers_[{partition.id(), peer}];
+  const bool changed = state.sent_version != partition.version();
+  const bool equal = state.heard &&
+                     state.applied == partition.context().applied;
+  if (!changed && now.steady < state.next_send) return;
+  if (changed) {
+    state.period = core_.options.sync_period_min;
+  } else {
+    state.period =
+        std::min(2 * state.period, core_.options.sync_period_max);
+  }
+  state.period = std::max(state.period, core_.options.sync_period_min);
+  state.next_send = now.steady + state.period;
+  if (equal && !changed) {
+    state.period = core_.options.sync_period_max;
+    state.next_send = now.steady + state.period;
+  }
+  SendSummary(peer, partition.id(), /*answer=*/!equal, /*periodic=*/true);
+}
+
+crdt::EventSet Sync::StableEvents(PartitionId partition) const {
+  crdt::EventSet stable = core_.Get(partition).durable();
+  for (NodeId owner : core_.OtherOwners(partition)) {
+    auto peer = peers_.find({partition, owner});
+    if (peer == peers_.end()) return {};
+    stable = stable.Intersect(peer->second.durable);
+  }
+  return stable;
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,85 @@
+// Anti-entropy by the delta log: two replicas tell each other which events
+// they have applied (Summary), and each streams from its log what the other
+// lacks (SyncDeltas). Nothing is hashed and nothing is scanned; the cost is
+// that of the difference.
+//
+// Only E is compared, never E ∪ X: a replica that knows of a dot because
+// somebody superseded it has not applied that dot's delta, and if nobody sent
+// it again the replicas would differ for ever.
+//
+//   on reconnect, on a nudge   a summary of everything, at once
+//   while things change        a summary each sync_period_min
+//   equal and idle             nothing, but for one each sync_period_max
+//   not known to be equal      again after 1, 2, 4 … times the minimum
+//
+// Events applied within the last period are left out of answers to periodic
+// summaries: most of them are on their way already.
+//
+// The summaries also say which events survive a power loss at the peer; what
+// does so at all owners is truncated from the log.
+#ifndef DOVETAIL_REPLICA_SYNC_H_
+#define DOVETAIL_REPLICA_SYNC_H_
+
+#include <cstdint>
+#include <map>
+#include <utility>
+
+#include "crdt/event_set.h"
+#include "replica/shard_core.h"
+
+namespace dovetail::replica {
+
+class Sync {
+ public:
+  explicit Sync(ShardCore& core) : core_(core) {}
+
+  void OnPeerUp(NodeId peer, Now now);
+  void OnPeerDown(NodeId peer);
+  // Exchanges everything of one partition, or of all, with `peer` now.
+  void Nudge(NodeId peer, PartitionId partition);
+  void Start(NodeId peer);
+
+  void OnSummary(NodeId from, PartitionId partition, const Summary& summary,
+                 Now now);
+  // `applied_all` is whether every delta of the chunk could be applied.
+  void OnChunkApplied(NodeId from, PartitionId partition, bool more, Now now);
+  void OnTimers(Now now);
+  absl::Duration next_deadline() const { return next_round_; }
+  // Sets the first round; later ones follow by themselves.
+  void Open(Now now);
+
+  // What all owners have on stable storage, as far as they have said.
+  crdt::EventSet StableEvents(PartitionId partition) const;
+
+ private:
+  // What is known of one peer's replica of one partition.
+  struct PeerState {
+    crdt::EventSet applied;
+    crdt::EventSet durable;
+    bool heard = false;
+    uint64_t sent_version = 0;   // Partition::version() in the last summary
+    absl::Duration next_send;    // not before, while nothing changes
+    absl::Duration period;       // the wait after that
+  };
+  // A catch-up under way: one source at a time, so that two peers do not both
+  // stream the same backlog.
+  struct Pull {
+    NodeId from{};
+    absl::Duration since;
+  };
+
+  void SendSummary(NodeId peer, PartitionId partition, bool answer,
+                   bool periodic);
+  void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
+  void Round(NodeId peer, Partition& partition, Now now);
+  bool MayPullFrom(NodeId peer, PartitionId partition, Now now);
+
+  ShardCore& core_;
+  std::map<std::pair<PartitionId, NodeId>, PeerState> peers_;
+  std::map<PartitionId, Pull> pulls_;
+  absl::Duration next_round_ = absl::InfiniteDuration();
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_SYNC_H_

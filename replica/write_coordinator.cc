@@ -1,0 +1,223 @@
+#include "replica/write_coordinator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace dovetail::replica {
+namespace {
+
+// "2 of 3 replicas reachable (nodes 0 1)".
+std::string Reachable(const ShardCore& core, PartitionId partition) {
+  std::vector<uint32_t> up;
+  const std::vector<NodeId> owners = core.placement.Owners(partition);
+  for (NodeId owner : owners) {
+    if (core.IsUp(owner)) up.push_back(Index(owner));
+  }
+  std::sort(up.begin(), up.end());
+  return absl::StrCat(up.size(), " of ", owners.size(),
+                      " replicas reachable (nodes ", absl::StrJoin(up, " "),
+                      ")");
+}
+
+}  // namespace
+
+absl::StatusOr<uint32_t> ResolveLevel(const Level& level, uint32_t fallback,
+                                      uint32_t replicas, const char* name) {
+  uint32_t count = 0;
+  switch (level.kind) {
+    case Level::Kind::kDefault:
+      count = fallback == 0 ? replicas / 2 + 1 : std::min(fallback, replicas);
+      break;
+    case Level::Kind::kCount:
+      count = level.count;
+      break;
+    case Level::Kind::kQuorum:
+      count = replicas / 2 + 1;
+      break;
+    case Level::Kind::kAll:
+      count = replicas;
+      break;
+  }
+  if (count < 1 || count > replicas) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        name, "=", count, ": there are ", replicas, " replicas"));
+  }
+  return count;
+}
+
+void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
+                             PartitionId partition, WriteRequest request,
+                             Now now) {
+  const uint32_t replicas = core_.placement.replicas(partition);
+  absl::StatusOr<uint32_t> required = ResolveLevel(
+      options.write, core_.options.write_default, replicas, "W");
+  if (!required.ok()) return core_.Reply(id, required.status());
+  uint32_t reachable = 1;
+  for (NodeId owner : core_.OtherOwners(partition)) {
+    reachable += core_.IsUp(owner) ? 1 : 0;
+  }
+  if (reachable < *required) {
+    return core_.Reply(
+        id, absl::UnavailableError(
+                absl::StrCat("W=", *required, ": ", Reachable(core_, partition),
+                             "; nothing was written")));
+  }
+  Job job;
+  job.partition = partition;
+  job.durability = options.durability;
+  job.deadline = now.steady + options.timeout;
+  job.required = *required;
+  job.operations = std::move(request.operations);
+  auto [it, inserted] = jobs_.emplace(id, std::move(job));
+  DOVETAIL_CHECK(inserted);
+  deadlines_.emplace(it->second.deadline, id);
+  if (Mint(id, it->second, now)) {
+    OnVerdict(it, it->second.tally.verdict(), absl::OkStatus());
+  } else {
+    End(it);
+  }
+}
+
+bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
+  absl::StatusOr<MutateOutcome> outcome = core_.Get(job.partition)
+      .Mutate(job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+        // Beyond the allowed drift `observed` stays behind on purpose: then
+        // causality alone puts the new write above it.
+        if (!core_.clock.Receive(observed, now.wall_ms)) {
+          ++core_.stats.clock_refusals;
+        }
+        return core_.clock.Next(now.wall_ms);
+      });
+  if (!outcome.ok()) {
+    if (absl::IsDataLoss(outcome.status())) ++core_.stats.corruptions;
+    core_.Reply(id, outcome.status());
+    return false;
+  }
+  if (job.reply.not_observed.empty()) {
+    job.reply.not_observed = std::move(outcome->not_observed);
+  }
+  job.more = outcome->more;
+  job.resume_after = std::move(outcome->resume_after);
+  if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
+    job.reply.receipt = {{core_.identity.self}, job.required, job.durability};
+    core_.Reply(id, job.reply);
+    return false;
+  }
+  core_.touched.push_back(job.partition);
+  ++core_.stats.operations_minted;
+  ++core_.stats.deltas_applied;
+  ++job.reply.deltas;
+  const bool sync = job.durability == Durability::kFsync;
+  if (sync) core_.turn_synced = true;
+  const crdt::DotRun& events = outcome->minted->events;
+  job.waiting_for = {events.actor, events.first};
+  by_delta_[{job.partition, job.waiting_for}] = id;
+  minted_in_turn_.push_back(id);
+  const std::vector<NodeId> others = core_.OtherOwners(job.partition);
+  job.tally = Tally(job.required, static_cast<uint32_t>(others.size()) + 1);
+  for (NodeId owner : others) {
+    core_.Send(owner, job.partition, Replicate{outcome->minted->delta, sync});
+  }
+  job.tally.AddSuccess(core_.identity.self);
+  return true;
+}
+
+WriteCoordinator::Jobs::iterator WriteCoordinator::FindJob(
+    PartitionId partition, const crdt::DotRun& events) {
+  auto it = by_delta_.find({partition, {events.actor, events.first}});
+  return it == by_delta_.end() ? jobs_.end() : jobs_.find(it->second);
+}
+
+void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
+                             const Ack& ack) {
+  auto job = FindJob(partition, ack.events);
+  if (job == jobs_.end()) return;  // met long ago, or from before a restart
+  // A plain acknowledgement of a write that asked for stable storage proves
+  // nothing; the synced one is still to come.
+  if (job->second.durability == Durability::kFsync && !ack.synced) return;
+  OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+}
+
+void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
+                                const Refuse& refuse) {
+  auto job = FindJob(partition, refuse.events);
+  if (job == jobs_.end()) return;
+  OnVerdict(job, job->second.tally.AddFailure(from), refuse.reason);
+}
+
+void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
+                                 const absl::Status& refusal) {
+  Job& job = it->second;
+  const RequestId id = it->first;
+  switch (verdict) {
+    case Verdict::kPending:
+      return;
+    case Verdict::kMet:
+      if (job.more) {  // the next part waits for the next turn
+        by_delta_.erase({job.partition, job.waiting_for});
+        job.waiting_for = {};
+        to_continue_.push_back(id);
+        return;
+      }
+      job.reply.receipt = {job.tally.succeeded(), job.required, job.durability};
+      core_.Reply(id, std::move(job.reply));
+      End(it);
+      return;
+    case Verdict::kImpossible:
+      core_.Reply(id, absl::UnavailableError(absl::StrCat(
+                          "W=", job.required, " cannot be met: ",
+                          job.tally.succeeded().size(),
+                          " acknowledged, others refused: ", refusal.message(),
+                          "; the write may still take effect")));
+      End(it);
+      return;
+  }
+}
+
+void WriteCoordinator::End(Jobs::iterator job) {
+  by_delta_.erase({job->second.partition, job->second.waiting_for});
+  deadlines_.erase({job->second.deadline, job->first});
+  jobs_.erase(job);
+}
+
+void WriteCoordinator::OnTimers(Now now) {
+  for (RequestId id : std::exchange(to_continue_, {})) {
+    auto job = jobs_.find(id);
+    if (job == jobs_.end()) continue;  // its turn failed
+    if (Mint(id, job->second, now)) {
+      OnVerdict(job, job->second.tally.verdict(), absl::OkStatus());
+    } else {
+      End(job);
+    }
+  }
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now.steady) {
+    auto job = jobs_.find(deadlines_.begin()->second);
+    DOVETAIL_CHECK(job != jobs_.end());
+    core_.Reply(job->first,
+                absl::DeadlineExceededError(absl::StrCat(
+                    "W=", job->second.required, " not met in time: ",
+                    job->second.tally.succeeded().size(),
+                    " acknowledged; the write may still take effect")));
+    End(job);
+  }
+}
+
+void WriteCoordinator::OnTurnFailed(const absl::Status& why) {
+  for (RequestId id : minted_in_turn_) {
+    // One entry a request is enough: a second reply would match nothing.
+    core_.Reply(id, why);
+    if (auto job = jobs_.find(id); job != jobs_.end()) End(job);
+  }
+  minted_in_turn_.clear();
+}
+
+absl::Duration WriteCoordinator::next_deadline() const {
+  if (!to_continue_.empty()) return absl::ZeroDuration();
+  return deadlines_.empty() ? absl::InfiniteDuration()
+                            : deadlines_.begin()->first;
+}
+
+}  // namespace dovetail::replica

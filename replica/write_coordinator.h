@@ -1,0 +1,83 @@
+// Writes in flight, in path order:
+//
+//   Start     mutate the local replica; the delta goes to every other owner
+//   OnAck     count; at W, reply (or queue the next part of a long clear)
+//   OnRefuse  count against; when W cannot be met any more, say so
+//   OnTimers  mint the next parts of long clears, one a turn; past the
+//             deadline: an error that says the write may still take effect
+//
+// The local write counts as acknowledged at once, since no output leaves the
+// shard before the turn is committed.
+#ifndef DOVETAIL_REPLICA_WRITE_COORDINATOR_H_
+#define DOVETAIL_REPLICA_WRITE_COORDINATOR_H_
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "crdt/dot.h"
+#include "crdt/operation.h"
+#include "crdt/path.h"
+#include "replica/quorum.h"
+#include "replica/shard_core.h"
+
+namespace dovetail::replica {
+
+class WriteCoordinator {
+ public:
+  explicit WriteCoordinator(ShardCore& core) : core_(core) {}
+
+  // `partition` is that of all operations.
+  void Start(RequestId id, const RequestOptions& options, PartitionId partition,
+             WriteRequest request, Now now);
+  void OnAck(NodeId from, PartitionId partition, const Ack& ack);
+  void OnRefuse(NodeId from, PartitionId partition, const Refuse& refuse);
+  void OnTimers(Now now);
+  // The turn's commit failed: the writes it minted fail with `why`.
+  void OnTurnFailed(const absl::Status& why);
+  void OnTurnCommitted() { minted_in_turn_.clear(); }
+
+  // When OnTimers has something to do; infinite if nothing waits.
+  absl::Duration next_deadline() const;
+  size_t in_flight() const { return jobs_.size(); }
+
+ private:
+  struct Job {
+    PartitionId partition{};
+    Durability durability = Durability::kWal;
+    absl::Duration deadline;
+    uint32_t required = 0;
+    std::vector<crdt::Operation> operations;  // kept while a clear goes on
+    WriteReply reply;
+    bool more = false;
+    crdt::Path resume_after;
+    crdt::Dot waiting_for;  // first event of the delta under way
+    Tally tally{1, 1};
+  };
+  using Jobs = std::map<RequestId, Job>;
+  // A delta under way, by partition and first event.
+  using DeltaName = std::pair<PartitionId, crdt::Dot>;
+
+  // Mutates and sends; false if the job ended (it has been replied to).
+  bool Mint(RequestId id, Job& job, Now now);
+  void OnVerdict(Jobs::iterator job, Verdict verdict,
+                 const absl::Status& refusal);
+  void End(Jobs::iterator job);
+  Jobs::iterator FindJob(PartitionId partition, const crdt::DotRun& events);
+
+  ShardCore& core_;
+  Jobs jobs_;
+  std::map<DeltaName, RequestId> by_delta_;
+  std::set<std::pair<absl::Duration, RequestId>> deadlines_;
+  // Long clears whose last part has met its W.
+  std::vector<RequestId> to_continue_;
+  // Requests that minted in this turn, also those that have been replied to.
+  std::vector<RequestId> minted_in_turn_;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_WRITE_COORDINATOR_H_
