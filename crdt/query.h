@@ -60,13 +60,24 @@ struct ReadResult {
 absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec);
 
 // The leaves that Query(spec) would visit, as a Store that gives the same
-// result, and the path the page ends at (empty: it reaches the end). This is
-// what replicas send each other for a quorum read: pages of leaves, joined
-// under their contexts up to the least end.
+// result. This is what replicas send each other for a quorum read: pages of
+// leaves, joined under their contexts up to the least end.
+//
+// A page is made of whole units: an element of a set, a field (with all that
+// is below it) of a map. Invisible leaves count towards its bytes, so that a
+// run of them cannot make it grow: a truncated page may show nothing.
 struct LeafPage {
   Store leaves;
-  Path end;        // last path covered, meaningful if `truncated`
+  // Meaningful if `truncated`: the path of the last unit covered, which for a
+  // map is the *prefix* of that field's leaves. Ends compare as paths do, and
+  // an end is what StateView::Scan takes as `after` to go on.
+  Path end;
   bool truncated = false;
+
+  // Whether the page says all there is to say of `path` at its replica.
+  bool Covers(const Path& path) const {
+    return !truncated || path <= end || path.HasPrefix(end);
+  }
 };
 absl::StatusOr<LeafPage> CollectPage(StateView& state, const ReadSpec& spec);
 

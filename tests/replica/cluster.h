@@ -1,0 +1,104 @@
+// A few shards on simulated disks with the network in the test's hand: every
+// message waits in a queue until the test delivers, drops or repeats it.
+#ifndef DOVETAIL_TESTS_REPLICA_CLUSTER_H_
+#define DOVETAIL_TESTS_REPLICA_CLUSTER_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "crdt/operation.h"
+#include "crdt/query.h"
+#include "replica/shard.h"
+#include "tests/sim/sim_disk.h"
+
+namespace dovetail::replica {
+
+// Builds operations in one line each.
+crdt::Operation Op(crdt::Type type, crdt::Verb verb, std::string key);
+crdt::Operation AddTo(std::string set, std::vector<std::string> elements);
+crdt::Operation RemoveFrom(std::string set, std::vector<std::string> elements);
+crdt::Operation Count(std::string counter, int64_t amount);
+crdt::Operation WriteTo(std::string reg, std::string value);
+
+class Cluster {
+ public:
+  explicit Cluster(uint32_t nodes, uint32_t partitions = 1,
+                   ShardOptions options = {});
+
+  struct InFlight {
+    NodeId from{};
+    NodeId to{};
+    Message message;
+  };
+
+  Shard& at(uint32_t node) { return *nodes_[node].shard; }
+  sim::SimDisk& disk(uint32_t node) { return *nodes_[node].disk; }
+  bool running(uint32_t node) const { return nodes_[node].shard != nullptr; }
+  uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
+
+  // --- Requests; the turn ends with each ---
+  RequestId Begin(uint32_t node, std::vector<crdt::Operation> operations,
+                  RequestOptions options = W(1));
+  RequestId BeginRead(uint32_t node, crdt::ReadSpec spec,
+                      RequestOptions options = R(1));
+  // The reply, once there is one.
+  std::optional<ClientReply> Take(RequestId id);
+  // Begin and Take, for what is answered in its own turn.
+  absl::StatusOr<WriteReply> Write(uint32_t node, crdt::Operation operation,
+                                   RequestOptions options = W(1));
+  absl::StatusOr<crdt::ReadResult> Read(uint32_t node, crdt::ReadSpec spec,
+                                        RequestOptions options = R(1));
+  // "{a, b}" and the like, of the object `key` of `type` at `node` alone.
+  std::string Show(uint32_t node, crdt::Type type, std::string key);
+
+  static RequestOptions W(uint32_t w) { return {{}, Level::Count(w), {}, {}}; }
+  static RequestOptions R(uint32_t r) { return {Level::Count(r), {}, {}, {}}; }
+
+  // --- The network ---
+  std::deque<InFlight>& network() { return network_; }
+  // Delivers the message at `index` of the network.
+  void Deliver(size_t index);
+  // Delivers everything, also what that causes, but not what `block` says.
+  void DeliverAll(std::function<bool(const InFlight&)> block = nullptr);
+
+  // --- Time, disks, processes ---
+  void Advance(absl::Duration by);  // fires timers on the way
+  void Crash(uint32_t node, size_t losing_batches = 0);
+  absl::Status Start(uint32_t node);
+  // Rounds of time and delivery until all are equal and logs are empty; the
+  // number of rounds, or nullopt after `rounds_max`.
+  std::optional<int> Settle(int rounds_max = 40);
+  // What differs between the replicas; empty if nothing does.
+  std::string Differences();
+
+  Now now() const { return {steady_, wall_ms_}; }
+
+ private:
+  struct Node {
+    std::unique_ptr<sim::SimDisk> disk;
+    std::unique_ptr<sim::SimStorage> storage;
+    std::unique_ptr<Shard> shard;
+  };
+  void EndTurn(uint32_t node);
+
+  ShardOptions options_;
+  Placement placement_;
+  std::vector<Node> nodes_;
+  std::deque<InFlight> network_;
+  std::map<RequestId, ClientReply> replies_;
+  uint64_t next_request_ = 1;
+  uint64_t next_actor_ = 1;
+  absl::Duration steady_;
+  uint64_t wall_ms_ = 1'700'000'000'000;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_TESTS_REPLICA_CLUSTER_H_
