@@ -59,8 +59,8 @@ void EncodeResults(absl::Span<const ClientResult> results,
                    wire::ExecuteReply::Builder out);
 // The whole call failed: nothing was done.
 void EncodeFailure(const absl::Status& status, wire::ExecuteReply::Builder out);
-// Errors: the call's own error, or InvalidArgument if the reply makes no sense
-// as a whole.
+// Errors: the call's own error; InvalidArgument, marked as one that may have
+// taken effect, if the reply makes no sense as a whole.
 absl::StatusOr<std::vector<ClientResult>> DecodeResults(
     wire::ExecuteReply::Reader in);
 

@@ -387,6 +387,11 @@ absl::StatusOr<replica::ReadReply> DecodeReadReply(
   return out;
 }
 
+// The node did something, but what it says of it does not decode.
+absl::Status Unreadable(absl::Status status) {
+  return IsDeferredRead(status) ? status : MarkMaybe(std::move(status));
+}
+
 ClientResult DecodeResult(wire::Result::Reader in) {
   switch (in.which()) {
     case wire::Result::ERROR:
@@ -469,23 +474,33 @@ absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in) {
 
 absl::StatusOr<std::vector<ClientResult>> DecodeResults(
     wire::ExecuteReply::Reader in) {
-  return Guarded([&]() -> absl::StatusOr<std::vector<ClientResult>> {
-    if (in.isError()) return DecodeError(in.getError());
+  if (in.isError()) {
+    const auto error = Guarded([&]() -> ClientResult {
+      return DecodeError(in.getError());
+    });
+    return error.status();
+  }
+  auto results = Guarded([&]() -> absl::StatusOr<std::vector<ClientResult>> {
     if (!in.isResults()) {
       return absl::InvalidArgumentError("reply of an unknown kind");
     }
     std::vector<ClientResult> out;
-    const auto results = in.getResults();
-    if (results.size() > crdt::kOperationsPerCallMax) {
+    const auto list = in.getResults();
+    if (list.size() > crdt::kOperationsPerCallMax) {
       return OverLimit("results in the reply", "operations_per_call_max",
-                       results.size(), crdt::kOperationsPerCallMax);
+                       list.size(), crdt::kOperationsPerCallMax);
     }
-    out.reserve(results.size());
-    for (wire::Result::Reader item : results) {
+    out.reserve(list.size());
+    for (wire::Result::Reader item : list) {
       out.push_back(Guarded([&] { return DecodeResult(item); }));
+      if (!out.back().ok() && !item.isError()) {
+        out.back() = Unreadable(out.back().status());
+      }
     }
     return out;
   });
+  if (!results.ok()) return MarkMaybe(results.status());
+  return results;
 }
 
 absl::StatusOr<replica::ListReply> DecodeListReply(wire::ListReply::Reader in) {

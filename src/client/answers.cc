@@ -35,8 +35,7 @@ absl::StatusOr<Written> ToWritten(Result result) {
                             Take<replica::WriteReply>(std::move(result)));
   Written out;
   out.receipt = std::move(reply.receipt);
-  out.not_observed =
-      !reply.not_observed.empty() && reply.not_observed.front();
+  out.not_observed = !reply.not_observed.empty() && reply.not_observed.front();
   out.deltas = reply.deltas;
   return out;
 }

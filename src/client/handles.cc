@@ -93,8 +93,7 @@ replica::ReadRequest NewRead(const Place& place, const ReadOptions& options) {
 template <Reads M, class T>
 typename M::template Answer<Reading<T>> Fetch(
     const Place& place, replica::ReadRequest request,
-    const ReadOptions& options,
-    absl::StatusOr<Reading<T>> (*convert)(Result)) {
+    const ReadOptions& options, absl::StatusOr<Reading<T>> (*convert)(Result)) {
   CallOptions call;
   call.read = options.r;
   call.timeout = options.timeout;
@@ -131,8 +130,7 @@ auto BasicRegister<M>::Clear(const Options& options) const -> Mutated {
 template <Mode M>
 auto BasicRegister<M>::Read(const ReadOptions& options) const
     -> ReadingOf<std::optional<std::string>>
-  requires Reads<M>
-{
+requires Reads<M> {
   return Fetch<M>(this->place_, NewRead(this->place_, options), options,
                   &internal::ToRegister);
 }
@@ -158,8 +156,7 @@ auto BasicMultiValue<M>::Clear(const Options& options) const -> Mutated {
 template <Mode M>
 auto BasicMultiValue<M>::Read(const ReadOptions& options) const
     -> ReadingOf<std::vector<std::string>>
-  requires Reads<M>
-{
+requires Reads<M> {
   return Fetch<M>(this->place_, NewRead(this->place_, options), options,
                   &internal::ToValues);
 }
@@ -182,8 +179,7 @@ auto BasicGrowSet<M>::AddAll(std::vector<std::string> elements,
 template <Mode M>
 auto BasicGrowSet<M>::Read(const Page& page, const ReadOptions& options) const
     -> ReadingOf<std::vector<std::string>>
-  requires Reads<M>
-{
+requires Reads<M> {
   replica::ReadRequest request = NewRead(this->place_, options);
   request.spec.after_element = page.after;
   request.spec.limit = page.limit;
@@ -195,12 +191,10 @@ template <Mode M>
 auto BasicGrowSet<M>::Contains(absl::string_view element,
                                const ReadOptions& options) const
     -> ReadingOf<bool>
-  requires Reads<M>
-{
+requires Reads<M> {
   replica::ReadRequest request = NewRead(this->place_, options);
   request.spec.element = std::string(element);
-  return Fetch<M>(this->place_, std::move(request), options,
-                  &internal::ToFlag);
+  return Fetch<M>(this->place_, std::move(request), options, &internal::ToFlag);
 }
 
 template <Mode M, Type kType>
@@ -239,8 +233,7 @@ auto BasicFlag<M, kType>::Disable(const Options& options) const -> Mutated {
 template <Mode M, Type kType>
 auto BasicFlag<M, kType>::Read(const ReadOptions& options) const
     -> ReadingOf<bool>
-  requires Reads<M>
-{
+requires Reads<M> {
   return Fetch<M>(this->place_, NewRead(this->place_, options), options,
                   &internal::ToFlag);
 }
@@ -262,8 +255,7 @@ auto BasicCounter<M>::Reset(const Options& options) const -> Mutated {
 template <Mode M>
 auto BasicCounter<M>::Read(const ReadOptions& options) const
     -> ReadingOf<int64_t>
-  requires Reads<M>
-{
+requires Reads<M> {
   return Fetch<M>(this->place_, NewRead(this->place_, options), options,
                   &internal::ToNumber);
 }
@@ -287,13 +279,11 @@ auto BasicMap<M>::Clear(const Options& options) const -> Mutated {
 template <Mode M>
 auto BasicMap<M>::Read(const FieldPage& page, const ReadOptions& options) const
     -> ReadingOf<View>
-  requires Reads<M>
-{
+requires Reads<M> {
   replica::ReadRequest request = NewRead(this->place_, options);
   request.spec.after_field = page.after;
   request.spec.limit = page.limit;
-  return Fetch<M>(this->place_, std::move(request), options,
-                  &internal::ToView);
+  return Fetch<M>(this->place_, std::move(request), options, &internal::ToView);
 }
 
 template <Mode M>
@@ -324,8 +314,7 @@ BasicSet<M, Type::kSet> Children<M>::set(absl::string_view name) const {
   return BasicSet<M, Type::kSet>(ChildAt(name, Type::kSet));
 }
 template <Mode M>
-BasicSet<M, Type::kRemoveSet> Children<M>::rwset(
-    absl::string_view name) const {
+BasicSet<M, Type::kRemoveSet> Children<M>::rwset(absl::string_view name) const {
   return BasicSet<M, Type::kRemoveSet>(ChildAt(name, Type::kRemoveSet));
 }
 template <Mode M>
@@ -359,18 +348,18 @@ BatchBucket Batch::bucket(absl::string_view name) {
 }
 
 // The header declares, this file defines: every class in every mode.
-#define DOVETAIL_INSTANTIATE(mode)                     \
-  template class Handle<mode>;                         \
-  template class BasicRegister<mode>;                  \
-  template class BasicMultiValue<mode>;                \
-  template class BasicGrowSet<mode>;                   \
-  template class BasicSet<mode, Type::kSet>;           \
-  template class BasicSet<mode, Type::kRemoveSet>;     \
-  template class BasicFlag<mode, Type::kEnableFlag>;   \
-  template class BasicFlag<mode, Type::kDisableFlag>;  \
-  template class BasicCounter<mode>;                   \
-  template class Children<mode>;                       \
-  template class BasicMap<mode>;                       \
+#define DOVETAIL_INSTANTIATE(mode)                    \
+  template class Handle<mode>;                        \
+  template class BasicRegister<mode>;                 \
+  template class BasicMultiValue<mode>;               \
+  template class BasicGrowSet<mode>;                  \
+  template class BasicSet<mode, Type::kSet>;          \
+  template class BasicSet<mode, Type::kRemoveSet>;    \
+  template class BasicFlag<mode, Type::kEnableFlag>;  \
+  template class BasicFlag<mode, Type::kDisableFlag>; \
+  template class BasicCounter<mode>;                  \
+  template class Children<mode>;                      \
+  template class BasicMap<mode>;                      \
   template class BasicBucket<mode>
 DOVETAIL_INSTANTIATE(Blocking);
 DOVETAIL_INSTANTIATE(Async);

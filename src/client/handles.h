@@ -82,7 +82,7 @@ struct Batched {
 
 template <class M>
 concept Mode = std::same_as<M, Blocking> || std::same_as<M, Async> ||
-               std::same_as<M, Batched>;
+    std::same_as<M, Batched>;
 template <class M>
 concept Reads = Mode<M> && !std::same_as<M, Batched>;
 
@@ -119,8 +119,8 @@ class BasicRegister : public Handle<M> {
   Mutated Write(absl::string_view value, const Options& options = {}) const;
   Mutated Clear(const Options& options = {}) const;
   // nullopt: never written, or cleared.
-  ReadingOf<std::optional<std::string>> Read(const ReadOptions& options = {}) const
-    requires Reads<M>;
+  ReadingOf<std::optional<std::string>> Read(
+      const ReadOptions& options = {}) const requires Reads<M>;
 };
 
 // Keeps all values that were written concurrently, for the application to
@@ -141,8 +141,8 @@ class BasicMultiValue : public Handle<M> {
                      const Options& options = {}) const;
   Mutated Clear(const Options& options = {}) const;
   // In byte order; empty if absent.
-  ReadingOf<std::vector<std::string>> Read(const ReadOptions& options = {}) const
-    requires Reads<M>;
+  ReadingOf<std::vector<std::string>> Read(
+      const ReadOptions& options = {}) const requires Reads<M>;
 };
 
 // A set that only grows. Also the part that all sets share.
@@ -161,13 +161,13 @@ class BasicGrowSet : public Handle<M> {
   Mutated AddAll(std::vector<std::string> elements,
                  const Options& options = {}) const;
   // One page, in byte order.
-  ReadingOf<std::vector<std::string>> Read(const Page& page = {},
-                                       const ReadOptions& options = {}) const
-    requires Reads<M>;
+  ReadingOf<std::vector<std::string>> Read(
+      const Page& page = {},
+      const ReadOptions& options = {}) const requires Reads<M>;
   // Cost: the same for a set of any size.
-  ReadingOf<bool> Contains(absl::string_view element,
-                       const ReadOptions& options = {}) const
-    requires Reads<M>;
+  ReadingOf<bool> Contains(
+      absl::string_view element,
+      const ReadOptions& options = {}) const requires Reads<M>;
 };
 
 // kSet: of an add and a remove that did not know of each other the add wins.
@@ -200,8 +200,7 @@ class BasicFlag : public Handle<M> {
 
   Mutated Enable(const Options& options = {}) const;
   Mutated Disable(const Options& options = {}) const;
-  ReadingOf<bool> Read(const ReadOptions& options = {}) const
-    requires Reads<M>;
+  ReadingOf<bool> Read(const ReadOptions& options = {}) const requires Reads<M>;
 };
 
 // A sum of everything that was added, exact under concurrency.
@@ -219,8 +218,8 @@ class BasicCounter : public Handle<M> {
   Mutated Add(int64_t amount, const Options& options = {}) const;
   // Takes back exactly what was observed; concurrent additions stay.
   Mutated Reset(const Options& options = {}) const;
-  ReadingOf<int64_t> Read(const ReadOptions& options = {}) const
-    requires Reads<M>;
+  ReadingOf<int64_t> Read(
+      const ReadOptions& options = {}) const requires Reads<M>;
 };
 
 template <Mode M>
@@ -269,8 +268,7 @@ class BasicMap final : public Handle<M>, public Children<M> {
   Mutated Clear(const Options& options = {}) const;
   // One page of fields, with all that is in each.
   ReadingOf<View> Read(const FieldPage& page = {},
-                   const ReadOptions& options = {}) const
-    requires Reads<M>;
+                       const ReadOptions& options = {}) const requires Reads<M>;
 
  private:
   internal::Place ChildAt(absl::string_view name, Type type) const override;
