@@ -161,7 +161,8 @@ void Node::Impl::Gather(std::function<T(replica::Shard&)> read,
                      done](replica::Shard& shard) {
       auto part = std::make_shared<T>(read(shard));
       loop_.Post([weak, gathering, i, part, done] {
-        if (weak.expired()) return;
+        const auto self = weak.lock();
+        if (self == nullptr || self->rpc_ == nullptr) return;  // stopped
         gathering->parts[i] = std::move(*part);
         if (--gathering->missing == 0) done(std::move(gathering->parts));
       });
@@ -188,12 +189,16 @@ NodeStatus Node::Impl::StatusOf(std::vector<replica::ShardStats> shards) const {
   for (uint32_t i = 0; i < config_.members.size(); ++i) {
     const NodeId id{i};
     const bool me = id == config_.self;
-    status.members.push_back(
-        {.id = id,
-         .name = config_.members[i].name,
-         .address = me || peers_ == nullptr ? ToString(rpc_->endpoint())
-                                            : peers_->client_address(id),
-         .up = me || (peers_ != nullptr && peers_->up(id))});
+    std::string address = config_.members[i].client_address;
+    if (me) {
+      address = ToString(rpc_->endpoint());
+    } else if (!peers_->client_address(id).empty()) {
+      address = peers_->client_address(id);
+    }
+    status.members.push_back({.id = id,
+                              .name = config_.members[i].name,
+                              .address = std::move(address),
+                              .up = me || peers_->up(id)});
   }
   status.shards = std::move(shards);
   if (hooks_.storage) status.storage = hooks_.storage();

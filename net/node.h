@@ -31,6 +31,9 @@ class Node {
   struct Member {
     std::string name;
     Endpoint peer_endpoint;  // where the other members reach it
+    // HOST:PORT for clients, as long as it has not said so itself; may be
+    // empty.
+    std::string client_address;
   };
   struct Config {
     std::string cluster;
