@@ -313,7 +313,9 @@ void EncodeResults(absl::Span<const ClientResult> results,
   bool first_read = true;
   for (unsigned i = 0; i < list.size(); ++i) {
     const ClientResult& result = results[i];
-    if (!result.ok()) {
+    if (IsDeferredRead(result.status())) {
+      list[i].setDeferred();
+    } else if (!result.ok()) {
       EncodeError(result.status(), list[i].initError());
     } else if (const auto* write = std::get_if<replica::WriteReply>(&*result)) {
       EncodeWriteReply(*write, list[i].initWrite());

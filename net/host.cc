@@ -48,8 +48,7 @@ constexpr size_t kInputBytes = 256;
 Now ReadClocks() {
   const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  return {absl::FromChrono(
-              std::chrono::steady_clock::now().time_since_epoch()),
+  return {absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()),
           static_cast<uint64_t>(wall.count())};
 }
 
@@ -175,9 +174,9 @@ class Host::Lane {
   // turn. False: stopping, and nothing is queued any more.
   bool Take(std::vector<Queued>& turn) {
     std::unique_lock lock(mutex_);
-    const absl::Duration sleep = std::clamp(
-        shard_.next_deadline() - ReadClocks().steady, absl::ZeroDuration(),
-        kSleepMax);
+    const absl::Duration sleep =
+        std::clamp(shard_.next_deadline() - ReadClocks().steady,
+                   absl::ZeroDuration(), kSleepMax);
     wake_.wait_for(lock, absl::ToChronoNanoseconds(sleep),
                    [&] { return stopping_ || !queue_.empty(); });
     const size_t n =
@@ -292,9 +291,8 @@ uint32_t Host::LaneOf(const ClientRequest& request) const {
   }
   // The index of objects is the node's: any shard can list it.
   if (object == nullptr) return 0;
-  return replica::Index(
-             replica::PartitionOf(object->bucket, object->key,
-                                  config_.placement.partitions())) %
+  return replica::Index(replica::PartitionOf(object->bucket, object->key,
+                                             config_.placement.partitions())) %
          shards();
 }
 
@@ -305,13 +303,12 @@ std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests) {
     Lane& lane = *lanes_[LaneOf(request)];
     const size_t bytes = BytesOf(request);
     if (lane.TryPush(std::move(request), bytes)) continue;
-    refused.push_back(
-        {id, absl::ResourceExhaustedError(absl::StrCat(
-                 "overloaded: ", config_.options.queue_inputs_max,
-                 " inputs (queue_inputs_max) or ",
-                 config_.options.queue_bytes_max,
-                 " bytes (queue_bytes_max) wait for one shard; "
-                 "try again shortly"))});
+    refused.push_back({id, absl::ResourceExhaustedError(absl::StrCat(
+                               "overloaded: ", config_.options.queue_inputs_max,
+                               " inputs (queue_inputs_max) or ",
+                               config_.options.queue_bytes_max,
+                               " bytes (queue_bytes_max) wait for one shard; "
+                               "try again shortly"))});
   }
   requests_refused_ += refused.size();
   return refused;

@@ -6,9 +6,10 @@
 //                 shard, EndTurn, encode what goes to peers, OnOutput once
 //
 // This is the one place that reads clocks. A full queue refuses requests at
-// once and drops peers' messages, which the protocol allows (replica/message.h).
-// When a shard says that its log could not be made durable, OnFatal must end
-// the process: a failed fsync is never tried again and trusted.
+// once and drops peers' messages, which the protocol allows
+// (replica/message.h). When a shard says that its log could not be made
+// durable, OnFatal must end the process: a failed fsync is never tried again
+// and trusted.
 #ifndef DOVETAIL_NET_HOST_H_
 #define DOVETAIL_NET_HOST_H_
 

@@ -27,6 +27,11 @@ struct Hello {
   partitions @4 :UInt32;
   # The actor of this start of the process.
   incarnation @5 :UInt64;
+  # The names of all members in the order of their numbers, comma between: a
+  # number must mean the same node everywhere.
+  memberNames @6 :Text;
+  # HOST:PORT for clients.
+  clientAddress @7 :Text;
 }
 
 struct PeerMessage {

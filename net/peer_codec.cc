@@ -255,6 +255,8 @@ std::string EncodeHello(const PeerHello& hello) {
   out.setMembers(hello.members);
   out.setPartitions(hello.partitions);
   out.setIncarnation(crdt::ActorBits(hello.incarnation));
+  out.setMemberNames(AsText(hello.member_names));
+  out.setClientAddress(AsText(hello.client_address));
   return ToSmallFrame(message);
 }
 

@@ -35,6 +35,8 @@ struct PeerHello {
   uint32_t members = 0;     // N
   uint32_t partitions = 0;  // Q
   crdt::ActorId incarnation{};
+  std::string member_names;    // in the order of their numbers, comma between
+  std::string client_address;  // HOST:PORT
   friend bool operator==(const PeerHello&, const PeerHello&) = default;
 };
 struct PeerRefusal {
@@ -49,6 +51,8 @@ using PeerFrame =
     std::variant<PeerHello, PeerRefusal, PeerMessages, PeerKeepalive>;
 
 inline constexpr size_t kClusterNameBytesMax = 256;
+inline constexpr size_t kMemberNamesBytesMax = 4 << 10;
+inline constexpr size_t kAddressBytesMax = 300;
 // The text of a status or a refusal; what is longer is cut where it is sent.
 inline constexpr size_t kStatusBytesMax = 4 << 10;
 

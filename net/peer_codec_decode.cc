@@ -316,6 +316,12 @@ absl::StatusOr<PeerHello> DecodeHello(peer_wire::Hello::Reader in) {
   hello.partitions = in.getPartitions();
   DOVETAIL_ASSIGN_OR_RETURN(hello.incarnation,
                             DecodeActor(in.getIncarnation()));
+  DOVETAIL_ASSIGN_OR_RETURN(hello.member_names,
+                            DecodeText(in.getMemberNames(), "the member names",
+                                       kMemberNamesBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.client_address,
+      DecodeText(in.getClientAddress(), "an address", kAddressBytesMax));
   return hello;
 }
 

@@ -36,6 +36,7 @@ struct Peer {
   // Counts retries, so that a retry that was overtaken does nothing.
   uint64_t retry = 0;
   std::string last_failure;
+  std::string client_address;  // as it said last
   // Frames were dropped while it was up; it is to be reported up again.
   bool lost = false;
   PeerLinkStats stats;
@@ -57,8 +58,8 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
         silence_ticks_(std::max<uint64_t>(
             1, static_cast<uint64_t>(config_.options.silence_max /
                                      config_.options.keepalive_period))),
-        random_(static_cast<unsigned>(
-            crdt::ActorBits(config_.self.incarnation))) {
+        random_(
+            static_cast<unsigned>(crdt::ActorBits(config_.self.incarnation))) {
     for (uint32_t i = 0; i < config_.members.size(); ++i) {
       Peer peer;
       peer.id = NodeId{i};
@@ -128,10 +129,9 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
 };
 
 absl::Status PeerLinks::Impl::Start() {
-  auto listener =
-      Listener::Open(loop_, config_.listen, Weakly([](Impl& self, Socket s) {
-                       self.OnAccept(std::move(s));
-                     }));
+  auto listener = Listener::Open(
+      loop_, config_.listen,
+      Weakly([](Impl& self, Socket s) { self.OnAccept(std::move(s)); }));
   if (!listener.ok()) return listener.status();
   listener_ = *std::move(listener);
   for (const Peer& peer : peers_) Dial(peer.id);
@@ -237,6 +237,7 @@ absl::Status PeerLinks::Impl::OnOutgoingFrame(NodeId id,
         absl::StrCat("it says it is node ", Index(hello->node)));
   }
   peer.greeted = true;
+  peer.client_address = hello->client_address;
   peer.lost = false;
   peer.backoff = config_.options.backoff_min;
   peer.last_failure.clear();
@@ -258,8 +259,7 @@ void PeerLinks::Impl::RetryLater(Peer& peer, const absl::Status& why) {
     events_.log(absl::StrCat("not connected to ", Name(peer), ": ",
                              peer.last_failure, "; trying again"));
   }
-  const double part =
-      std::uniform_real_distribution<double>(0.5, 1.0)(random_);
+  const double part = std::uniform_real_distribution<double>(0.5, 1.0)(random_);
   const absl::Duration delay = peer.backoff * part;
   peer.backoff = std::min(2 * peer.backoff, config_.options.backoff_max);
   const uint64_t retry = ++peer.retry;
@@ -373,14 +373,16 @@ absl::Status PeerLinks::Impl::CheckHello(const PeerHello& hello) const {
   if (hello.members != self.members) {
     return differs("the number of members is", hello.members, self.members);
   }
+  if (hello.member_names != self.member_names) {
+    return differs("the members are", hello.member_names, self.member_names);
+  }
   if (Index(hello.node) >= self.members) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("there is no node ", Index(hello.node), " of ",
-                     self.members));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "there is no node ", Index(hello.node), " of ", self.members));
   }
   if (hello.node == self.node) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "both ends say they are node ", Index(hello.node)));
+    return absl::FailedPreconditionError(
+        absl::StrCat("both ends say they are node ", Index(hello.node)));
   }
   return absl::OkStatus();
 }
@@ -423,12 +425,13 @@ absl::StatusOr<std::unique_ptr<PeerLinks>> PeerLinks::Open(EventLoop& loop,
 PeerLinks::PeerLinks(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PeerLinks::~PeerLinks() { impl_->Shutdown(); }
 
-void PeerLinks::Send(NodeId to, std::string frame) {
-  impl_->Send(to, frame);
-}
+void PeerLinks::Send(NodeId to, std::string frame) { impl_->Send(to, frame); }
 bool PeerLinks::up(NodeId peer) const { return impl_->peer(peer).stats.up; }
 PeerLinkStats PeerLinks::stats(NodeId peer) const {
   return impl_->peer(peer).stats;
+}
+std::string PeerLinks::client_address(NodeId peer) const {
+  return impl_->peer(peer).client_address;
 }
 const Endpoint& PeerLinks::endpoint() const { return impl_->endpoint(); }
 void PeerLinks::SetEndpoint(NodeId peer, const Endpoint& endpoint) {

@@ -94,6 +94,8 @@ class PeerLinks {
 
   bool up(replica::NodeId peer) const;
   PeerLinkStats stats(replica::NodeId peer) const;
+  // Where clients reach `peer`, as it said last; empty before it was greeted.
+  std::string client_address(replica::NodeId peer) const;
   // Where it listens; port 0 has become a number.
   const Endpoint& endpoint() const;
   // Where `peer` is from now on.

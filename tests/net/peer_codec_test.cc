@@ -161,8 +161,8 @@ TEST_CASE("Peer codec: every message comes back as it went") {
 }
 
 TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
-  PeerHello hello{kPeerProtocol, "test", replica::NodeId{2}, 3, kQ,
-                  ActorId{99}};
+  PeerHello hello{kPeerProtocol, "test",  replica::NodeId{2}, 3, kQ,
+                  ActorId{99},   "a,b,c", "127.0.0.1:7000"};
   const auto decode = [](const std::string& wire) {
     auto frame = DecodePeerFrame(Cut(wire), kQ);
     REQUIRE(frame.ok());
