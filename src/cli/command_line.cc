@@ -183,13 +183,13 @@ class CommandLine {
 
 CommandLine::CommandLine(const Streams& streams) : streams_(streams) {
   app_.require_subcommand(1, 1);
-  app_.footer(kFooter);
   AddShared();
   AddTypes();
   AddMap();
   AddObjects();
   AddInspection();
   AddExec();
+  app_.footer(kFooter);  // last: commands would inherit it
 }
 
 void CommandLine::AddShared() {
