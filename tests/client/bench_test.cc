@@ -139,11 +139,14 @@ TEST_CASE(
   CHECK(run.operations == 200);
   CHECK(run.elapsed >= absl::Milliseconds(190));
 
-  // A node that answers nothing for a while: closed loops would report one slow
-  // operation, here all that were due meanwhile are.
+  // A node that answers nothing for 150 of the 200 ms in which operations fall
+  // due: a closed loop would report one slow operation on each connection, here
+  // all that were due in the first 120 ms waited 30 ms or more.
+  const size_t calls = node.call_sizes().size();
   node.Hold();
-  std::thread stall([&node] {
-    const absl::Duration end = internal::SteadyNow() + absl::Milliseconds(100);
+  std::thread stall([&node, calls] {
+    while (node.call_sizes().size() == calls) std::this_thread::yield();
+    const absl::Duration end = internal::SteadyNow() + absl::Milliseconds(150);
     while (internal::SteadyNow() < end) std::this_thread::yield();
     node.Release();
   });

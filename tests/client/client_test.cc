@@ -453,6 +453,32 @@ TEST_CASE("Client: reads whose answers fill a reply are asked for again") {
   }
 }
 
+TEST_CASE("Client: a map of many small fields is read page by page") {
+  FakeNode node;
+  auto db = Open({node.address()});
+  const size_t fields = 40'000;  // 3.8 MB as an answer: more than a reply holds
+  for (size_t i = 0; i < fields; i += 1000) {
+    Batch batch;
+    auto map = batch.bucket("b").map("m");
+    for (size_t j = i; j < i + 1000; ++j) {
+      map.ewflag(std::to_string(j)).Enable();
+    }
+    REQUIRE(db->Run(batch).ok());
+  }
+  size_t seen = 0;
+  FieldPage page;
+  bool more = true;
+  while (more) {
+    const auto part = db->bucket("b").map("m").Read(page);
+    REQUIRE_MESSAGE(part.ok(), part.status().ToString());
+    REQUIRE_FALSE(part->value.fields.empty());
+    seen += part->value.fields.size();
+    page.after = part->value.fields.back().first;
+    more = part->more;
+  }
+  CHECK(seen == fields);
+}
+
 TEST_CASE("Client: listing goes page by page, status and digests come whole") {
   FakeNode node;
   auto db = Open({node.address()});
