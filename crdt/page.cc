@@ -10,6 +10,9 @@ namespace {
 
 // Names, dots and lengths around what is shown of a leaf.
 constexpr size_t kLeafOverheadBytes = 16;
+// A field in an answer beside its name: itself and the frame of its value.
+// Many small fields would otherwise outgrow a reply (net/dovetail.capnp).
+constexpr size_t kFieldOverheadBytes = 96;
 constexpr size_t kTallyBytesMax = 40;
 // Version, object and scope of a token.
 constexpr size_t kTokenHeadBytesMax = 16 << 10;
@@ -46,11 +49,26 @@ Path UnitEnd(Type place_type, const Path& place, const Path& path) {
   return HasElements(place_type) ? path : place;
 }
 
-void AddLeaf(PageUnit& unit, Type leaf_type, const Path& path,
+// Fields and element of a path: each ends in 00 01, which occurs nowhere else.
+size_t ComponentsOf(const Path& path) {
+  constexpr absl::string_view kEnd("\0\1", 2);
+  const absl::string_view bytes = path.bytes();
+  size_t count = 0;
+  for (size_t at = bytes.find(kEnd); at != absl::string_view::npos;
+       at = bytes.find(kEnd, at + kEnd.size())) {
+    ++count;
+  }
+  return count;
+}
+
+void AddLeaf(PageUnit& unit, Type place_type, Type leaf_type, const Path& path,
              const Leaf& leaf) {
   unit.visible = unit.visible || IsVisible(leaf_type, leaf);
-  unit.bytes += path.bytes().size() + ShownBytes(leaf_type, leaf) +
-                kLeafOverheadBytes;
+  unit.bytes +=
+      path.bytes().size() + ShownBytes(leaf_type, leaf) + kLeafOverheadBytes;
+  if (place_type == Type::kMap) {
+    unit.bytes += kFieldOverheadBytes * ComponentsOf(path);
+  }
   const size_t dot_bytes =
       kDotBytesMax + (leaf_type == Type::kCounter ? kTallyBytesMax : 0);
   unit.token_bytes +=
@@ -77,7 +95,7 @@ absl::Status ForEachUnit(StateView& state, const ReadSpec& spec,
     unit.end = place.Element(*spec.element);
     DOVETAIL_ASSIGN_OR_RETURN(const Leaf leaf,
                               state.Get(spec.object, unit.end));
-    if (!leaf.empty()) AddLeaf(unit, place_type, unit.end, leaf);
+    if (!leaf.empty()) AddLeaf(unit, place_type, place_type, unit.end, leaf);
     if (!unit.leaves.empty()) visit(std::move(unit));
     return absl::OkStatus();
   }
@@ -94,7 +112,7 @@ absl::Status ForEachUnit(StateView& state, const ReadSpec& spec,
           unit.end = UnitEnd(place_type, place, path);
         }
         const Type leaf_type = LeafTypeOf(spec.object.type, path.bytes());
-        AddLeaf(unit, leaf_type, path, leaf);
+        AddLeaf(unit, place_type, leaf_type, path, leaf);
         return !unit.oversize;
       }));
   if (go_on && !unit.leaves.empty()) visit(std::move(unit));
@@ -107,11 +125,10 @@ PageLimits::PageLimits(const ReadSpec& spec, Mode mode)
 bool PageLimits::Admit(const PageUnit& unit) {
   const uint64_t so_far = mode_ == Mode::kShown ? visible_ : units_;
   if (so_far > 0) {
-    const bool full =
-        (limit_ > 0 && unit.visible && visible_ == limit_) ||
-        bytes_ + unit.bytes > kReplyBytesMax ||
-        (want_token_ && token_bytes_ + unit.token_bytes >
-                            kTokenBytesMax - kTokenHeadBytesMax);
+    const bool full = (limit_ > 0 && unit.visible && visible_ == limit_) ||
+                      bytes_ + unit.bytes > kReplyBytesMax ||
+                      (want_token_ && token_bytes_ + unit.token_bytes >
+                                          kTokenBytesMax - kTokenHeadBytesMax);
     if (full) return false;
   }
   ++units_;
