@@ -1,0 +1,85 @@
+// Client schema <-> plain structs, both ways. Nothing of Cap'n Proto gets past
+// the code that calls these functions.
+//
+// Encoding trusts its input: it is ours. Decoding trusts nothing: an enum
+// value, a token or a pointer that makes no sense is InvalidArgument, a size
+// over a limit of crdt/limits.h is ResourceExhausted with its name, found
+// before the bytes are copied, and no exception leaves. Whether verb and type
+// go together is left to crdt::Validate, which the replica calls anyway.
+//
+// Cost of each function: O(bytes of the message).
+#ifndef DOVETAIL_NET_CLIENT_CODEC_H_
+#define DOVETAIL_NET_CLIENT_CODEC_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "net/client_types.h"
+#include "net/dovetail.capnp.h"
+#include "replica/request.h"
+
+namespace dovetail::net {
+
+// What a reply may take on the wire, below the limit of a frame by what RPC
+// puts around it.
+inline constexpr size_t kReplyWireBytesMax = 3 << 20;
+
+// Nodes that one read may name in ReadRequest::only.
+inline constexpr size_t kReadNodesMax = 64;
+
+// --- Requests --------------------------------------------------------------
+
+// A decoded execute call. An operation that does not decode leaves the others
+// alone: the server answers it with its status.
+struct ExecuteCall {
+  replica::RequestOptions options;
+  std::vector<absl::StatusOr<ClientOperation>> operations;
+};
+
+void EncodeExecute(absl::Span<const ClientOperation* const> operations,
+                   const replica::RequestOptions& options,
+                   wire::ExecuteRequest::Builder out);
+// Errors (the call as a whole): InvalidArgument (options), ResourceExhausted
+// (more than kOperationsPerCallMax mutations and reads).
+absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in);
+
+void EncodeList(const replica::ListRequest& request,
+                wire::ListRequest::Builder out);
+absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in);
+
+// --- Replies ---------------------------------------------------------------
+
+// Keeps within kReplyWireBytesMax: reads after the first one that do not fit
+// are deferred, one that never fits becomes ResourceExhausted.
+void EncodeResults(absl::Span<const ClientResult> results,
+                   wire::ExecuteReply::Builder out);
+// The whole call failed: nothing was done.
+void EncodeFailure(const absl::Status& status, wire::ExecuteReply::Builder out);
+// Errors: the call's own error; InvalidArgument, marked as one that may have
+// taken effect, if the reply makes no sense as a whole.
+absl::StatusOr<std::vector<ClientResult>> DecodeResults(
+    wire::ExecuteReply::Reader in);
+
+// Cuts the page short, with `more`, where it would not fit.
+void EncodeListReply(const absl::StatusOr<replica::ListReply>& reply,
+                     wire::ListReply::Builder out);
+absl::StatusOr<replica::ListReply> DecodeListReply(wire::ListReply::Reader in);
+
+void EncodeHello(const Hello& hello, wire::HelloReply::Builder out);
+absl::StatusOr<Hello> DecodeHello(wire::HelloReply::Reader in);
+
+void EncodeStatus(const NodeStatus& status, wire::NodeStatus::Builder out);
+absl::StatusOr<NodeStatus> DecodeStatus(wire::NodeStatus::Reader in);
+
+// The partitions from number `first` on, as many as fit.
+void EncodeDigests(const NodeDigests& digests, uint32_t first,
+                   wire::NodeDigests::Builder out);
+absl::StatusOr<NodeDigests> DecodeDigests(wire::NodeDigests::Reader in);
+
+}  // namespace dovetail::net
+
+#endif  // DOVETAIL_NET_CLIENT_CODEC_H_

@@ -1,0 +1,35 @@
+#include "net/client_types.h"
+
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/string_view.h"
+
+namespace dovetail::net {
+namespace {
+constexpr absl::string_view kMaybeMark = "dovetail/may-have-taken-effect";
+constexpr absl::string_view kDeferredMark = "dovetail/deferred-read";
+}  // namespace
+
+absl::Status MarkMaybe(absl::Status status) {
+  status.SetPayload(kMaybeMark, absl::Cord());
+  return status;
+}
+
+bool MayHaveTakenEffect(const absl::Status& status) {
+  return absl::IsDeadlineExceeded(status) ||
+         status.GetPayload(kMaybeMark).has_value();
+}
+
+absl::Status DeferredRead() {
+  absl::Status status =
+      absl::UnavailableError("the answer did not fit into the reply");
+  status.SetPayload(kDeferredMark, absl::Cord());
+  return status;
+}
+
+bool IsDeferredRead(const absl::Status& status) {
+  return status.GetPayload(kDeferredMark).has_value();
+}
+
+}  // namespace dovetail::net

@@ -1,0 +1,321 @@
+# What clients and nodes say to each other. One call carries a list of typed
+# operations: a call for each operation would cost thirty times as much
+# (docs/benchmarks.md).
+#
+# Rules for changing this file: fields and union members are only ever added,
+# with new numbers; a change of meaning raises the protocol version. Keys,
+# elements, fields and values are bytes (Data), never assumed to be text.
+# net/client_codec.h turns these into the plain structs of replica/request.h
+# and enforces the limits of crdt/limits.h.
+@0xb9d0f6c1a2e84f17;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("dovetail::net::wire");
+
+# The version of what stands here. A node serves versions
+# oldestProtocolVersion..protocolVersion, see HelloReply.
+const protocolVersion :UInt32 = 1;
+const oldestProtocolVersion :UInt32 = 1;
+
+# What a connection starts with: the bootstrap capability.
+interface Dovetail {
+  # First call of a connection; it may be pipelined with those that follow.
+  hello @0 HelloRequest -> HelloReply;
+
+  # Runs the operations independently of each other (but for what is inside
+  # one batch) and answers when all are decided: results in the same order.
+  execute @1 ExecuteRequest -> ExecuteReply;
+
+  # One page of the objects of a bucket, in order of key and type, as far as
+  # this node holds them.
+  list @2 ListRequest -> ListReply;
+
+  status @3 () -> (status :NodeStatus);
+
+  # What this node holds of each partition from number `first` on, for comparing
+  # replicas.
+  digest @4 (first :UInt32) -> (digests :NodeDigests);
+}
+
+struct HelloRequest {
+  protocolVersion @0 :UInt32;  # the newest that the client speaks
+  client @1 :Text;             # name and version, for the node's log
+}
+
+struct HelloReply {
+  protocolVersion @0 :UInt32;        # the newest that this node speaks
+  oldestProtocolVersion @1 :UInt32;  # and the oldest
+  server @2 :Text;                   # name and version
+  nodeId @3 :UInt32;
+  nodeName @4 :Text;
+}
+
+# --- What a place in an object is ------------------------------------------
+
+# The numbers are those of crdt/type.h, for ever. `none` is what an unset
+# field reads as; it is never valid.
+enum ObjectType {
+  none @0;
+  register @1;
+  multiValue @2;
+  set @3;
+  removeSet @4;
+  growSet @5;
+  enableFlag @6;
+  disableFlag @7;
+  counter @8;
+  map @9;
+}
+
+struct Object {
+  bucket @0 :Data;
+  key @1 :Data;
+  type @2 :ObjectType;
+}
+
+struct Field {
+  name @0 :Data;
+  type @1 :ObjectType;
+}
+
+# --- Operations ------------------------------------------------------------
+
+struct ExecuteRequest {
+  operations @0 :List(Operation);
+  options @1 :Options;
+}
+
+# For all operations of the call.
+struct Options {
+  r @0 :Level;  # replicas that must answer a read
+  w @1 :Level;  # replicas that must acknowledge a write
+  durability @2 :Durability;
+  timeoutMs @3 :UInt32;  # from arrival at the node; 0: the node's default
+}
+
+struct Level {
+  union {
+    default @0 :Void;  # what the node is configured for
+    count @1 :UInt32;  # 1..N
+    quorum @2 :Void;
+    all @3 :Void;
+  }
+}
+
+enum Durability {
+  wal @0;    # in the log of the operating system, fsynced within a second
+  fsync @1;  # on stable storage before the acknowledgement
+}
+
+struct Operation {
+  union {
+    mutation @0 :Mutation;
+    # One atomic delta: all of it or nothing. All in one partition.
+    batch @1 :Batch;
+    read @2 :Read;
+  }
+}
+
+struct Batch {
+  mutations @0 :List(Mutation);
+}
+
+struct Mutation {
+  object @0 :Object;
+  # The map fields from the object to what is changed; empty: the object.
+  fields @1 :List(Field);
+  # The token of a read: acts on exactly what that observed. Null: on what the
+  # coordinating replica holds.
+  token @2 :Data;
+  action :union {
+    add @3 :List(Data);      # set, rwset, gset: these elements
+    remove @4 :List(Data);   # set, rwset: these elements
+    increment @5 :Int64;     # counter, any sign
+    reset @6 :Void;          # counter
+    write @7 :Data;          # register, mv: supersedes what was observed
+    writeBlind @8 :Data;     # mv: supersedes nothing
+    clear @9 :Void;          # set, rwset, register, mv, map
+    enable @10 :Void;        # ewflag, dwflag
+    disable @11 :Void;       # ewflag, dwflag
+    removeField @12 :Field;  # map
+    delete @13 :Void;        # the whole object; `fields` must be empty
+  }
+}
+
+struct Read {
+  object @0 :Object;
+  fields @1 :List(Field);
+  # Sets: only this element. Null: all.
+  element @2 :Data;
+  # Sets: elements greater than this. Null: from the start.
+  afterElement @3 :Data;
+  # Maps: fields after this one. Null: from the start.
+  afterField @4 :Field;
+  # At most so many elements or fields; 0: as many as one reply holds.
+  limit @5 :UInt64;
+  wantToken @6 :Bool;
+  # If not empty, exactly these owners are asked beside the coordinator.
+  only @7 :List(UInt32);
+}
+
+# --- Results ---------------------------------------------------------------
+
+struct Error {
+  code @0 :ErrorCode;
+  message @1 :Text;
+  # The operation was a mutation and may have taken effect, or may still.
+  maybe @2 :Bool;
+}
+
+# What each means: docs/semantics.md, "Errors".
+enum ErrorCode {
+  none @0;  # never valid
+  invalidArgument @1;
+  dataLoss @2;
+  unavailable @3;
+  deadlineExceeded @4;
+  failedPrecondition @5;
+  resourceExhausted @6;
+  permissionDenied @7;
+}
+
+struct ExecuteReply {
+  union {
+    error @0 :Error;  # of the call as a whole: nothing was done
+    results @1 :List(Result);
+  }
+}
+
+struct Result {
+  union {
+    error @0 :Error;
+    write @1 :WriteResult;  # of a mutation or a batch
+    read @2 :ReadResult;
+    # A read whose answer did not fit into this reply any more. Ask again; the
+    # first read of a call is never deferred.
+    deferred @3 :Void;
+  }
+}
+
+# Who vouches for an answer.
+struct Receipt {
+  nodes @0 :List(UInt32);  # the coordinator first, then in order of arrival
+  required @1 :UInt32;     # R or W, resolved
+  durability @2 :Durability;
+}
+
+struct WriteResult {
+  receipt @0 :Receipt;
+  # For each mutation: it changed nothing, since nothing it was to remove was
+  # observed.
+  notObserved @1 :List(Bool);
+  deltas @2 :UInt32;
+}
+
+struct ReadResult {
+  receipt @0 :Receipt;
+  view @1 :View;
+  more @2 :Bool;    # there is more after the last element or field
+  token @3 :Data;   # null unless asked for
+}
+
+# What a reader sees. An absent counter reads 0, an absent dwflag true:
+# `present` tells.
+struct View {
+  type @0 :ObjectType;
+  present @1 :Bool;
+  flag @2 :Bool;             # ewflag, dwflag; whether `element` is there
+  number @3 :Int64;          # counter
+  values @4 :List(Data);     # register, mv, sets; in byte order
+  fields @5 :List(FieldView);  # map, in field order
+}
+
+struct FieldView {
+  field @0 :Field;
+  view @1 :View;
+}
+
+# --- Listing ---------------------------------------------------------------
+
+struct ListRequest {
+  bucket @0 :Data;
+  prefix @1 :Data;   # of the key
+  after @2 :Object;  # null: from the start
+  limit @3 :UInt32;  # objects; 0: as many as a node gives at once
+}
+
+struct ListReply {
+  union {
+    error @0 :Error;
+    page @1 :ListPage;
+  }
+}
+
+struct ListPage {
+  objects @0 :List(Object);
+  more @1 :Bool;
+}
+
+# --- Inspection ------------------------------------------------------------
+
+struct NodeStatus {
+  nodeId @0 :UInt32;
+  nodeName @1 :Text;
+  version @2 :Text;
+  uptimeMs @3 :UInt64;
+  actor @4 :Text;  # of this start of the process, 16 hexadecimal digits
+  partitions @5 :UInt32;
+  members @6 :List(Member);
+  shards @7 :List(ShardStats);
+  # Numbers of the storage engine by name, in bytes or counts as the name says.
+  storage @8 :List(Number);
+}
+
+struct Member {
+  id @0 :UInt32;
+  name @1 :Text;
+  address @2 :Text;  # HOST:PORT for clients
+  up @3 :Bool;       # this node has a working link to it (or is it)
+}
+
+struct Number {
+  name @0 :Text;
+  value @1 :UInt64;
+}
+
+# Counters since the start; meanings in replica/shard.h.
+struct ShardStats {
+  deltasApplied @0 :UInt64;
+  deltasDuplicate @1 :UInt64;
+  operationsMinted @2 :UInt64;
+  commits @3 :UInt64;
+  commitsFailed @4 :UInt64;
+  fsyncs @5 :UInt64;
+  cacheHits @6 :UInt64;
+  cacheMisses @7 :UInt64;
+  syncDeltasSent @8 :UInt64;
+  readMismatches @9 :UInt64;
+  clockRefusals @10 :UInt64;
+  corruptions @11 :UInt64;
+  logGaps @12 :UInt64;
+}
+
+struct NodeDigests {
+  nodeId @0 :UInt32;
+  nodeName @1 :Text;
+  partitions @2 :List(PartitionDigest);  # in order of partition
+  more @3 :Bool;  # there are more after the last one
+}
+
+# Meanings in replica/shard.h. A 128-bit hash is a high and a low half.
+struct PartitionDigest {
+  partition @0 :UInt16;
+  rowsHigh @1 :UInt64;
+  rowsLow @2 :UInt64;
+  rowEntries @3 :UInt64;
+  contextHigh @4 :UInt64;
+  contextLow @5 :UInt64;
+  events @6 :UInt64;
+  logEntries @7 :UInt64;
+  logBytes @8 :UInt64;
+}

@@ -1,0 +1,350 @@
+#include "net/host.h"
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "crdt/check.h"
+#include "net/peer_codec.h"
+#include "replica/hash.h"
+
+namespace dovetail::net {
+namespace {
+
+using replica::ClientReply;
+using replica::ClientRequest;
+using replica::Message;
+using replica::NodeId;
+using replica::Now;
+using replica::Shard;
+
+struct PeerInput {
+  NodeId from{};
+  Message message;
+};
+struct PeerChange {
+  NodeId peer{};
+  bool up = false;
+};
+using ShardTask = std::function<void(Shard&)>;
+using Input = std::variant<ClientRequest, PeerInput, PeerChange, ShardTask>;
+
+// Frames to a peer are cut near this size: large enough to share the cost, far
+// below the limit, so that an estimate that is somewhat off does no harm.
+constexpr size_t kFrameBytesTarget = 1 << 20;
+static_assert(4 * kFrameBytesTarget <= kPeerFrameBytesMax);
+// The longest sleep of a shard thread; it wakes for inputs at once.
+constexpr absl::Duration kSleepMax = absl::Minutes(1);
+// What a queued input takes beside its strings.
+constexpr size_t kInputBytes = 256;
+
+Now ReadClocks() {
+  const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  return {absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()),
+          static_cast<uint64_t>(wall.count())};
+}
+
+size_t BytesOf(const crdt::Operation& operation) {
+  size_t bytes = kInputBytes + operation.object.bucket.size() +
+                 operation.object.key.size() + operation.value.size();
+  for (const auto& element : operation.elements) bytes += 32 + element.size();
+  for (const auto& field : operation.fields) bytes += 32 + field.name.size();
+  if (operation.observed) bytes += 128 * operation.observed->leaves.size();
+  return bytes;
+}
+
+size_t BytesOf(const ClientRequest& request) {
+  size_t bytes = kInputBytes;
+  if (const auto* write = std::get_if<replica::WriteRequest>(&request.body)) {
+    for (const auto& operation : write->operations) bytes += BytesOf(operation);
+  } else if (const auto* read =
+                 std::get_if<replica::ReadRequest>(&request.body)) {
+    bytes += read->spec.object.bucket.size() + read->spec.object.key.size();
+    if (read->spec.after_element) bytes += read->spec.after_element->size();
+  }
+  return bytes;
+}
+
+// Cuts the messages of a turn into frames, one series for each peer, in order.
+// Counts what could not be encoded in `unsent`.
+std::vector<HostOutput::Frame> CutFrames(
+    const std::vector<replica::Envelope>& messages, uint64_t& unsent) {
+  struct Open {
+    NodeId to{};
+    size_t bytes = 0;
+    std::vector<const Message*> messages;
+  };
+  std::vector<HostOutput::Frame> frames;
+  std::vector<Open> open;
+  const auto close = [&](Open& frame) {
+    if (frame.messages.empty()) return;
+    auto bytes = EncodeMessages(frame.messages);
+    if (bytes.ok()) {
+      frames.push_back({frame.to, *std::move(bytes)});
+    } else {
+      unsent += frame.messages.size();
+    }
+    frame.messages.clear();
+    frame.bytes = 0;
+  };
+  for (const replica::Envelope& envelope : messages) {
+    auto it = std::find_if(open.begin(), open.end(), [&](const Open& frame) {
+      return frame.to == envelope.to;
+    });
+    if (it == open.end()) it = open.insert(open.end(), {envelope.to, 0, {}});
+    const size_t bytes = EstimateBytes(envelope.message);
+    if (it->bytes + bytes > kFrameBytesTarget) close(*it);
+    it->messages.push_back(&envelope.message);
+    it->bytes += bytes;
+  }
+  for (Open& frame : open) close(frame);
+  return frames;
+}
+
+}  // namespace
+
+// One shard, its queue and its thread.
+class Host::Lane {
+ public:
+  Lane(Host& host, uint32_t index, replica::Storage& storage)
+      : host_(host),
+        shard_(host.config_.shard, host.config_.placement,
+               {host.config_.self, host.config_.actor, index,
+                host.config_.options.shards},
+               storage) {}
+
+  absl::Status Open() { return shard_.Open(ReadClocks()); }
+  void Start() {
+    thread_ = std::thread([this] { Run(); });
+  }
+
+  // Queues a request or a message unless the queue is full.
+  bool TryPush(Input&& input, size_t bytes) {
+    const HostOptions& options = host_.config_.options;
+    {
+      std::lock_guard lock(mutex_);
+      if (queued_inputs_ >= options.queue_inputs_max ||
+          queued_bytes_ + bytes > options.queue_bytes_max) {
+        return false;
+      }
+      PushLocked(std::move(input), bytes);
+    }
+    wake_.notify_one();
+    return true;
+  }
+  void Push(Input&& input) {
+    {
+      std::lock_guard lock(mutex_);
+      PushLocked(std::move(input), kInputBytes);
+    }
+    wake_.notify_one();
+  }
+
+  absl::Status Stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+    if (thread_.joinable()) thread_.join();
+    return status_;
+  }
+
+ private:
+  struct Queued {
+    Input input;
+    size_t bytes = 0;
+  };
+
+  void PushLocked(Input&& input, size_t bytes) {
+    queue_.push_back({std::move(input), bytes});
+    ++queued_inputs_;
+    queued_bytes_ += bytes;
+  }
+
+  // Waits for inputs, the next deadline or the stop, and takes the inputs of a
+  // turn. False: stopping, and nothing is queued any more.
+  bool Take(std::vector<Queued>& turn) {
+    std::unique_lock lock(mutex_);
+    const absl::Duration sleep =
+        std::clamp(shard_.next_deadline() - ReadClocks().steady,
+                   absl::ZeroDuration(), kSleepMax);
+    wake_.wait_for(lock, absl::ToChronoNanoseconds(sleep),
+                   [&] { return stopping_ || !queue_.empty(); });
+    const size_t n =
+        std::min(queue_.size(), host_.config_.options.turn_inputs_max);
+    for (size_t i = 0; i < n; ++i) {
+      queued_bytes_ -= queue_.front().bytes;
+      turn.push_back(std::move(queue_.front()));
+      queue_.pop_front();
+    }
+    queued_inputs_ -= n;
+    return n > 0 || !stopping_;
+  }
+
+  void Run() {
+    std::vector<Queued> turn;
+    while (Take(turn)) {
+      std::vector<ShardTask> queries;
+      const Now now = ReadClocks();
+      for (Queued& queued : turn) Handle(std::move(queued.input), now, queries);
+      turn.clear();
+      if (now.steady >= shard_.next_deadline()) shard_.HandleTimers(now);
+      if (!EndTurn()) return;
+      for (const ShardTask& query : queries) query(shard_);
+    }
+    shard_.CheckpointAll();
+    if (!EndTurn()) return;
+    status_ = shard_.SyncToDisk();
+  }
+
+  void Handle(Input&& input, Now now, std::vector<ShardTask>& queries) {
+    if (auto* request = std::get_if<ClientRequest>(&input)) {
+      shard_.HandleRequest(std::move(*request), now);
+    } else if (auto* peer = std::get_if<PeerInput>(&input)) {
+      shard_.HandleMessage(peer->from, std::move(peer->message), now);
+    } else if (const auto* change = std::get_if<PeerChange>(&input)) {
+      if (change->up) {
+        shard_.HandlePeerUp(change->peer, now);
+      } else {
+        shard_.HandlePeerDown(change->peer, now);
+      }
+    } else {
+      queries.push_back(std::get<ShardTask>(std::move(input)));
+    }
+  }
+
+  bool EndTurn() {
+    replica::Output output = shard_.EndTurn(ReadClocks());
+    if (!output.fatal.ok()) {
+      status_ = output.fatal;
+      host_.on_fatal_(output.fatal);
+      return false;
+    }
+    if (output.messages.empty() && output.replies.empty()) return true;
+    HostOutput out;
+    uint64_t unsent = 0;
+    out.frames = CutFrames(output.messages, unsent);
+    host_.messages_unsent_ += unsent;
+    out.replies = std::move(output.replies);
+    host_.on_output_(std::move(out));
+    return true;
+  }
+
+  Host& host_;
+  Shard shard_;  // on the lane's thread only, once that runs
+  absl::Status status_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<Queued> queue_;
+  size_t queued_inputs_ = 0;
+  size_t queued_bytes_ = 0;
+  bool stopping_ = false;
+
+  std::thread thread_;
+};
+
+Host::Host(const Config& config, OnOutput on_output, OnFatal on_fatal)
+    : config_(config),
+      on_output_(std::move(on_output)),
+      on_fatal_(std::move(on_fatal)) {
+  DOVETAIL_CHECK(config.options.shards > 0);
+}
+
+absl::StatusOr<std::unique_ptr<Host>> Host::Start(const Config& config,
+                                                  replica::Storage& storage,
+                                                  OnOutput on_output,
+                                                  OnFatal on_fatal) {
+  std::unique_ptr<Host> host(
+      new Host(config, std::move(on_output), std::move(on_fatal)));
+  for (uint32_t i = 0; i < config.options.shards; ++i) {
+    host->lanes_.push_back(std::make_unique<Lane>(*host, i, storage));
+    const absl::Status opened = host->lanes_.back()->Open();
+    if (!opened.ok()) {
+      host->stopped_ = true;  // nothing runs yet, so nothing is written
+      return opened;
+    }
+  }
+  for (const auto& lane : host->lanes_) lane->Start();
+  return host;
+}
+
+Host::~Host() { Stop().IgnoreError(); }
+
+uint32_t Host::LaneOf(const ClientRequest& request) const {
+  const crdt::ObjectId* object = nullptr;
+  if (const auto* write = std::get_if<replica::WriteRequest>(&request.body)) {
+    // A batch over several partitions is refused by whichever shard gets it.
+    if (!write->operations.empty()) object = &write->operations.front().object;
+  } else if (const auto* read =
+                 std::get_if<replica::ReadRequest>(&request.body)) {
+    object = &read->spec.object;
+  }
+  // The index of objects is the node's: any shard can list it.
+  if (object == nullptr) return 0;
+  return replica::Index(replica::PartitionOf(object->bucket, object->key,
+                                             config_.placement.partitions())) %
+         shards();
+}
+
+std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests) {
+  std::vector<ClientReply> refused;
+  for (ClientRequest& request : requests) {
+    const replica::RequestId id = request.id;
+    Lane& lane = *lanes_[LaneOf(request)];
+    const size_t bytes = BytesOf(request);
+    if (lane.TryPush(std::move(request), bytes)) continue;
+    refused.push_back({id, absl::ResourceExhaustedError(absl::StrCat(
+                               "overloaded: ", config_.options.queue_inputs_max,
+                               " inputs (queue_inputs_max) or ",
+                               config_.options.queue_bytes_max,
+                               " bytes (queue_bytes_max) wait for one shard; "
+                               "try again shortly"))});
+  }
+  requests_refused_ += refused.size();
+  return refused;
+}
+
+void Host::Deliver(NodeId from, std::vector<Message> messages) {
+  for (Message& message : messages) {
+    Lane& lane = *lanes_[replica::Index(message.partition) % shards()];
+    const size_t bytes = EstimateBytes(message);
+    if (!lane.TryPush(PeerInput{from, std::move(message)}, bytes)) {
+      ++messages_dropped_;
+    }
+  }
+}
+
+void Host::PeerUp(NodeId peer) {
+  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, true});
+}
+void Host::PeerDown(NodeId peer) {
+  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, false});
+}
+
+void Host::Query(uint32_t shard, std::function<void(Shard&)> query) {
+  DOVETAIL_CHECK(shard < lanes_.size());
+  lanes_[shard]->Push(std::move(query));
+}
+
+HostStats Host::stats() const {
+  return {requests_refused_, messages_dropped_, messages_unsent_};
+}
+
+absl::Status Host::Stop() {
+  if (stopped_) return stop_status_;
+  stopped_ = true;
+  for (const auto& lane : lanes_) stop_status_.Update(lane->Stop());
+  return stop_status_;
+}
+
+}  // namespace dovetail::net

@@ -1,0 +1,130 @@
+// The threads that drive the shards: how do inputs from sockets reach a state
+// machine that knows no threads, and its outputs the sockets?
+//
+//   any thread:   Submit, Deliver, PeerUp … → a bounded queue per shard
+//   shard thread: take what is queued, hand up to turn_inputs_max of it to the
+//                 shard, EndTurn, encode what goes to peers, OnOutput once
+//
+// This is the one place that reads clocks. A full queue refuses requests at
+// once and drops peers' messages, which the protocol allows
+// (replica/message.h). When a shard says that its log could not be made
+// durable, OnFatal must end the process: a failed fsync is never tried again
+// and trusted.
+#ifndef DOVETAIL_NET_HOST_H_
+#define DOVETAIL_NET_HOST_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "crdt/dot.h"
+#include "replica/ids.h"
+#include "replica/message.h"
+#include "replica/options.h"
+#include "replica/placement.h"
+#include "replica/request.h"
+#include "replica/shard.h"
+#include "replica/storage.h"
+
+namespace dovetail::net {
+
+struct HostOptions {
+  // Threads, each with the partitions of its number modulo this.
+  uint32_t shards = 1;
+  // Inputs of one turn, that is, of one commit. 256: a commit's fixed cost is
+  // spread thin, and a turn still takes a few milliseconds at the most.
+  size_t turn_inputs_max = 256;
+  // What may wait for one shard; beyond it the node is overloaded.
+  size_t queue_inputs_max = 65'536;
+  size_t queue_bytes_max = 64 << 20;
+};
+
+// What one turn lets out.
+struct HostOutput {
+  struct Frame {
+    replica::NodeId to{};
+    std::string bytes;  // EncodeMessages()
+  };
+  std::vector<Frame> frames;
+  std::vector<replica::ClientReply> replies;
+};
+
+// Counters since the start.
+struct HostStats {
+  uint64_t requests_refused = 0;  // answered "overloaded"
+  uint64_t messages_dropped = 0;  // from peers, queue full
+  uint64_t messages_unsent = 0;   // to peers, over the frame limit
+};
+
+class Host {
+ public:
+  struct Config {
+    HostOptions options;
+    replica::ShardOptions shard;
+    replica::Placement placement;
+    replica::NodeId self{};
+    crdt::ActorId actor{};  // recorded already (replica::RecordActor)
+  };
+  // Both are called on shard threads. After OnFatal returns (in tests) that
+  // shard does nothing more.
+  using OnOutput = std::function<void(HostOutput)>;
+  using OnFatal = std::function<void(const absl::Status&)>;
+
+  // Opens all shards, then starts their threads. `storage` must outlive it.
+  // Errors: of Shard::Open.
+  static absl::StatusOr<std::unique_ptr<Host>> Start(const Config& config,
+                                                     replica::Storage& storage,
+                                                     OnOutput on_output,
+                                                     OnFatal on_fatal);
+  // Stops as Stop() does.
+  ~Host();
+  Host(const Host&) = delete;
+  Host& operator=(const Host&) = delete;
+
+  // --- From any thread; none of them waits for a shard ---
+
+  // Hands each request to the shard of its partition. Returns an answer for
+  // each that was refused: ResourceExhausted, the shard's queue is full.
+  std::vector<replica::ClientReply> Submit(
+      std::vector<replica::ClientRequest> requests);
+  void Deliver(replica::NodeId from, std::vector<replica::Message> messages);
+  // Never dropped.
+  void PeerUp(replica::NodeId peer);
+  void PeerDown(replica::NodeId peer);
+  // Runs `query` on the shard's thread between two turns, after all inputs
+  // that were queued before it.
+  void Query(uint32_t shard, std::function<void(replica::Shard&)> query);
+
+  uint32_t shards() const { return static_cast<uint32_t>(lanes_.size()); }
+  HostStats stats() const;
+
+  // Lets the shards work off what is queued, write checkpoints and sync, then
+  // joins the threads. What waits for peers stays unanswered. Errors: of the
+  // last commit or sync. Later calls return the same.
+  absl::Status Stop();
+
+ private:
+  class Lane;
+  Host(const Config& config, OnOutput on_output, OnFatal on_fatal);
+  uint32_t LaneOf(const replica::ClientRequest& request) const;
+
+  const Config config_;
+  const OnOutput on_output_;
+  const OnFatal on_fatal_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::atomic<uint64_t> requests_refused_{0};
+  std::atomic<uint64_t> messages_dropped_{0};
+  std::atomic<uint64_t> messages_unsent_{0};
+  bool stopped_ = false;
+  absl::Status stop_status_;
+};
+
+}  // namespace dovetail::net
+
+#endif  // DOVETAIL_NET_HOST_H_

@@ -1,0 +1,94 @@
+// A whole node: shards, links to the other members, and the door for clients,
+// wired together on one EventLoop. What `dovetaild` runs, and what tests run
+// several of in one process.
+#ifndef DOVETAIL_NET_NODE_H_
+#define DOVETAIL_NET_NODE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "crdt/dot.h"
+#include "net/endpoint.h"
+#include "net/event_loop.h"
+#include "net/host.h"
+#include "net/peer_link.h"
+#include "net/rpc_server.h"
+#include "replica/ids.h"
+#include "replica/options.h"
+#include "replica/storage.h"
+
+namespace dovetail::net {
+
+class Node {
+ public:
+  struct Member {
+    std::string name;
+    Endpoint peer_endpoint;  // where the other members reach it
+    // HOST:PORT for clients, as long as it has not said so itself; may be
+    // empty.
+    std::string client_address;
+  };
+  struct Config {
+    std::string cluster;
+    std::vector<Member> members;  // by NodeId, the same on every node
+    replica::NodeId self{};
+    uint32_t partitions = 256;
+    Endpoint listen;       // for clients
+    Endpoint peer_listen;  // for the other members
+    std::string version;   // of the program, for `status`
+    // Drawn at random at this start and recorded in the storage.
+    crdt::ActorId actor{};
+    HostOptions host;
+    replica::ShardOptions shard;
+    PeerLinkOptions peers;
+    RpcServerOptions rpc;
+  };
+  struct Hooks {
+    // One line for people; on the loop's thread.
+    std::function<void(absl::string_view)> log;
+    // On a shard's thread: the log could not be made durable. Ends the process.
+    std::function<void(const absl::Status&)> fatal;
+    // Numbers of the storage engine for `status`; on the loop's thread. May be
+    // empty.
+    std::function<std::vector<std::pair<std::string, uint64_t>>()> storage;
+  };
+
+  // Opens the shards, then starts to listen and to dial. Runs while `loop`
+  // does; `loop` and `storage` must outlive it.
+  // Errors: of Host::Start, PeerLinks::Open and RpcServer::Open.
+  static absl::StatusOr<std::unique_ptr<Node>> Open(EventLoop& loop,
+                                                    Config config,
+                                                    replica::Storage& storage,
+                                                    Hooks hooks);
+  // Stops as Stop() does.
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  // Closes the door and the links, lets the shards finish what is queued, and
+  // makes everything durable. Errors: of Host::Stop.
+  absl::Status Stop();
+
+  // Where it really listens.
+  const Endpoint& client_endpoint() const;
+  const Endpoint& peer_endpoint() const;
+
+  PeerLinks& peers();
+  Host& host();
+
+ private:
+  class Impl;
+  explicit Node(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace dovetail::net
+
+#endif  // DOVETAIL_NET_NODE_H_

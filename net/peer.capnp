@@ -1,0 +1,134 @@
+# The wire between nodes: one-way frames, each a PeerFrame. The meaning of the
+# messages stands in replica/message.h, the connection's rules in
+# net/peer_link.h. Fields are only ever added.
+@0xfbccf6da258f1f9d;
+
+using Cxx = import "/capnp/c++.capnp";
+$Cxx.namespace("dovetail::net::peer_wire");
+
+struct PeerFrame {
+  union {
+    # First on every connection, from both ends.
+    hello @0 :Hello;
+    # Instead of a hello: why this connection is closed again.
+    refused @1 :Text;
+    # From the dialer only.
+    messages @2 :List(PeerMessage);
+    # From the dialer, so that silence means that it is gone.
+    keepalive @3 :Void;
+  }
+}
+
+struct Hello {
+  protocol @0 :UInt32;
+  cluster @1 :Text;
+  node @2 :UInt32;
+  members @3 :UInt32;
+  partitions @4 :UInt32;
+  # The actor of this start of the process.
+  incarnation @5 :UInt64;
+  # The names of all members in the order of their numbers, comma between: a
+  # number must mean the same node everywhere.
+  memberNames @6 :Text;
+  # HOST:PORT for clients.
+  clientAddress @7 :Text;
+}
+
+struct PeerMessage {
+  partition @0 :UInt16;
+  union {
+    replicate :group {
+      delta @1 :Data;  # docs/formats.md, "delta"
+      sync @2 :Bool;
+    }
+    ack :group {
+      events @3 :DotRun;
+      synced @4 :Bool;
+    }
+    refuse :group {
+      events @5 :DotRun;
+      reason @6 :Status;
+    }
+    summary :group {
+      applied @7 :Data;  # docs/formats.md, "event set"
+      durable @8 :Data;
+      answer @9 :Bool;
+      periodic @10 :Bool;
+    }
+    syncDeltas :group {
+      deltas @11 :List(Data);
+      more @12 :Bool;
+    }
+    readQuery :group {
+      ticket @13 :ReadTicket;
+      spec @14 :ReadSpec;
+      digestHigh @15 :UInt64;
+      digestLow @16 :UInt64;
+    }
+    readAnswer :group {
+      ticket @17 :ReadTicket;
+      status @18 :Status;
+      same @19 :Bool;
+      page @20 :LeafPage;
+      applied @21 :Data;
+      superseded @22 :Data;
+    }
+  }
+}
+
+struct DotRun {
+  actor @0 :UInt64;
+  first @1 :UInt64;
+  count @2 :UInt64;
+}
+
+struct Status {
+  # The number of the absl::StatusCode; only those that docs/semantics.md
+  # lists.
+  code @0 :UInt8;
+  text @1 :Text;
+}
+
+struct ReadTicket {
+  incarnation @0 :UInt64;
+  sequence @1 :UInt64;
+}
+
+struct Field {
+  name @0 :Data;
+  type @1 :UInt8;
+}
+
+struct ReadSpec {
+  bucket @0 :Data;
+  key @1 :Data;
+  type @2 :UInt8;
+  fields @3 :List(Field);
+  element :union {
+    none @4 :Void;
+    some @5 :Data;
+  }
+  afterElement :union {
+    none @6 :Void;
+    some @7 :Data;
+  }
+  afterField :union {
+    none @8 :Void;
+    some @9 :Field;
+  }
+  limit @10 :UInt64;
+  wantToken @11 :Bool;
+}
+
+struct LeafPage {
+  leaves @0 :List(PageLeaf);  # in order of their paths, each once
+  end @1 :Data;
+  truncated @2 :Bool;
+}
+
+struct PageLeaf {
+  path @0 :Data;
+  # A type with this kind of payload: what is in `leaf` (docs/formats.md).
+  type @1 :UInt8;
+  leaf @2 :Data;
+}

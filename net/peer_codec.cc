@@ -1,0 +1,291 @@
+// The encoding half of peer_codec.h; peer_codec_decode.cc is the other.
+#include "net/peer_codec.h"
+
+#include <capnp/message.h>
+
+#include <type_traits>
+#include <utility>
+
+#include "absl/container/inlined_vector.h"
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/codec.h"
+#include "crdt/leaf.h"
+#include "net/peer.capnp.h"
+
+namespace dovetail::net {
+namespace {
+
+using replica::Message;
+
+constexpr size_t kWordBytes = sizeof(capnp::word);
+// Structs and pointers of one message without its blobs; generous.
+constexpr size_t kMessageBytes = 256;
+constexpr size_t kPageLeafBytes = 64;
+constexpr size_t kFrameOverheadBytes = 64;
+
+capnp::Data::Reader AsData(absl::string_view bytes) {
+  return capnp::Data::Reader(reinterpret_cast<const uint8_t*>(bytes.data()),
+                             bytes.size());
+}
+
+capnp::Text::Reader AsText(const std::string& text) {
+  return capnp::Text::Reader(text.c_str(), text.size());
+}
+
+absl::StatusOr<std::string> ToFrame(capnp::MessageBuilder& message) {
+  const auto segments = message.getSegmentsForOutput();
+  absl::InlinedVector<size_t, kSegmentsMax> sizes;
+  size_t bytes = 0;
+  for (const auto& segment : segments) {
+    sizes.push_back(segment.size());
+    bytes += segment.asBytes().size();
+  }
+  if (sizes.size() > kSegmentsMax || bytes > kPeerFrameBytesMax - 1024) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "a frame of ", bytes, " bytes in ", sizes.size(),
+        " segments for a peer; the limit is ", kPeerFrameBytesMax));
+  }
+  std::string frame;
+  frame.reserve(bytes + 8 * sizes.size() + 8);
+  AppendFrameTable(frame, sizes);
+  for (const auto& segment : segments) {
+    const auto chars = segment.asChars();
+    frame.append(chars.begin(), chars.size());
+  }
+  return frame;
+}
+
+// A frame that is small whatever is in it.
+std::string ToSmallFrame(capnp::MessageBuilder& message) {
+  auto frame = ToFrame(message);
+  DOVETAIL_CHECK(frame.ok());
+  return *std::move(frame);
+}
+
+void Encode(const crdt::DotRun& run, peer_wire::DotRun::Builder out) {
+  out.setActor(crdt::ActorBits(run.actor));
+  out.setFirst(run.first);
+  out.setCount(run.count);
+}
+
+void Encode(const absl::Status& status, peer_wire::Status::Builder out) {
+  out.setCode(static_cast<uint8_t>(status.code()));
+  const std::string text(status.message().substr(0, kStatusBytesMax));
+  if (!text.empty()) out.setText(AsText(text));
+}
+
+void Encode(const replica::ReadTicket& ticket,
+            peer_wire::ReadTicket::Builder out) {
+  out.setIncarnation(crdt::ActorBits(ticket.incarnation));
+  out.setSequence(ticket.sequence);
+}
+
+void Encode(const crdt::Field& field, peer_wire::Field::Builder out) {
+  out.setName(AsData(field.name));
+  out.setType(static_cast<uint8_t>(field.type));
+}
+
+void Encode(const crdt::ReadSpec& spec, peer_wire::ReadSpec::Builder out) {
+  out.setBucket(AsData(spec.object.bucket));
+  out.setKey(AsData(spec.object.key));
+  out.setType(static_cast<uint8_t>(spec.object.type));
+  auto fields = out.initFields(static_cast<unsigned>(spec.fields.size()));
+  for (unsigned i = 0; i < fields.size(); ++i) {
+    Encode(spec.fields[i], fields[i]);
+  }
+  if (spec.element) out.getElement().setSome(AsData(*spec.element));
+  if (spec.after_element) {
+    out.getAfterElement().setSome(AsData(*spec.after_element));
+  }
+  if (spec.after_field) {
+    Encode(*spec.after_field, out.getAfterField().initSome());
+  }
+  out.setLimit(spec.limit);
+  out.setWantToken(spec.want_token);
+}
+
+// Some type whose leaves carry this payload, so that a page can be decoded by
+// who does not know the object it is of.
+crdt::Type TypeOfPayload(const crdt::Payload& payload) {
+  struct Visitor {
+    crdt::Type operator()(crdt::Unit) { return crdt::Type::kSet; }
+    crdt::Type operator()(crdt::Polarity) { return crdt::Type::kRemoveSet; }
+    crdt::Type operator()(const crdt::Value&) {
+      return crdt::Type::kMultiValue;
+    }
+    crdt::Type operator()(const crdt::Stamped&) {
+      return crdt::Type::kRegister;
+    }
+    crdt::Type operator()(const crdt::Tally&) { return crdt::Type::kCounter; }
+  };
+  return std::visit(Visitor{}, payload);
+}
+
+void Encode(const crdt::LeafPage& page, peer_wire::LeafPage::Builder out) {
+  const auto& leaves = page.leaves.children();
+  auto list = out.initLeaves(static_cast<unsigned>(leaves.size()));
+  unsigned i = 0;
+  std::string bytes;
+  for (const auto& [path, leaf] : leaves) {
+    DOVETAIL_CHECK(!leaf.empty());
+    const crdt::Type type = TypeOfPayload(leaf.entries().front().second);
+    bytes.clear();
+    crdt::Writer writer(&bytes);
+    crdt::AppendLeaf(writer, type, leaf);
+    list[i].setPath(AsData(path.bytes()));
+    list[i].setType(static_cast<uint8_t>(type));
+    list[i].setLeaf(AsData(bytes));
+    ++i;
+  }
+  out.setEnd(AsData(page.end.bytes()));
+  out.setTruncated(page.truncated);
+}
+
+// One overload for each message, in the order of replica/message.h.
+struct BodyEncoder {
+  peer_wire::PeerMessage::Builder out;
+
+  void operator()(const replica::Replicate& m) {
+    auto body = out.initReplicate();
+    body.setDelta(AsData(m.delta));
+    body.setSync(m.sync);
+  }
+  void operator()(const replica::Ack& m) {
+    auto body = out.initAck();
+    Encode(m.events, body.initEvents());
+    body.setSynced(m.synced);
+  }
+  void operator()(const replica::Refuse& m) {
+    auto body = out.initRefuse();
+    Encode(m.events, body.initEvents());
+    Encode(m.reason, body.initReason());
+  }
+  void operator()(const replica::Summary& m) {
+    auto body = out.initSummary();
+    body.setApplied(AsData(m.applied.Encode()));
+    body.setDurable(AsData(m.durable.Encode()));
+    body.setAnswer(m.answer);
+    body.setPeriodic(m.periodic);
+  }
+  void operator()(const replica::SyncDeltas& m) {
+    auto body = out.initSyncDeltas();
+    auto list = body.initDeltas(static_cast<unsigned>(m.deltas.size()));
+    for (unsigned i = 0; i < list.size(); ++i) {
+      list.set(i, AsData(m.deltas[i]));
+    }
+    body.setMore(m.more);
+  }
+  void operator()(const replica::ReadQuery& m) {
+    auto body = out.initReadQuery();
+    Encode(m.ticket, body.initTicket());
+    Encode(m.spec, body.initSpec());
+    body.setDigestHigh(m.digest.high);
+    body.setDigestLow(m.digest.low);
+  }
+  void operator()(const replica::ReadAnswer& m) {
+    auto body = out.initReadAnswer();
+    Encode(m.ticket, body.initTicket());
+    Encode(m.status, body.initStatus());
+    body.setSame(m.same);
+    if (!m.status.ok() || m.same) return;  // there is no page
+    Encode(m.page, body.initPage());
+    body.setApplied(AsData(m.context.applied.Encode()));
+    body.setSuperseded(AsData(m.context.superseded.Encode()));
+  }
+};
+
+size_t EstimateBytes(const crdt::EventSet& events) {
+  return 24 * events.interval_count() + 16 * events.actor_count() + 16;
+}
+
+struct BlobBytes {
+  size_t operator()(const replica::Replicate& m) { return m.delta.size(); }
+  size_t operator()(const replica::Ack&) { return 0; }
+  size_t operator()(const replica::Refuse& m) {
+    return m.reason.message().size();
+  }
+  size_t operator()(const replica::Summary& m) {
+    return EstimateBytes(m.applied) + EstimateBytes(m.durable);
+  }
+  size_t operator()(const replica::SyncDeltas& m) {
+    size_t bytes = 0;
+    for (const std::string& delta : m.deltas) bytes += delta.size() + 16;
+    return bytes;
+  }
+  size_t operator()(const replica::ReadQuery& m) {
+    size_t bytes = m.spec.object.bucket.size() + m.spec.object.key.size();
+    for (const auto& field : m.spec.fields) bytes += field.name.size() + 32;
+    if (m.spec.element) bytes += m.spec.element->size();
+    if (m.spec.after_element) bytes += m.spec.after_element->size();
+    if (m.spec.after_field) bytes += m.spec.after_field->name.size();
+    return bytes;
+  }
+  size_t operator()(const replica::ReadAnswer& m) {
+    size_t bytes = m.status.message().size() + m.page.end.bytes().size() +
+                   EstimateBytes(m.context.applied) +
+                   EstimateBytes(m.context.superseded);
+    for (const auto& [path, leaf] : m.page.leaves.children()) {
+      bytes += path.bytes().size() + kPageLeafBytes;
+      for (const auto& [dot, payload] : leaf.entries()) {
+        bytes += 64;
+        if (const auto* value = std::get_if<crdt::Value>(&payload)) {
+          bytes += value->bytes.size();
+        } else if (const auto* stamped = std::get_if<crdt::Stamped>(&payload)) {
+          bytes += stamped->bytes.size();
+        }
+      }
+    }
+    return bytes;
+  }
+};
+
+}  // namespace
+
+size_t EstimateBytes(const Message& message) {
+  return kMessageBytes + std::visit(BlobBytes{}, message.body);
+}
+
+std::string EncodeHello(const PeerHello& hello) {
+  capnp::MallocMessageBuilder message(128);
+  auto out = message.initRoot<peer_wire::PeerFrame>().initHello();
+  out.setProtocol(hello.protocol);
+  out.setCluster(AsText(hello.cluster));
+  out.setNode(replica::Index(hello.node));
+  out.setMembers(hello.members);
+  out.setPartitions(hello.partitions);
+  out.setIncarnation(crdt::ActorBits(hello.incarnation));
+  out.setMemberNames(AsText(hello.member_names));
+  out.setClientAddress(AsText(hello.client_address));
+  return ToSmallFrame(message);
+}
+
+std::string EncodeRefusal(const PeerRefusal& refusal) {
+  capnp::MallocMessageBuilder message(128);
+  message.initRoot<peer_wire::PeerFrame>().setRefused(AsText(refusal.reason));
+  return ToSmallFrame(message);
+}
+
+std::string EncodeKeepalive() {
+  capnp::MallocMessageBuilder message(8);
+  message.initRoot<peer_wire::PeerFrame>().setKeepalive();
+  return ToSmallFrame(message);
+}
+
+absl::StatusOr<std::string> EncodeMessages(
+    absl::Span<const Message* const> messages) {
+  DOVETAIL_CHECK(!messages.empty());
+  size_t estimate = kFrameOverheadBytes;
+  for (const Message* message : messages) estimate += EstimateBytes(*message);
+  capnp::MallocMessageBuilder builder(
+      static_cast<unsigned>(estimate / kWordBytes));
+  auto list = builder.initRoot<peer_wire::PeerFrame>().initMessages(
+      static_cast<unsigned>(messages.size()));
+  for (unsigned i = 0; i < list.size(); ++i) {
+    list[i].setPartition(replica::Index(messages[i]->partition));
+    std::visit(BodyEncoder{list[i]}, messages[i]->body);
+  }
+  return ToFrame(builder);
+}
+
+}  // namespace dovetail::net

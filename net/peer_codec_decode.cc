@@ -1,0 +1,366 @@
+// The decoding half of peer_codec.h. Readers below may throw on a pointer that
+// leads nowhere; DecodePeerFrame is the one place that catches it. Nothing is
+// reserved for a length that was only announced: a list of empty structs costs
+// its sender nothing.
+#include <capnp/serialize.h>
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "crdt/check.h"
+#include "crdt/codec.h"
+#include "crdt/leaf.h"
+#include "crdt/limits.h"
+#include "crdt/operation.h"
+#include "crdt/path.h"
+#include "net/peer.capnp.h"
+#include "net/peer_codec.h"
+
+namespace dovetail::net {
+namespace {
+
+using replica::Message;
+
+// A frame has at most 8 levels (frame, messages, message, page, leaves, leaf,
+// path); 16 leaves room for fields to come.
+constexpr int kPeerNestingMax = 16;
+// The longest leaf path: every byte of every name escaped.
+constexpr size_t kPathBytesMax =
+    crdt::kNestingMax * (2 * crdt::kFieldBytesMax + 3) +
+    2 * crdt::kElementBytesMax + 2;
+
+absl::Status Malformed(absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat("peer frame: ", what));
+}
+
+absl::string_view AsView(capnp::Data::Reader data) {
+  return absl::string_view(reinterpret_cast<const char*>(data.begin()),
+                           data.size());
+}
+
+absl::StatusOr<std::string> DecodeBytes(capnp::Data::Reader data,
+                                        absl::string_view what,
+                                        size_t bytes_max) {
+  if (data.size() > bytes_max) {
+    return Malformed(absl::StrCat(what, " of ", data.size(),
+                                  " bytes; the limit is ", bytes_max));
+  }
+  return std::string(AsView(data));
+}
+
+absl::StatusOr<std::string> DecodeText(capnp::Text::Reader text,
+                                       absl::string_view what,
+                                       size_t bytes_max) {
+  return DecodeBytes(text.asBytes(), what, bytes_max);
+}
+
+absl::StatusOr<crdt::ActorId> DecodeActor(uint64_t bits) {
+  if ((bits >> 62) > static_cast<uint64_t>(crdt::ActorKind::kSession)) {
+    return Malformed("an actor of an unknown kind");
+  }
+  return crdt::ActorId{bits};
+}
+
+absl::StatusOr<crdt::DotRun> DecodeRun(peer_wire::DotRun::Reader in) {
+  crdt::DotRun run;
+  DOVETAIL_ASSIGN_OR_RETURN(run.actor, DecodeActor(in.getActor()));
+  run.first = in.getFirst();
+  run.count = in.getCount();
+  if (run.first == 0 || run.count == 0 ||
+      run.count - 1 > std::numeric_limits<uint64_t>::max() - run.first) {
+    return Malformed("a run of events that is empty or has no end");
+  }
+  return run;
+}
+
+// The result is no StatusOr<Status>: in that, an error would be a value.
+absl::Status DecodeStatus(peer_wire::Status::Reader in, absl::Status& out) {
+  const auto code = static_cast<absl::StatusCode>(in.getCode());
+  DOVETAIL_ASSIGN_OR_RETURN(
+      std::string text,
+      DecodeText(in.getText(), "the text of a status", kStatusBytesMax));
+  switch (code) {
+    case absl::StatusCode::kOk:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kDataLoss:
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kPermissionDenied:
+      out = absl::Status(code, text);
+      return absl::OkStatus();
+    default:  // the codes that are not ours, and numbers that are no code
+      return Malformed(absl::StrCat("unknown status code ", in.getCode()));
+  }
+}
+
+absl::StatusOr<crdt::EventSet> DecodeEvents(capnp::Data::Reader in) {
+  auto events = crdt::EventSet::Decode(AsView(in));
+  if (!events.ok()) return Malformed(events.status().message());
+  return events;
+}
+
+absl::StatusOr<std::string> DecodeDelta(capnp::Data::Reader in) {
+  if (in.size() == 0) return Malformed("an empty delta");
+  return DecodeBytes(in, "a delta", crdt::kDeltaBytesMax);
+}
+
+absl::StatusOr<replica::ReadTicket> DecodeTicket(
+    peer_wire::ReadTicket::Reader in) {
+  replica::ReadTicket ticket;
+  DOVETAIL_ASSIGN_OR_RETURN(ticket.incarnation,
+                            DecodeActor(in.getIncarnation()));
+  ticket.sequence = in.getSequence();
+  return ticket;
+}
+
+absl::StatusOr<crdt::Type> DecodeType(uint8_t byte) {
+  const auto type = crdt::TypeFromByte(byte);
+  if (!type) return Malformed(absl::StrCat("unknown type ", byte));
+  return *type;
+}
+
+absl::StatusOr<crdt::Field> DecodeField(peer_wire::Field::Reader in) {
+  crdt::Field field;
+  DOVETAIL_ASSIGN_OR_RETURN(
+      field.name, DecodeBytes(in.getName(), "a field", crdt::kFieldBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(field.type, DecodeType(in.getType()));
+  return field;
+}
+
+absl::StatusOr<crdt::ReadSpec> DecodeSpec(peer_wire::ReadSpec::Reader in) {
+  crdt::ReadSpec spec;
+  DOVETAIL_ASSIGN_OR_RETURN(
+      spec.object.bucket,
+      DecodeBytes(in.getBucket(), "a bucket", crdt::kBucketBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      spec.object.key, DecodeBytes(in.getKey(), "a key", crdt::kKeyBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(spec.object.type, DecodeType(in.getType()));
+  if (in.getFields().size() > crdt::kNestingMax) {
+    return Malformed(absl::StrCat("a path of ", in.getFields().size(),
+                                  " fields; the limit is ", crdt::kNestingMax));
+  }
+  for (const auto field : in.getFields()) {
+    DOVETAIL_ASSIGN_OR_RETURN(crdt::Field decoded, DecodeField(field));
+    spec.fields.push_back(std::move(decoded));
+  }
+  if (in.getElement().isSome()) {
+    DOVETAIL_ASSIGN_OR_RETURN(
+        spec.element, DecodeBytes(in.getElement().getSome(), "an element",
+                                  crdt::kElementBytesMax));
+  }
+  if (in.getAfterElement().isSome()) {
+    DOVETAIL_ASSIGN_OR_RETURN(
+        spec.after_element, DecodeBytes(in.getAfterElement().getSome(),
+                                        "an element", crdt::kElementBytesMax));
+  }
+  if (in.getAfterField().isSome()) {
+    DOVETAIL_ASSIGN_OR_RETURN(spec.after_field,
+                              DecodeField(in.getAfterField().getSome()));
+  }
+  spec.limit = in.getLimit();
+  spec.want_token = in.getWantToken();
+  const absl::Status valid = crdt::ValidateTarget(spec.object, spec.fields);
+  if (!valid.ok()) return Malformed(valid.message());
+  return spec;
+}
+
+absl::StatusOr<crdt::Leaf> DecodeLeaf(peer_wire::PageLeaf::Reader in) {
+  DOVETAIL_ASSIGN_OR_RETURN(const crdt::Type type, DecodeType(in.getType()));
+  if (type == crdt::Type::kMap) return Malformed("a leaf of a map");
+  crdt::Reader reader(AsView(in.getLeaf()));
+  crdt::Leaf leaf = crdt::ReadLeaf(reader, type);
+  const absl::Status status = reader.Finish();
+  if (!status.ok()) return Malformed(status.message());
+  return leaf;
+}
+
+absl::StatusOr<crdt::LeafPage> DecodePage(peer_wire::LeafPage::Reader in) {
+  crdt::LeafPage page;
+  std::optional<crdt::Path> previous;
+  for (const auto entry : in.getLeaves()) {
+    DOVETAIL_ASSIGN_OR_RETURN(
+        std::string bytes,
+        DecodeBytes(entry.getPath(), "a path", kPathBytesMax));
+    const crdt::Path path = crdt::Path::FromTrustedBytes(std::move(bytes));
+    if (previous && !(*previous < path)) {
+      return Malformed("leaves that are not in ascending order");
+    }
+    DOVETAIL_ASSIGN_OR_RETURN(crdt::Leaf leaf, DecodeLeaf(entry));
+    page.leaves.Set(path, std::move(leaf));
+    previous = path;
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(std::string end,
+                            DecodeBytes(in.getEnd(), "a path", kPathBytesMax));
+  page.end = crdt::Path::FromTrustedBytes(std::move(end));
+  page.truncated = in.getTruncated();
+  return page;
+}
+
+absl::StatusOr<replica::Refuse> DecodeRefuse(
+    peer_wire::PeerMessage::Refuse::Reader in) {
+  replica::Refuse refuse;
+  DOVETAIL_ASSIGN_OR_RETURN(refuse.events, DecodeRun(in.getEvents()));
+  DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getReason(), refuse.reason));
+  if (refuse.reason.ok()) return Malformed("a refusal without a reason");
+  return refuse;
+}
+
+absl::StatusOr<replica::Summary> DecodeSummary(
+    peer_wire::PeerMessage::Summary::Reader in) {
+  replica::Summary summary;
+  DOVETAIL_ASSIGN_OR_RETURN(summary.applied, DecodeEvents(in.getApplied()));
+  DOVETAIL_ASSIGN_OR_RETURN(summary.durable, DecodeEvents(in.getDurable()));
+  if (!summary.durable.IsSubsetOf(summary.applied)) {
+    return Malformed("a summary with durable events that are not applied");
+  }
+  summary.answer = in.getAnswer();
+  summary.periodic = in.getPeriodic();
+  return summary;
+}
+
+absl::StatusOr<replica::SyncDeltas> DecodeSyncDeltas(
+    peer_wire::PeerMessage::SyncDeltas::Reader in) {
+  replica::SyncDeltas sync;
+  for (const auto delta : in.getDeltas()) {
+    DOVETAIL_ASSIGN_OR_RETURN(std::string bytes, DecodeDelta(delta));
+    sync.deltas.push_back(std::move(bytes));
+  }
+  sync.more = in.getMore();
+  return sync;
+}
+
+absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
+    peer_wire::PeerMessage::ReadAnswer::Reader in) {
+  replica::ReadAnswer answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
+  answer.same = in.getSame();
+  if (!answer.status.ok() || answer.same) return answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.page, DecodePage(in.getPage()));
+  DOVETAIL_ASSIGN_OR_RETURN(answer.context.applied,
+                            DecodeEvents(in.getApplied()));
+  DOVETAIL_ASSIGN_OR_RETURN(answer.context.superseded,
+                            DecodeEvents(in.getSuperseded()));
+  return answer;
+}
+
+absl::StatusOr<decltype(Message::body)> DecodeBody(
+    peer_wire::PeerMessage::Reader in) {
+  switch (in.which()) {
+    case peer_wire::PeerMessage::REPLICATE: {
+      replica::Replicate replicate;
+      DOVETAIL_ASSIGN_OR_RETURN(replicate.delta,
+                                DecodeDelta(in.getReplicate().getDelta()));
+      replicate.sync = in.getReplicate().getSync();
+      return replicate;
+    }
+    case peer_wire::PeerMessage::ACK: {
+      replica::Ack ack;
+      DOVETAIL_ASSIGN_OR_RETURN(ack.events, DecodeRun(in.getAck().getEvents()));
+      ack.synced = in.getAck().getSynced();
+      return ack;
+    }
+    case peer_wire::PeerMessage::REFUSE:
+      return DecodeRefuse(in.getRefuse());
+    case peer_wire::PeerMessage::SUMMARY:
+      return DecodeSummary(in.getSummary());
+    case peer_wire::PeerMessage::SYNC_DELTAS:
+      return DecodeSyncDeltas(in.getSyncDeltas());
+    case peer_wire::PeerMessage::READ_QUERY: {
+      const auto body = in.getReadQuery();
+      replica::ReadQuery query;
+      DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(body.getTicket()));
+      DOVETAIL_ASSIGN_OR_RETURN(query.spec, DecodeSpec(body.getSpec()));
+      query.digest = {body.getDigestHigh(), body.getDigestLow()};
+      return query;
+    }
+    case peer_wire::PeerMessage::READ_ANSWER:
+      return DecodeReadAnswer(in.getReadAnswer());
+  }
+  return Malformed("an unknown message");
+}
+
+absl::StatusOr<PeerMessages> DecodeMessages(
+    capnp::List<peer_wire::PeerMessage>::Reader in, uint32_t partitions) {
+  PeerMessages messages;
+  for (const auto entry : in) {
+    if (entry.getPartition() >= partitions) {
+      return Malformed(
+          absl::StrCat("partition ", entry.getPartition(), " of ", partitions));
+    }
+    auto body = DecodeBody(entry);
+    if (!body.ok()) return body.status();
+    messages.push_back(
+        {replica::PartitionId{entry.getPartition()}, *std::move(body)});
+  }
+  if (messages.empty()) return Malformed("no messages");
+  return messages;
+}
+
+absl::StatusOr<PeerHello> DecodeHello(peer_wire::Hello::Reader in) {
+  PeerHello hello;
+  hello.protocol = in.getProtocol();
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.cluster,
+      DecodeText(in.getCluster(), "a cluster name", kClusterNameBytesMax));
+  hello.node = replica::NodeId{in.getNode()};
+  hello.members = in.getMembers();
+  hello.partitions = in.getPartitions();
+  DOVETAIL_ASSIGN_OR_RETURN(hello.incarnation,
+                            DecodeActor(in.getIncarnation()));
+  DOVETAIL_ASSIGN_OR_RETURN(hello.member_names,
+                            DecodeText(in.getMemberNames(), "the member names",
+                                       kMemberNamesBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.client_address,
+      DecodeText(in.getClientAddress(), "an address", kAddressBytesMax));
+  return hello;
+}
+
+absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
+                                 uint32_t partitions) {
+  switch (in.which()) {
+    case peer_wire::PeerFrame::HELLO:
+      return DecodeHello(in.getHello());
+    case peer_wire::PeerFrame::REFUSED: {
+      PeerRefusal refusal;
+      DOVETAIL_ASSIGN_OR_RETURN(
+          refusal.reason,
+          DecodeText(in.getRefused(), "a reason", kStatusBytesMax));
+      return refusal;
+    }
+    case peer_wire::PeerFrame::MESSAGES:
+      return DecodeMessages(in.getMessages(), partitions);
+    case peer_wire::PeerFrame::KEEPALIVE:
+      return PeerKeepalive{};
+  }
+  return Malformed("an unknown kind of frame");
+}
+
+}  // namespace
+
+absl::StatusOr<PeerFrame> DecodePeerFrame(const FrameWords& frame,
+                                          uint32_t partitions) {
+  try {
+    capnp::ReaderOptions options;
+    options.traversalLimitInWords = 2 * frame.size() + 1024;
+    options.nestingLimit = kPeerNestingMax;
+    capnp::FlatArrayMessageReader reader(
+        kj::arrayPtr(reinterpret_cast<const capnp::word*>(frame.data()),
+                     frame.size()),
+        options);
+    return Decode(reader.getRoot<peer_wire::PeerFrame>(), partitions);
+  } catch (const kj::Exception& error) {
+    return Malformed(error.getDescription().cStr());
+  }
+}
+
+}  // namespace dovetail::net

@@ -1,0 +1,136 @@
+#include "net/peer_connection.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/detail/socket_option.hpp>
+#include <boost/asio/write.hpp>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace dovetail::net {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using UserTimeout =
+    asio::detail::socket_option::integer<IPPROTO_TCP, TCP_USER_TIMEOUT>;
+
+// A buffer that has grown beyond this is given back when it is empty.
+constexpr size_t kKeptBufferBytes = 1 << 20;
+
+}  // namespace
+
+PeerConnection::PeerConnection(EventLoop& loop, Socket socket,
+                               size_t queue_bytes_max)
+    : loop_(loop),
+      socket_(std::move(socket)),
+      queue_bytes_max_(queue_bytes_max) {}
+
+void PeerConnection::Start(size_t frame_bytes_max, absl::Duration unacked_max,
+                           Callbacks callbacks) {
+  callbacks_ = std::move(callbacks);
+  parser_.emplace(frame_bytes_max);
+  error_code ignored;  // without it silence is found all the same, later
+  socket_.set_option(
+      UserTimeout(static_cast<int>(absl::ToInt64Milliseconds(unacked_max))),
+      ignored);
+  Read();
+}
+
+void PeerConnection::AllowFrames(size_t frame_bytes_max) {
+  parser_.emplace(frame_bytes_max);
+}
+
+void PeerConnection::Read() {
+  socket_.async_read_some(
+      asio::buffer(read_buffer_),
+      [self = shared_from_this()](const error_code& error, size_t bytes) {
+        if (!self->open_) return;
+        if (error) {
+          return self->Fail(absl::UnavailableError(
+              absl::StrCat("the connection ended: ", error.message())));
+        }
+        self->OnRead(bytes);
+      });
+}
+
+void PeerConnection::OnRead(size_t bytes) {
+  absl::string_view in(read_buffer_.data(), bytes);
+  while (true) {
+    auto frame = parser_->Next(in);
+    if (!frame.ok()) return Fail(frame.status());
+    if (!frame->has_value()) break;
+    const absl::Status handled = callbacks_.on_frame(**frame);
+    if (!open_) return;
+    if (!handled.ok()) return Fail(handled);
+  }
+  Read();
+}
+
+bool PeerConnection::Send(absl::string_view frame) {
+  if (!open_ || closing_) return false;
+  if (pending_.size() + writing_.size() + frame.size() > queue_bytes_max_) {
+    return false;
+  }
+  pending_.append(frame.data(), frame.size());
+  if (writing_.empty() && !flush_posted_) {
+    flush_posted_ = true;
+    loop_.Post([self = shared_from_this()] {
+      self->flush_posted_ = false;
+      self->Flush();
+    });
+  }
+  return true;
+}
+
+void PeerConnection::Flush() {
+  if (!open_) return;
+  if (pending_.empty()) {
+    if (closing_) Close();
+    return;
+  }
+  std::swap(pending_, writing_);
+  asio::async_write(
+      socket_, asio::buffer(writing_),
+      [self = shared_from_this()](const error_code& error, size_t) {
+        self->writing_.clear();
+        if (self->writing_.capacity() > kKeptBufferBytes) {
+          self->writing_.shrink_to_fit();
+        }
+        if (!self->open_) return;
+        if (error) {
+          return self->Fail(absl::UnavailableError(
+              absl::StrCat("the connection ended: ", error.message())));
+        }
+        if (self->pending_.size() < self->queue_bytes_max_ / 2 &&
+            self->callbacks_.on_drained) {
+          self->callbacks_.on_drained();
+        }
+        self->Flush();
+      });
+}
+
+void PeerConnection::CloseAfterSending() {
+  closing_ = true;
+  if (writing_.empty() && !flush_posted_) Flush();
+}
+
+void PeerConnection::Close() {
+  if (!open_) return;
+  open_ = false;
+  error_code ignored;
+  socket_.close(ignored);
+  // Not now: this may run inside one of them.
+  loop_.Post([self = shared_from_this()] { self->callbacks_ = {}; });
+}
+
+void PeerConnection::Fail(const absl::Status& why) {
+  if (!open_) return;
+  Close();
+  if (callbacks_.on_closed) callbacks_.on_closed(why);
+}
+
+}  // namespace dovetail::net

@@ -1,0 +1,304 @@
+#include "net/rpc_server.h"
+
+#include <capnp/rpc-twoparty.h>
+#include <capnp/rpc.h>
+#include <kj/async.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "net/client_codec.h"
+#include "net/dovetail.capnp.h"
+#include "net/message_stream.h"
+
+namespace dovetail::net {
+namespace {
+
+using replica::ClientReply;
+using replica::ClientRequest;
+using replica::RequestId;
+
+// About what a view takes in a reply.
+size_t ViewBytes(const crdt::View& view) {
+  size_t bytes = 64;
+  for (const std::string& value : view.values) bytes += 16 + value.size();
+  for (const auto& [field, child] : view.fields) {
+    bytes += 32 + field.name.size() + ViewBytes(child);
+  }
+  return bytes;
+}
+
+// One execute call that waits for its operations, or one list call.
+struct Call {
+  std::vector<ClientResult> results;
+  absl::StatusOr<replica::ListReply> list;
+  size_t missing = 0;
+  size_t read_bytes = 0;  // of the reads among `results`
+  kj::Own<kj::PromiseFulfiller<void>> done;
+};
+
+// Which of them one request belongs to.
+struct Waiting {
+  std::shared_ptr<Call> call;
+  size_t index = 0;
+};
+
+// A promise for what `ask` passes to its callback.
+template <class T, class Ask>
+kj::Promise<T> Promised(Ask&& ask) {
+  auto paf = kj::newPromiseAndFulfiller<T>();
+  // std::function wants what can be copied.
+  auto fulfiller =
+      std::make_shared<kj::Own<kj::PromiseFulfiller<T>>>(kj::mv(paf.fulfiller));
+  ask([fulfiller](const T& value) { (*fulfiller)->fulfill(T(value)); });
+  return kj::mv(paf.promise);
+}
+
+}  // namespace
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
+
+class RpcServer::Impl final : private kj::TaskSet::ErrorHandler {
+ public:
+  Impl(EventLoop& loop, const RpcServerOptions& options, Backend backend)
+      : loop_(loop),
+        options_(options),
+        backend_(std::move(backend)),
+        connections_(*this) {}
+  ~Impl() { listener_.reset(); }
+
+  absl::Status Listen(const Endpoint& endpoint) {
+    auto listener = Listener::Open(loop_, endpoint, [this](Socket socket) {
+      OnAccept(std::move(socket));
+    });
+    if (!listener.ok()) return listener.status();
+    listener_ = *std::move(listener);
+    return absl::OkStatus();
+  }
+  void OnReplies(std::vector<ClientReply> replies) {
+    for (ClientReply& reply : replies) OnReply(std::move(reply));
+  }
+  const Endpoint& endpoint() const { return listener_->endpoint(); }
+  size_t connections() const { return connection_count_; }
+
+ private:
+  class Service;
+  struct Connection;
+
+  void OnAccept(Socket socket);
+  void OnReply(ClientReply reply);
+  // Submits requests for `call`, whose `missing` counts them, and answers when
+  // none is missing any more.
+  kj::Promise<void> Run(const std::shared_ptr<Call>& call,
+                        std::vector<ClientRequest> requests);
+  // A new request for operation `index` of `call`.
+  template <class Body>
+  ClientRequest NewRequest(const std::shared_ptr<Call>& call, size_t index,
+                           const replica::RequestOptions& options, Body body) {
+    const RequestId id{next_id_++};
+    waiting_[id] = {call, index};
+    return {id, options, std::move(body)};
+  }
+  void taskFailed(kj::Exception&& exception) override {
+    backend_.log(absl::StrCat("a client connection failed: ",
+                              exception.getDescription().cStr()));
+  }
+
+  EventLoop& loop_;
+  const RpcServerOptions options_;
+  const Backend backend_;
+  uint64_t next_id_ = 1;
+  absl::flat_hash_map<RequestId, Waiting> waiting_;
+  size_t connection_count_ = 0;
+  kj::TaskSet connections_;
+  std::unique_ptr<Listener> listener_;
+};
+
+// The interface of net/dovetail.capnp, one object for each connection.
+class RpcServer::Impl::Service final : public wire::Dovetail::Server {
+ public:
+  explicit Service(Impl& server) : server_(server) {}
+
+  kj::Promise<void> hello(HelloContext context) override {
+    EncodeHello(server_.backend_.hello, context.getResults());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> execute(ExecuteContext context) override {
+    auto decoded = DecodeExecute(context.getParams());
+    context.releaseParams();
+    if (!decoded.ok()) {
+      EncodeFailure(decoded.status(), context.getResults());
+      return kj::READY_NOW;
+    }
+    auto call = std::make_shared<Call>();
+    const size_t count = decoded->operations.size();
+    call->results.resize(count);
+    std::vector<ClientRequest> requests;
+    requests.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      auto& operation = decoded->operations[i];
+      if (!operation.ok()) {
+        call->results[i] = operation.status();
+        continue;
+      }
+      requests.push_back(std::visit(
+          [&](auto&& body) {
+            return server_.NewRequest(call, i, decoded->options,
+                                      std::move(body));
+          },
+          *std::move(operation)));
+    }
+    return server_.Run(call, std::move(requests))
+        .then([call, context]() mutable {
+          EncodeResults(call->results, context.getResults());
+        });
+  }
+
+  kj::Promise<void> list(ListContext context) override {
+    auto decoded = DecodeList(context.getParams());
+    context.releaseParams();
+    if (!decoded.ok()) {
+      EncodeListReply(decoded.status(), context.getResults());
+      return kj::READY_NOW;
+    }
+    const RpcServerOptions& options = server_.options_;
+    if (decoded->limit == 0) decoded->limit = options.list_objects_default;
+    decoded->limit = std::min(decoded->limit, options.list_objects_max);
+    auto call = std::make_shared<Call>();
+    std::vector<ClientRequest> requests;
+    requests.push_back(server_.NewRequest(call, 0, {}, *std::move(decoded)));
+    return server_.Run(call, std::move(requests))
+        .then([call, context]() mutable {
+          EncodeListReply(call->list, context.getResults());
+        });
+  }
+
+  kj::Promise<void> status(StatusContext context) override {
+    return Promised<NodeStatus>(server_.backend_.status)
+        .then([context](NodeStatus&& status) mutable {
+          EncodeStatus(status, context.getResults().initStatus());
+        });
+  }
+
+  kj::Promise<void> digest(DigestContext context) override {
+    const uint32_t first = context.getParams().getFirst();
+    return Promised<NodeDigests>(server_.backend_.digests)
+        .then([first, context](NodeDigests&& digests) mutable {
+          EncodeDigests(digests, first, context.getResults().initDigests());
+        });
+  }
+
+ private:
+  Impl& server_;
+};
+
+struct RpcServer::Impl::Connection {
+  Connection(Impl& impl, Socket socket)
+      : server(impl),
+        stream(impl.loop_, std::move(socket),
+               {.frame_bytes_max = kClientFrameBytesMax,
+                .unsent_bytes_pause =
+                    impl.options_.connection_unsent_bytes_pause}),
+        network(stream, capnp::rpc::twoparty::Side::SERVER,
+                ReaderOptionsFor(kClientFrameBytesMax)),
+        rpc(capnp::makeRpcServer(network, kj::heap<Service>(impl))) {
+    rpc.setFlowLimit(impl.options_.connection_in_flight_bytes_max /
+                     sizeof(capnp::word));
+    ++server.connection_count_;
+  }
+  ~Connection() {
+    --server.connection_count_;
+    const absl::Status& why = stream.closed();
+    // Broken connections are the clients' ordinary life.
+    if (!why.ok() && !absl::IsUnavailable(why)) {
+      server.backend_.log(
+          absl::StrCat("closed a client connection: ", why.message()));
+    }
+  }
+  KJ_DISALLOW_COPY(Connection);
+
+  Impl& server;
+  SocketMessageStream stream;
+  capnp::TwoPartyVatNetwork network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+};
+
+#pragma GCC diagnostic pop
+
+void RpcServer::Impl::OnAccept(Socket socket) {
+  if (connection_count_ >= options_.connections_max) {
+    backend_.log(
+        absl::StrCat("refused a client connection: ", options_.connections_max,
+                     " are open (connections_max)"));
+    return;  // closes it
+  }
+  auto connection = kj::heap<Connection>(*this, std::move(socket));
+  auto gone = connection->network.onDisconnect();
+  connections_.add(gone.attach(kj::mv(connection)));
+}
+
+kj::Promise<void> RpcServer::Impl::Run(const std::shared_ptr<Call>& call,
+                                       std::vector<ClientRequest> requests) {
+  if (requests.empty()) return kj::READY_NOW;
+  auto paf = kj::newPromiseAndFulfiller<void>();
+  call->missing = requests.size();
+  call->done = kj::mv(paf.fulfiller);
+  OnReplies(backend_.submit(std::move(requests)));
+  return kj::mv(paf.promise);
+}
+
+void RpcServer::Impl::OnReply(ClientReply reply) {
+  const auto it = waiting_.find(reply.id);
+  if (it == waiting_.end()) return;
+  const Waiting waiting = std::move(it->second);
+  waiting_.erase(it);
+  Call& call = *waiting.call;
+  const bool listing = call.results.empty();
+  if (!reply.body.ok()) {
+    if (listing) {
+      call.list = reply.body.status();
+    } else {
+      call.results[waiting.index] = reply.body.status();
+    }
+  } else if (auto* list = std::get_if<replica::ListReply>(&*reply.body)) {
+    call.list = std::move(*list);
+  } else if (auto* write = std::get_if<replica::WriteReply>(&*reply.body)) {
+    call.results[waiting.index] = std::move(*write);
+  } else {
+    auto& read = std::get<replica::ReadReply>(*reply.body);
+    // What the reply has no room for is not kept either; the first always is.
+    const size_t bytes = ViewBytes(read.result.view);
+    if (call.read_bytes > 0 && call.read_bytes + bytes > kReplyWireBytesMax) {
+      call.results[waiting.index] = DeferredRead();
+    } else {
+      call.read_bytes += bytes;
+      call.results[waiting.index] = std::move(read);
+    }
+  }
+  if (--call.missing == 0) call.done->fulfill();
+}
+
+absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Open(
+    EventLoop& loop, const Endpoint& endpoint, const RpcServerOptions& options,
+    Backend backend) {
+  auto impl = std::make_unique<Impl>(loop, options, std::move(backend));
+  const absl::Status listening = impl->Listen(endpoint);
+  if (!listening.ok()) return listening;
+  return std::unique_ptr<RpcServer>(new RpcServer(std::move(impl)));
+}
+
+RpcServer::RpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+RpcServer::~RpcServer() = default;
+
+void RpcServer::OnReplies(std::vector<ClientReply> replies) {
+  impl_->OnReplies(std::move(replies));
+}
+const Endpoint& RpcServer::endpoint() const { return impl_->endpoint(); }
+size_t RpcServer::connections() const { return impl_->connections(); }
+
+}  // namespace dovetail::net

@@ -1,0 +1,83 @@
+// What clients talk to: net/dovetail.capnp served over SocketMessageStream.
+// Bytes become requests here, and bad input ends here.
+//
+// A call's operations become one ClientRequest each, all submitted at once; the
+// call is answered when the last of them is, results in the order of the
+// operations. An operation that does not decode is answered with its error and
+// leaves its neighbours alone.
+//
+// Limits: a connection with too much in flight is not read from, nor is one
+// that does not read its answers; both are back-pressure, not errors. A frame
+// that is too long ends the connection with a reason.
+#ifndef DOVETAIL_NET_RPC_SERVER_H_
+#define DOVETAIL_NET_RPC_SERVER_H_
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "net/client_types.h"
+#include "net/endpoint.h"
+#include "net/event_loop.h"
+#include "replica/request.h"
+
+namespace dovetail::net {
+
+struct RpcServerOptions {
+  size_t connections_max = 1024;  // one more is closed at once
+  // Bytes of calls that a connection may have unanswered before it is no longer
+  // read from: several frames at their limit.
+  size_t connection_in_flight_bytes_max = 16 << 20;
+  // Bytes of answers that a client may leave unread before its connection is no
+  // longer read from.
+  size_t connection_unsent_bytes_pause = 8 << 20;
+  // Objects in one page of a listing: what is asked for is cut to this, and 0
+  // stands for the default.
+  uint32_t list_objects_default = 1'000;
+  uint32_t list_objects_max = 10'000;
+};
+
+class RpcServer {
+ public:
+  // How calls are answered; all are called on the loop's thread.
+  struct Backend {
+    Hello hello;
+    // Returns the answers to those it refuses; the others come to OnReplies.
+    std::function<std::vector<replica::ClientReply>(
+        std::vector<replica::ClientRequest>)>
+        submit;
+    // Call `done` on the loop's thread, once.
+    std::function<void(std::function<void(const NodeStatus&)> done)> status;
+    std::function<void(std::function<void(const NodeDigests&)> done)> digests;
+    // One line for people.
+    std::function<void(absl::string_view)> log;
+  };
+
+  // `loop` must outlive it. Errors: of Listener::Open.
+  static absl::StatusOr<std::unique_ptr<RpcServer>> Open(
+      EventLoop& loop, const Endpoint& endpoint,
+      const RpcServerOptions& options, Backend backend);
+  // Closes all connections; their calls stay unanswered.
+  ~RpcServer();
+  RpcServer(const RpcServer&) = delete;
+  RpcServer& operator=(const RpcServer&) = delete;
+
+  // What the shards answered, on the loop's thread.
+  void OnReplies(std::vector<replica::ClientReply> replies);
+
+  // Where it listens: port 0 has become a number.
+  const Endpoint& endpoint() const;
+  size_t connections() const;
+
+ private:
+  class Impl;
+  explicit RpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dovetail::net
+
+#endif  // DOVETAIL_NET_RPC_SERVER_H_

@@ -1,0 +1,129 @@
+// The Dovetail client library. A first program:
+//
+//   #include "src/client/client.h"
+//
+//   auto db = dovetail::Client::Connect({"127.0.0.1:7101", "127.0.0.1:7102"});
+//   if (!db.ok()) { std::cerr << db.status() << "\n"; return 1; }
+//   auto cart = (*db)->bucket("shop").set("cart:1");
+//   absl::StatusOr<dovetail::Written> added = cart.Add("milk");
+//   auto page = cart.Read({}, {.want_token = true});
+//   for (const std::string& element : page->value) { ... }
+//   cart.Remove("milk", {.token = page->token});   // exactly what was read
+//
+// What the client does for you:
+//  - Operations that are in flight at the same time, from any thread, share
+//    calls to the node; one at a time costs a round trip, a thousand together
+//    not much more.
+//  - When a node cannot be reached it goes to the next one of the list.
+//    Operations that were not sent yet, and reads, go along.
+//  - A mutation whose fate is unknown, because the connection broke before the
+//    answer, is never repeated: it fails with Unavailable and "may have taken
+//    effect". Repeating an add of an element or a write is harmless, repeating
+//    a counter's add is not: that is for you to decide.
+//
+// A client is safe for use from any thread. It has one thread and one
+// connection of its own. Callbacks run on that thread: they must not block,
+// and must not destroy the client.
+#ifndef DOVETAIL_SRC_CLIENT_CLIENT_H_
+#define DOVETAIL_SRC_CLIENT_CLIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <future>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "src/client/handles.h"
+#include "src/client/types.h"
+
+namespace dovetail {
+
+struct ClientOptions {
+  // For one node to accept the connection and say hello, before the next one
+  // is tried.
+  absl::Duration connect_timeout = absl::Seconds(2);
+  // Of operations that name none. 5 s: above the 2 s that a node takes by
+  // default, so that a node's own answer comes first, with time for a retry.
+  absl::Duration timeout = absl::Seconds(5);
+  // Calls that may wait for their answers at once. While so many do, what is
+  // submitted gathers for the next one: more calls mean smaller ones. 4 keeps
+  // the node busy while answers travel.
+  size_t calls_in_flight_max = 4;
+  // Operations in one call, a bound on how long its first waits for its last.
+  size_t operations_per_call_max = 1'000;
+  // Submitted and not answered; one more fails with ResourceExhausted.
+  size_t operations_in_flight_max = 65'536;
+  size_t bytes_in_flight_max = 256 << 20;
+  // Shown in the node's log.
+  std::string name = "dovetail-client";
+};
+
+class Client {
+ public:
+  // Connects to the first of `nodes` ("HOST:PORT", at least one) that answers.
+  // Errors: InvalidArgument (an address that is none), Unavailable (no node
+  // answers, or none in a protocol version that this client speaks; the message
+  // says of each why).
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(
+      const std::vector<std::string>& nodes, const ClientOptions& options = {});
+
+  // What is unanswered fails with Unavailable.
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // --- Typed values: src/client/handles.h ---
+  Bucket bucket(absl::string_view name);
+  AsyncBucket async_bucket(absl::string_view name);
+
+  // Runs a batch. `options.token` is not for batches and must be empty.
+  // Errors: as of mutations, and InvalidArgument if the keys do not share a
+  // partition or the batch is empty.
+  absl::StatusOr<BatchWritten> Run(const Batch& batch,
+                                   const WriteOptions& options = {});
+  std::future<absl::StatusOr<BatchWritten>> RunAsync(
+      const Batch& batch, const WriteOptions& options = {});
+
+  // --- Listings and inspection ---
+
+  // One page of the objects of `bucket` whose key starts with `prefix`, after
+  // `after` if that is given; what the node holds that answers. `limit` 0: as
+  // many as it gives at once.
+  absl::StatusOr<Listing> List(
+      absl::string_view bucket, absl::string_view prefix,
+      const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0);
+  // Of the node this client is connected to.
+  absl::StatusOr<NodeStatus> Status();
+  absl::StatusOr<NodeDigests> Digests();
+  // "127.0.0.1:7101": the node it is or was last connected to.
+  std::string node() const;
+
+  // --- The form below: operations as data ---
+
+  // Runs `operation`; calls `done` once, on the client's thread.
+  void Submit(Operation operation, const CallOptions& options,
+              absl::AnyInvocable<void(Result)> done);
+  // As List, for many at once.
+  void SubmitList(replica::ListRequest request,
+                  absl::AnyInvocable<void(absl::StatusOr<Listing>)> done);
+  // Runs all, independently of each other, and waits. Results in order.
+  std::vector<Result> Execute(std::vector<Operation> operations,
+                              const CallOptions& options = {});
+
+ private:
+  class Impl;
+  explicit Client(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace dovetail
+
+#endif  // DOVETAIL_SRC_CLIENT_CLIENT_H_

@@ -1,0 +1,313 @@
+#include "src/client/dispatcher.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "net/dovetail.capnp.h"
+#include "net/frame.h"
+
+namespace dovetail::internal {
+namespace {
+
+// One call: a quarter of a frame, so that one answer is never far behind.
+constexpr size_t kCallBytesMax = net::kClientFrameBytesMax / 4;
+// How late an answer may be before its connection is taken for dead: a node
+// answers at the deadline at the latest, so this is for the way there and back.
+constexpr absl::Duration kAnswerGrace = absl::Seconds(1);
+constexpr absl::Duration kPauseMin = absl::Milliseconds(20);
+constexpr absl::Duration kPauseMax = absl::Seconds(1);
+// Times a read is sent before it fails: one that brings nodes down, or is cut
+// off every time, must not go on for ever.
+constexpr uint32_t kSendsMax = 3;
+// How precisely deadlines are kept.
+constexpr absl::Duration kTick = absl::Milliseconds(20);
+
+// Why a hello is no good, if it is not.
+absl::Status CheckVersions(const net::Hello& hello) {
+  if (hello.protocol_version >= net::wire::OLDEST_PROTOCOL_VERSION &&
+      hello.oldest_protocol_version <= net::wire::PROTOCOL_VERSION) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(absl::StrCat(
+      "speaks protocol versions ", hello.oldest_protocol_version, " to ",
+      hello.protocol_version, ", this client ",
+      net::wire::OLDEST_PROTOCOL_VERSION, " to ", net::wire::PROTOCOL_VERSION));
+}
+
+}  // namespace
+
+absl::Duration SteadyNow() {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
+
+Dispatcher::Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
+                       const ClientOptions& options,
+                       std::function<void(absl::Status)> first,
+                       std::function<void(const net::Endpoint&)> connected)
+    : loop_(loop),
+      nodes_(std::move(nodes)),
+      options_(options),
+      first_(std::move(first)),
+      connected_(std::move(connected)),
+      failures_(nodes_.size()),
+      pause_(kPauseMin) {
+  Dial();
+}
+
+// --- Which node ------------------------------------------------------------
+
+void Dispatcher::Dial() {
+  const uint64_t epoch = ++epoch_;
+  net::Dial(loop_, nodes_[node_], options_.connect_timeout,
+            [this, epoch](absl::StatusOr<net::Socket> socket) {
+              if (epoch == epoch_) OnDialed(std::move(socket));
+            });
+}
+
+void Dispatcher::OnDialed(absl::StatusOr<net::Socket> socket) {
+  if (!socket.ok()) return OnNodeFailed(socket.status());
+  const uint64_t epoch = epoch_;
+  session_ = std::make_unique<Session>(loop_, *std::move(socket),
+                                       [this, epoch](absl::Status why) {
+                                         if (epoch == epoch_)
+                                           OnLost(std::move(why));
+                                       });
+  greet_deadline_ = SteadyNow() + options_.connect_timeout;
+  session_->Hello(options_.name,
+                  [this, epoch](absl::StatusOr<net::Hello> hello) {
+                    if (epoch == epoch_) OnHello(std::move(hello));
+                  });
+  ArmTimer();
+}
+
+void Dispatcher::OnHello(absl::StatusOr<net::Hello> hello) {
+  absl::Status status = hello.status();
+  if (status.ok()) status = CheckVersions(*hello);
+  if (!status.ok()) return OnLost(std::move(status));
+  greeted_ = true;
+  failed_in_row_ = 0;
+  pause_ = kPauseMin;
+  connected_(nodes_[node_]);
+  if (first_) std::exchange(first_, nullptr)(absl::OkStatus());
+  Pump();
+}
+
+// Goes on to the next node, after a pause if none of them answered.
+void Dispatcher::OnNodeFailed(absl::Status why) {
+  failures_[node_] = std::move(why);
+  node_ = (node_ + 1) % nodes_.size();
+  if (++failed_in_row_ < nodes_.size()) return Dial();
+  failed_in_row_ = 0;
+  if (first_) std::exchange(first_, nullptr)(EveryNodeFailed());
+  const uint64_t epoch = ++epoch_;
+  loop_.After(pause_, [this, epoch] {
+    if (epoch == epoch_) Dial();
+  });
+  pause_ = std::min(2 * pause_, kPauseMax);
+}
+
+absl::Status Dispatcher::EveryNodeFailed() const {
+  std::string message = "no node can be reached:";
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    absl::StrAppend(&message, i == 0 ? " " : "; ", net::ToString(nodes_[i]),
+                    ": ",
+                    failures_[i].ok() ? "not tried" : failures_[i].message());
+  }
+  return absl::UnavailableError(message);
+}
+
+void Dispatcher::OnLost(absl::Status why) {
+  ++epoch_;
+  // Not destroyed here: this may be running inside of it.
+  loop_.Post([session = std::shared_ptr<Session>(std::move(session_))] {});
+  const bool greeted = std::exchange(greeted_, false);
+  const std::string lost =
+      absl::StrCat("lost ", net::ToString(nodes_[node_]),
+                   " before its answer (", why.message(), ")");
+  std::vector<Pending> failed;
+  for (auto it = calls_.rbegin(); it != calls_.rend(); ++it) {
+    std::vector<Pending>& operations = it->second.operations;
+    for (auto each = operations.rbegin(); each != operations.rend(); ++each) {
+      if (IsMutation(each->operation) || ++each->sent >= kSendsMax) {
+        failed.push_back(std::move(*each));
+      } else {
+        queue_.push_front(std::move(*each));
+      }
+    }
+  }
+  calls_.clear();
+  for (auto& [id, lookup] : asked_) lookups_.push_back(std::move(lookup));
+  asked_.clear();
+  if (greeted) {
+    // It was a good node until now: the round begins after it.
+    failures_[node_] = std::move(why);
+    node_ = (node_ + 1) % nodes_.size();
+    Dial();
+  } else {
+    OnNodeFailed(std::move(why));
+  }
+  // In order of submission, and last: they may submit more.
+  std::reverse(failed.begin(), failed.end());
+  for (Pending& pending : failed) {
+    pending.done(IsMutation(pending.operation)
+                     ? net::MarkMaybe(absl::UnavailableError(absl::StrCat(
+                           lost, "; the operation may have taken effect")))
+                     : absl::UnavailableError(lost));
+  }
+}
+
+// --- Which call ------------------------------------------------------------
+
+void Dispatcher::Pump() {
+  if (greeted_) {
+    while (!lookups_.empty()) SendLookup();
+    while (!queue_.empty() && calls_.size() < options_.calls_in_flight_max) {
+      SendCall();
+    }
+  }
+  ArmTimer();
+}
+
+void Dispatcher::SendCall() {
+  CallShape shape(options_.operations_per_call_max, kCallBytesMax);
+  Call call;
+  std::vector<const Operation*> operations;
+  absl::Duration latest;
+  while (!queue_.empty() &&
+         shape.TryAdd(queue_.front().operation, queue_.front().options,
+                      queue_.front().weight)) {
+    latest = std::max(latest, queue_.front().deadline);
+    call.operations.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  call.overdue = latest + kAnswerGrace;
+  operations.reserve(call.operations.size());
+  for (const Pending& pending : call.operations) {
+    operations.push_back(&pending.operation);
+  }
+  const uint64_t id = next_id_++;
+  const uint64_t epoch = epoch_;
+  session_->Execute(
+      operations, shape.options(), shape.bytes(),
+      [this, id, epoch](absl::StatusOr<std::vector<Result>> results) {
+        if (epoch == epoch_) OnAnswer(id, std::move(results));
+      });
+  calls_.emplace(id, std::move(call));
+}
+
+void Dispatcher::SendLookup() {
+  const uint64_t id = next_id_++;
+  const uint64_t epoch = epoch_;
+  Lookup& lookup =
+      asked_.emplace(id, std::move(lookups_.front())).first->second;
+  lookups_.pop_front();
+  lookup.ask(*session_, [this, id, epoch] {
+    if (epoch == epoch_) asked_.erase(id);
+  });
+}
+
+void Dispatcher::OnAnswer(uint64_t id,
+                          absl::StatusOr<std::vector<Result>> results) {
+  const auto it = calls_.find(id);
+  std::vector<Pending> operations = std::move(it->second.operations);
+  calls_.erase(it);
+  if (results.ok() && results->size() != operations.size()) {
+    results = net::MarkMaybe(absl::InvalidArgumentError(
+        absl::StrCat(operations.size(), " operations were answered with ",
+                     results->size(), " results")));
+  }
+  Pump();  // the node works while the callbacks run
+  for (size_t i = 0; i < operations.size(); ++i) {
+    Result result =
+        results.ok() ? std::move((*results)[i]) : Result(results.status());
+    if (net::IsDeferredRead(result.status())) {
+      queue_.push_back(std::move(operations[i]));
+    } else {
+      operations[i].done(std::move(result));
+    }
+  }
+  Pump();
+}
+
+// --- Deadlines -------------------------------------------------------------
+
+void Dispatcher::ArmTimer() {
+  const bool wanted = !queue_.empty() || !lookups_.empty() || !calls_.empty() ||
+                      !asked_.empty() || (session_ != nullptr && !greeted_);
+  if (timer_armed_ || !wanted) return;
+  timer_armed_ = true;
+  loop_.After(kTick, [this] { OnTimer(); });
+}
+
+void Dispatcher::OnTimer() {
+  timer_armed_ = false;
+  const absl::Duration now = SteadyNow();
+  if (Overdue(now)) {
+    session_->Drop(absl::UnavailableError("no answer in time"));
+  }
+  FailExpired(now);
+  ArmTimer();
+}
+
+bool Dispatcher::Overdue(absl::Duration now) const {
+  if (session_ == nullptr) return false;
+  if (!greeted_) return now > greet_deadline_;
+  return std::any_of(
+             calls_.begin(), calls_.end(),
+             [now](const auto& call) { return now > call.second.overdue; }) ||
+         std::any_of(asked_.begin(), asked_.end(), [now](const auto& lookup) {
+           return now > lookup.second.deadline + kAnswerGrace;
+         });
+}
+
+// What waits has not been sent, or is a read: it had no effect.
+void Dispatcher::FailExpired(absl::Duration now) {
+  const absl::Status why =
+      greeted_ ? absl::ResourceExhaustedError(
+                     "not sent before its deadline: too much is in flight")
+               : EveryNodeFailed();
+  const auto late = [now](const Pending& pending) {
+    return now > pending.deadline;
+  };
+  std::vector<Pending> expired;
+  std::deque<Pending> kept;
+  if (std::any_of(queue_.begin(), queue_.end(), late)) {
+    for (Pending& pending : queue_) {
+      if (late(pending)) {
+        expired.push_back(std::move(pending));
+      } else {
+        kept.push_back(std::move(pending));
+      }
+    }
+    queue_ = std::move(kept);
+  }
+  std::vector<Lookup> unasked;
+  while (!lookups_.empty() && now > lookups_.front().deadline) {
+    unasked.push_back(std::move(lookups_.front()));
+    lookups_.pop_front();
+  }
+  for (Pending& pending : expired) pending.done(why);
+  for (Lookup& lookup : unasked) lookup.fail(why);
+}
+
+void Dispatcher::Shutdown() {
+  ++epoch_;
+  session_.reset();
+  const absl::Status closed = absl::UnavailableError("the client was closed");
+  const absl::Status maybe = net::MarkMaybe(absl::UnavailableError(
+      "the client was closed before the answer; the operation may have taken "
+      "effect"));
+  for (auto& [id, call] : std::exchange(calls_, {})) {
+    for (Pending& pending : call.operations) {
+      pending.done(IsMutation(pending.operation) ? maybe : closed);
+    }
+  }
+  for (Pending& pending : std::exchange(queue_, {})) pending.done(closed);
+  for (auto& [id, lookup] : std::exchange(asked_, {})) lookup.fail(closed);
+  for (Lookup& lookup : std::exchange(lookups_, {})) lookup.fail(closed);
+  if (first_) std::exchange(first_, nullptr)(closed);
+}
+
+}  // namespace dovetail::internal

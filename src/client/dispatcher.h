@@ -1,0 +1,123 @@
+// Which node, which call, and again or not: the client's policy, on the thread
+// of its event loop.
+//
+//  - Operations wait in one queue, in order. While fewer than
+//    calls_in_flight_max calls are unanswered, all that fit go out as one call.
+//  - A connection that breaks, or owes an answer for too long, is given up:
+//    the reads it owed go back to the front of the queue, the mutations fail
+//    as ones that may have taken effect. Then the next node is dialled; after
+//    a round without success there is a pause, doubling up to a second.
+//  - Nothing waits longer than its deadline.
+#ifndef DOVETAIL_SRC_CLIENT_DISPATCHER_H_
+#define DOVETAIL_SRC_CLIENT_DISPATCHER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "net/endpoint.h"
+#include "net/event_loop.h"
+#include "src/client/client.h"
+#include "src/client/packing.h"
+#include "src/client/session.h"
+
+namespace dovetail::internal {
+
+// Time that never jumps.
+absl::Duration SteadyNow();
+
+// An operation from its submission to its result.
+struct Pending {
+  Operation operation;
+  CallOptions options;
+  Weight weight;
+  absl::Duration deadline;  // SteadyNow()
+  absl::AnyInvocable<void(Result)> done;
+  uint32_t sent = 0;  // connections that were lost with it
+};
+
+// A listing or inspection: it changes nothing, so it may be asked again.
+struct Lookup {
+  // Asks `session`; calls `answered` once the answer was delivered.
+  std::function<void(Session& session, std::function<void()> answered)> ask;
+  absl::Duration deadline;
+  std::function<void(absl::Status)> fail;
+};
+
+class Dispatcher {
+ public:
+  // Starts to dial. `first` runs once: with OK when a node has said hello, or
+  // with what each of them failed with. `connected` runs at each hello.
+  Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
+             const ClientOptions& options,
+             std::function<void(absl::Status)> first,
+             std::function<void(const net::Endpoint&)> connected);
+
+  void Add(Pending pending) { queue_.push_back(std::move(pending)); }
+  void Add(Lookup lookup) { lookups_.push_back(std::move(lookup)); }
+  // Sends what may be sent; call it after some Add().
+  void Pump();
+  // Fails everything that is unanswered. Nothing else may be called after it.
+  void Shutdown();
+
+ private:
+  // An execute call on its way.
+  struct Call {
+    std::vector<Pending> operations;
+    absl::Duration overdue;  // when the connection is taken for dead
+  };
+
+  void Dial();
+  void OnDialed(absl::StatusOr<net::Socket> socket);
+  void OnHello(absl::StatusOr<net::Hello> hello);
+  void OnNodeFailed(absl::Status why);
+  absl::Status EveryNodeFailed() const;
+
+  void SendCall();
+  void SendLookup();
+  void OnAnswer(uint64_t call, absl::StatusOr<std::vector<Result>> results);
+  void OnLost(absl::Status why);
+
+  // Runs while anything has a deadline.
+  void ArmTimer();
+  void OnTimer();
+  bool Overdue(absl::Duration now) const;
+  void FailExpired(absl::Duration now);
+
+  net::EventLoop& loop_;
+  const std::vector<net::Endpoint> nodes_;
+  const ClientOptions options_;
+  std::function<void(absl::Status)> first_;  // empty once it ran
+  std::function<void(const net::Endpoint&)> connected_;
+
+  // The node that is dialled or connected, and what each last failed with.
+  size_t node_ = 0;
+  std::vector<absl::Status> failures_;
+  size_t failed_in_row_ = 0;
+  absl::Duration pause_;
+  // Raised with every change of connection: callbacks of older ones are void.
+  uint64_t epoch_ = 0;
+  std::unique_ptr<Session> session_;
+  bool greeted_ = false;  // the session may be used
+  absl::Duration greet_deadline_;
+
+  std::deque<Pending> queue_;
+  std::deque<Lookup> lookups_;
+  uint64_t next_id_ = 0;
+  std::map<uint64_t, Call> calls_;
+  std::map<uint64_t, Lookup> asked_;
+  bool timer_armed_ = false;
+};
+
+}  // namespace dovetail::internal
+
+#endif  // DOVETAIL_SRC_CLIENT_DISPATCHER_H_

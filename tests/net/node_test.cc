@@ -1,0 +1,363 @@
+// Whole nodes in one process, on real sockets, asked as clients ask.
+#include "net/node.h"
+
+#include <capnp/rpc-twoparty.h>
+#include <doctest/doctest.h>
+#include <kj/async.h>
+
+#include <boost/asio/write.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "net/client_codec.h"
+#include "net/message_stream.h"
+#include "replica/shard.h"
+#include "tests/net/support.h"
+
+namespace dovetail::net {
+namespace {
+
+using replica::NodeId;
+
+// A client connection by hand.
+struct Caller {
+  SocketMessageStream stream;
+  capnp::TwoPartyVatNetwork network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+  wire::Dovetail::Client node;
+
+  Caller(EventLoop& loop, Socket socket)
+      : stream(loop, std::move(socket), {}),
+        network(stream, capnp::rpc::twoparty::Side::CLIENT,
+                ReaderOptionsFor(kClientFrameBytesMax)),
+        rpc(capnp::makeRpcClient(network)),
+        node(Bootstrap().castAs<wire::Dovetail>()) {}
+
+  capnp::Capability::Client Bootstrap() {
+    capnp::MallocMessageBuilder message(8);
+    auto id = message.initRoot<capnp::rpc::twoparty::VatId>();
+    id.setSide(capnp::rpc::twoparty::Side::SERVER);
+    return rpc.bootstrap(id);
+  }
+};
+
+class Cluster {
+ public:
+  explicit Cluster(uint32_t nodes, uint32_t shards = 2) {
+    for (uint32_t i = 0; i < nodes; ++i) {
+      disks_.push_back(std::make_unique<sim::SimDisk>());
+      storages_.push_back(std::make_unique<LockedStorage>(*disks_.back()));
+      Node::Config config;
+      config.cluster = "test";
+      for (uint32_t j = 0; j < nodes; ++j) {
+        config.members.push_back(
+            {std::string(1, static_cast<char>('a' + j)), {"127.0.0.1", 0}, ""});
+      }
+      config.self = NodeId{i};
+      config.partitions = 16;
+      config.listen = {"127.0.0.1", 0};
+      config.peer_listen = {"127.0.0.1", 0};
+      config.version = "test";
+      config.actor = crdt::ActorId{100 + i};
+      config.host.shards = shards;
+      config.peers.backoff_min = absl::Milliseconds(1);
+      REQUIRE(replica::RecordActor(*storages_.back(), config.actor).ok());
+      auto node =
+          Node::Open(loop, config, *storages_.back(),
+                     {.log =
+                          [this](absl::string_view line) {
+                            log.push_back(std::string(line));
+                          },
+                      .fatal = [](const absl::Status&) { std::abort(); },
+                      .storage = nullptr});
+      REQUIRE(node.ok());
+      nodes_.push_back(*std::move(node));
+    }
+    for (uint32_t i = 0; i < nodes; ++i) {
+      for (uint32_t j = 0; j < nodes; ++j) {
+        if (i == j) continue;
+        nodes_[i]->peers().SetEndpoint(NodeId{j}, nodes_[j]->peer_endpoint());
+      }
+    }
+    RunUntil(loop, [&] { return AllUp(); });
+  }
+
+  Node& node(size_t i) { return *nodes_[i]; }
+
+  std::unique_ptr<Caller> Call(size_t i) {
+    std::unique_ptr<Caller> caller;
+    Dial(loop, node(i).client_endpoint(), absl::Seconds(10),
+         [&](absl::StatusOr<Socket> socket) {
+           REQUIRE(socket.ok());
+           caller = std::make_unique<Caller>(loop, *std::move(socket));
+         });
+    RunUntil(loop, [&] { return caller != nullptr; });
+    return caller;
+  }
+
+  std::vector<ClientResult> Execute(Caller& caller,
+                                    const std::vector<ClientOperation>& ops,
+                                    const replica::RequestOptions& options) {
+    auto request = caller.node.executeRequest();
+    std::vector<const ClientOperation*> pointers;
+    for (const auto& op : ops) pointers.push_back(&op);
+    EncodeExecute(pointers, options, request);
+    auto reply = request.send().wait(loop.wait_scope());
+    auto results = DecodeResults(reply);
+    REQUIRE_MESSAGE(results.ok(), results.status().ToString());
+    return *std::move(results);
+  }
+
+  NodeDigests Digests(Caller& caller) {
+    auto reply = caller.node.digestRequest().send().wait(loop.wait_scope());
+    auto digests = DecodeDigests(reply.getDigests());
+    REQUIRE(digests.ok());
+    return *std::move(digests);
+  }
+
+  EventLoop loop;
+  std::vector<std::string> log;
+
+ private:
+  bool AllUp() {
+    for (uint32_t i = 0; i < nodes_.size(); ++i) {
+      for (uint32_t j = 0; j < nodes_.size(); ++j) {
+        if (i != j && !nodes_[i]->peers().up(NodeId{j})) return false;
+      }
+    }
+    return true;
+  }
+  std::vector<std::unique_ptr<sim::SimDisk>> disks_;
+  std::vector<std::unique_ptr<LockedStorage>> storages_;
+  std::vector<std::unique_ptr<Node>> nodes_;
+};
+
+ClientOperation Add(const std::string& key, const std::string& element) {
+  crdt::Operation operation;
+  operation.object = {"b", key, crdt::Type::kSet};
+  operation.verb = crdt::Verb::kAdd;
+  operation.elements = {element};
+  return replica::WriteRequest{{operation}};
+}
+
+ClientOperation Read(const std::string& key) {
+  replica::ReadRequest read;
+  read.spec.object = {"b", key, crdt::Type::kSet};
+  return read;
+}
+
+TEST_CASE("Node: a write at one node is read at another, by quorum") {
+  Cluster cluster(3);
+  auto a = cluster.Call(0);
+  auto b = cluster.Call(1);
+  replica::RequestOptions quorum{replica::Level::Quorum(),
+                                 replica::Level::Quorum()};
+  std::vector<ClientOperation> adds;
+  for (int i = 0; i < 200; ++i) {
+    adds.push_back(Add("k" + std::to_string(i), "x" + std::to_string(i)));
+  }
+  const auto written = cluster.Execute(*a, adds, quorum);
+  REQUIRE(written.size() == 200);
+  for (const auto& result : written) {
+    REQUIRE_MESSAGE(result.ok(), result.status().ToString());
+    const auto& receipt = std::get<replica::WriteReply>(*result).receipt;
+    CHECK(receipt.required == 2);
+    CHECK(receipt.nodes.size() >= 2);
+    CHECK(receipt.nodes[0] == NodeId{0});
+  }
+  std::vector<ClientOperation> reads;
+  for (int i = 0; i < 200; ++i) reads.push_back(Read("k" + std::to_string(i)));
+  const auto read = cluster.Execute(*b, reads, quorum);
+  for (size_t i = 0; i < 200; ++i) {
+    REQUIRE(read[i].ok());
+    CHECK(std::get<replica::ReadReply>(*read[i]).result.view.values ==
+          std::vector<std::string>{"x" + std::to_string(i)});
+  }
+}
+
+TEST_CASE("Node: after concurrent writes everywhere all digests are equal") {
+  Cluster cluster(3);
+  std::vector<std::unique_ptr<Caller>> callers;
+  for (size_t i = 0; i < 3; ++i) callers.push_back(cluster.Call(i));
+  for (int round = 0; round < 5; ++round) {
+    for (size_t i = 0; i < 3; ++i) {
+      std::vector<ClientOperation> ops;
+      for (int k = 0; k < 20; ++k) {
+        ops.push_back(Add("k" + std::to_string(k), "n" + std::to_string(i)));
+      }
+      for (const auto& result :
+           cluster.Execute(*callers[i], ops,
+                           {.read = {}, .write = replica::Level::Count(1)})) {
+        REQUIRE(result.ok());
+      }
+    }
+  }
+  const auto equal = [&] {
+    const auto first = cluster.Digests(*callers[0]);
+    CHECK(first.partitions.size() == 16);
+    for (size_t i = 1; i < 3; ++i) {
+      const auto other = cluster.Digests(*callers[i]);
+      for (size_t p = 0; p < 16; ++p) {
+        if (first.partitions[p].rows != other.partitions[p].rows ||
+            first.partitions[p].context != other.partitions[p].context) {
+          return false;
+        }
+      }
+    }
+    return true;
+  };
+  while (!equal()) {
+  }
+}
+
+TEST_CASE("Node: what is wrong in a call is answered in its place") {
+  Cluster cluster(1);
+  auto caller = cluster.Call(0);
+  crdt::Operation bad;
+  bad.object = {"b", "", crdt::Type::kSet};  // no key
+  bad.elements = {"x"};
+  crdt::Operation mismatch;
+  mismatch.object = {"b", "k", crdt::Type::kSet};
+  mismatch.verb = crdt::Verb::kEnable;
+  const auto results =
+      cluster.Execute(*caller,
+                      {Add("k", "x"), replica::WriteRequest{{bad}},
+                       replica::WriteRequest{{mismatch}},
+                       Add("k", std::string(70'000, 'x')), Read("k")},
+                      {});
+  REQUIRE(results.size() == 5);
+  CHECK(results[0].ok());
+  CHECK(results[1].status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(results[2].status().code() == absl::StatusCode::kInvalidArgument);
+  CHECK(results[3].status().code() == absl::StatusCode::kResourceExhausted);
+  REQUIRE(results[4].ok());
+  CHECK(std::get<replica::ReadReply>(*results[4]).result.view.values ==
+        std::vector<std::string>{"x"});
+}
+
+TEST_CASE("Node: reads that are large together are answered or deferred") {
+  Cluster cluster(1);
+  auto caller = cluster.Call(0);
+  std::vector<ClientOperation> writes;
+  std::vector<ClientOperation> reads;
+  for (int i = 0; i < 10; ++i) {
+    crdt::Operation write;
+    write.object = {"b", "k" + std::to_string(i), crdt::Type::kRegister};
+    write.verb = crdt::Verb::kWrite;
+    write.value = std::string(900'000, 'x');
+    replica::ReadRequest read;
+    read.spec.object = write.object;
+    REQUIRE(
+        cluster.Execute(*caller, {replica::WriteRequest{{write}}}, {})[0].ok());
+    reads.push_back(read);
+  }
+  int answered = 0;
+  for (const auto& result : cluster.Execute(*caller, reads, {})) {
+    if (result.ok()) {
+      ++answered;
+    } else {
+      CHECK(IsDeferredRead(result.status()));
+    }
+  }
+  CHECK(answered >= 1);
+  CHECK(answered <= 3);
+}
+
+TEST_CASE("Node: hello, status and listing answer") {
+  Cluster cluster(3);
+  auto caller = cluster.Call(2);
+  auto& scope = cluster.loop.wait_scope();
+  auto hello = DecodeHello(caller->node.helloRequest().send().wait(scope));
+  REQUIRE(hello.ok());
+  CHECK(hello->node == NodeId{2});
+  CHECK(hello->node_name == "c");
+
+  auto reply = caller->node.statusRequest().send().wait(scope);
+  auto status = DecodeStatus(reply.getStatus());
+  REQUIRE(status.ok());
+  CHECK(status->shards.size() == 2);
+  CHECK(status->actor == crdt::ActorId{102});
+  REQUIRE(status->members.size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    CHECK(status->members[i].up);
+    CHECK(status->members[i].address ==
+          ToString(cluster.node(i).client_endpoint()));
+  }
+
+  std::vector<ClientOperation> adds;
+  for (int i = 0; i < 30; ++i) {
+    adds.push_back(Add("k" + std::to_string(100 + i), "x"));
+  }
+  cluster.Execute(*caller, adds, {});
+  std::vector<std::string> keys;
+  replica::ListRequest list;
+  list.bucket = "b";
+  list.limit = 7;
+  while (true) {
+    auto request = caller->node.listRequest();
+    EncodeList(list, request);
+    auto page = DecodeListReply(request.send().wait(scope));
+    REQUIRE(page.ok());
+    for (const auto& object : page->objects) keys.push_back(object.key);
+    if (!page->more) break;
+    list.after = page->objects.back();
+  }
+  REQUIRE(keys.size() == 30);
+  CHECK(keys.front() == "k100");
+  CHECK(keys.back() == "k129");
+}
+
+TEST_CASE("Node: junk on the client port ends that connection alone") {
+  Cluster cluster(1);
+  auto good = cluster.Call(0);
+  for (const std::string& junk :
+       {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100, '\xff'),
+        std::string("\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0", 16)}) {
+    std::unique_ptr<Socket> socket;
+    bool closed = false;
+    char buffer[1024];
+    std::function<void()> read = [&] {
+      socket->async_read_some(
+          boost::asio::buffer(buffer),
+          [&](const boost::system::error_code& error, size_t) {
+            if (!error) return read();  // its last word
+            closed = true;
+          });
+    };
+    Dial(cluster.loop, cluster.node(0).client_endpoint(), absl::Seconds(10),
+         [&](absl::StatusOr<Socket> dialled) {
+           REQUIRE(dialled.ok());
+           socket = std::make_unique<Socket>(*std::move(dialled));
+           boost::asio::write(*socket, boost::asio::buffer(junk));
+           read();
+         });
+    RunUntil(cluster.loop, [&] { return closed; });
+  }
+  CHECK(cluster.Execute(*good, {Add("k", "x")}, {})[0].ok());
+}
+
+TEST_CASE("Node: a level that cannot be met is refused at once") {
+  Cluster cluster(3);
+  auto caller = cluster.Call(0);
+  CHECK(cluster.node(1).Stop().ok());
+  CHECK(cluster.node(2).Stop().ok());
+  RunUntil(cluster.loop, [&] {
+    return !cluster.node(0).peers().up(NodeId{1}) &&
+           !cluster.node(0).peers().up(NodeId{2});
+  });
+  const auto results = cluster.Execute(*caller, {Add("k", "x")},
+                                       {.read = {},
+                                        .write = replica::Level::Quorum(),
+                                        .timeout = absl::Minutes(4)});
+  CHECK(results[0].status().code() == absl::StatusCode::kUnavailable);
+  CHECK(cluster
+            .Execute(*caller, {Add("k", "x")},
+                     {.read = {}, .write = replica::Level::Count(1)})[0]
+            .ok());
+}
+
+}  // namespace
+}  // namespace dovetail::net
