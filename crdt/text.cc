@@ -53,6 +53,18 @@ void AppendAscii(std::string& out, char c) {
 
 }  // namespace
 
+bool IsUtf8(absl::string_view bytes) {
+  while (!bytes.empty()) {
+    size_t length = 1;
+    if (static_cast<uint8_t>(bytes.front()) >= 0x80) {
+      length = Utf8Length(bytes);
+      if (length == 0) return false;
+    }
+    bytes.remove_prefix(length);
+  }
+  return true;
+}
+
 std::string QuoteJson(absl::string_view bytes) {
   std::string out = "\"";
   while (!bytes.empty()) {

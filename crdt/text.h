@@ -9,6 +9,9 @@
 
 namespace dovetail::crdt {
 
+// Whether `bytes` are well-formed UTF-8: no overlong forms, no surrogates.
+bool IsUtf8(absl::string_view bytes);
+
 // As a JSON string with its quotes. Bytes that are not UTF-8 become \udcXX,
 // which no valid text contains, so that different bytes look different.
 std::string QuoteJson(absl::string_view bytes);

@@ -1,0 +1,293 @@
+#include "tests/client/fake_node.h"
+
+#include <capnp/rpc-twoparty.h>
+
+#include <future>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "crdt/check.h"
+#include "net/client_codec.h"
+#include "net/event_loop.h"
+#include "net/message_stream.h"
+#include "net/socket.h"
+#include "tests/client/memory_replica.h"
+
+namespace dovetail {
+namespace {
+
+namespace wire = net::wire;
+
+// What tests set and look at, from their thread.
+struct Knobs {
+  mutable std::mutex mutex;
+  Behaviour behaviour = Behaviour::kServe;
+  uint32_t oldest_version = 1;
+  uint32_t newest_version = 1;
+  std::vector<size_t> call_sizes;
+  replica::RequestOptions last_options;
+  size_t connections = 0;
+};
+
+}  // namespace
+
+struct FakeNode::State {
+  class Service;
+  struct Connection;
+
+  void Run(uint16_t port, std::promise<void>& ready);
+  void Accept(net::Socket socket);
+  void HangUp(uint64_t connection);
+  void Retire(uint64_t connection);
+
+  Knobs knobs;
+  std::thread thread;
+  net::EventLoop* loop = nullptr;
+  uint16_t port = 0;
+
+  // On the node's thread only.
+  MemoryReplica replica;
+  std::map<uint64_t, std::unique_ptr<Connection>> connections;
+  uint64_t next_connection = 0;
+  bool held = false;
+  std::vector<kj::Own<kj::PromiseFulfiller<void>>> waiting;
+};
+
+// Cap'n Proto's servers have no virtual destructor; nothing is deleted through
+// them.
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor"
+
+class FakeNode::State::Service final : public wire::Dovetail::Server {
+ public:
+  Service(State& state, uint64_t connection)
+      : state_(state), connection_(connection) {}
+
+  kj::Promise<void> hello(HelloContext context) override {
+    std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+    net::EncodeHello({state_.knobs.newest_version, state_.knobs.oldest_version,
+                      "fake", replica::NodeId{0}, "fake"},
+                     context.getResults());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> execute(ExecuteContext context) override {
+    auto call = net::DecodeExecute(context.getParams());
+    Behaviour behaviour;
+    {
+      std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      behaviour = state_.knobs.behaviour;
+      state_.knobs.call_sizes.push_back(call.ok() ? call->operations.size()
+                                                  : 0);
+      if (call.ok()) state_.knobs.last_options = call->options;
+    }
+    switch (behaviour) {
+      case Behaviour::kServe:
+        break;
+      case Behaviour::kServeThenHangUp:
+        (void)Carry(call);
+        state_.HangUp(connection_);
+        return kj::NEVER_DONE;
+      case Behaviour::kHangUp:
+        state_.HangUp(connection_);
+        return kj::NEVER_DONE;
+      case Behaviour::kSilent:
+        return kj::NEVER_DONE;
+      case Behaviour::kThrow:
+        return KJ_EXCEPTION(FAILED, "out of order");
+    }
+    if (!state_.held) {
+      Answer(context, call);
+      return kj::READY_NOW;
+    }
+    auto paf = kj::newPromiseAndFulfiller<void>();
+    state_.waiting.push_back(kj::mv(paf.fulfiller));
+    auto kept = std::make_shared<decltype(call)>(std::move(call));
+    return paf.promise.then(
+        [this, context, kept]() mutable { Answer(context, *kept); });
+  }
+
+  kj::Promise<void> list(ListContext context) override {
+    auto request = net::DecodeList(context.getParams());
+    net::EncodeListReply(request.ok() ? absl::StatusOr<replica::ListReply>(
+                                            state_.replica.List(*request))
+                                      : request.status(),
+                         context.getResults());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> status(StatusContext context) override {
+    net::NodeStatus status;
+    status.name = "fake";
+    status.version = "0";
+    status.partitions = 4;
+    net::EncodeStatus(status, context.getResults().initStatus());
+    return kj::READY_NOW;
+  }
+
+  // One partition a page, so that clients must ask again.
+  kj::Promise<void> digest(DigestContext context) override {
+    const uint32_t first = context.getParams().getFirst();
+    net::NodeDigests digests;
+    digests.name = "fake";
+    replica::PartitionDigest digest;
+    digest.partition = replica::PartitionId{static_cast<uint16_t>(first)};
+    digests.partitions = {digest};
+    digests.more = first < 3;
+    net::EncodeDigests(digests, first, context.getResults().initDigests());
+    return kj::READY_NOW;
+  }
+
+ private:
+  std::vector<net::ClientResult> Carry(
+      const absl::StatusOr<net::ExecuteCall>& call) {
+    std::vector<net::ClientResult> results;
+    for (const auto& operation : call->operations) {
+      results.push_back(operation.ok() ? state_.replica.Run(*operation)
+                                       : net::ClientResult(operation.status()));
+    }
+    return results;
+  }
+
+  void Answer(ExecuteContext& context,
+              const absl::StatusOr<net::ExecuteCall>& call) {
+    if (!call.ok()) {
+      return net::EncodeFailure(call.status(), context.getResults());
+    }
+    net::EncodeResults(Carry(call), context.getResults());
+  }
+
+  State& state_;
+  const uint64_t connection_;
+};
+
+#pragma GCC diagnostic pop
+
+struct FakeNode::State::Connection {
+  Connection(State& state, uint64_t id, net::Socket socket)
+      : stream(*state.loop, std::move(socket), {}),
+        network(stream, capnp::rpc::twoparty::Side::SERVER,
+                net::ReaderOptionsFor(net::kClientFrameBytesMax)),
+        rpc(capnp::makeRpcServer(
+            network, capnp::Capability::Client(kj::heap<Service>(state, id)))),
+        gone(network.onDisconnect()
+                 .then([&state, id] { state.Retire(id); })
+                 .eagerlyEvaluate(nullptr)) {}
+  net::SocketMessageStream stream;
+  capnp::TwoPartyVatNetwork network;
+  capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
+  kj::Promise<void> gone;
+};
+
+void FakeNode::State::Run(uint16_t wanted_port, std::promise<void>& ready) {
+  net::EventLoop event_loop;
+  loop = &event_loop;
+  auto listener = net::Listener::Open(
+      event_loop, {"127.0.0.1", wanted_port},
+      [this](net::Socket socket) { Accept(std::move(socket)); });
+  DOVETAIL_CHECK(listener.ok());
+  port = (*listener)->endpoint().port;
+  ready.set_value();
+  event_loop.Run();
+  waiting.clear();
+  connections.clear();
+}
+
+void FakeNode::State::Accept(net::Socket socket) {
+  const uint64_t id = next_connection++;
+  {
+    std::lock_guard<std::mutex> lock(knobs.mutex);
+    ++knobs.connections;
+  }
+  connections.emplace(
+      id, std::make_unique<Connection>(*this, id, std::move(socket)));
+}
+
+void FakeNode::State::HangUp(uint64_t connection) {
+  loop->Post([this, connection] {
+    const auto it = connections.find(connection);
+    if (it == connections.end()) return;
+    it->second->stream.Close(absl::UnavailableError("told to hang up"));
+  });
+}
+
+void FakeNode::State::Retire(uint64_t connection) {
+  loop->Post([this, connection] { connections.erase(connection); });
+}
+
+FakeNode::FakeNode(uint16_t port) : state_(std::make_unique<State>()) {
+  std::promise<void> ready;
+  auto listening = ready.get_future();
+  state_->thread =
+      std::thread([this, port, ready = std::move(ready)]() mutable {
+        state_->Run(port, ready);
+      });
+  listening.wait();
+}
+
+FakeNode::~FakeNode() {
+  state_->loop->Stop();
+  state_->thread.join();
+}
+
+uint16_t FakeNode::port() const { return state_->port; }
+
+std::string FakeNode::address() const {
+  return "127.0.0.1:" + std::to_string(state_->port);
+}
+
+void FakeNode::SetBehaviour(Behaviour behaviour) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.behaviour = behaviour;
+}
+
+void FakeNode::SetVersions(uint32_t oldest, uint32_t newest) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.oldest_version = oldest;
+  state_->knobs.newest_version = newest;
+}
+
+void FakeNode::Hold() {
+  std::promise<void> done;
+  state_->loop->Post([this, &done] {
+    state_->held = true;
+    done.set_value();
+  });
+  done.get_future().wait();
+}
+
+void FakeNode::Release() {
+  state_->loop->Post([this] {
+    state_->held = false;
+    for (auto& fulfiller : std::exchange(state_->waiting, {})) {
+      fulfiller->fulfill();
+    }
+  });
+}
+
+void FakeNode::HangUpAll() {
+  state_->loop->Post([this] {
+    for (auto& [id, connection] : state_->connections) {
+      connection->stream.Close(absl::UnavailableError("told to hang up"));
+    }
+  });
+}
+
+std::vector<size_t> FakeNode::call_sizes() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.call_sizes;
+}
+
+replica::RequestOptions FakeNode::last_options() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.last_options;
+}
+
+size_t FakeNode::connections() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.connections;
+}
+
+}  // namespace dovetail

@@ -1,0 +1,65 @@
+// A node for testing clients: the client schema over a real socket of this
+// machine, one in-memory replica of crdt/ behind it, and every misbehaviour a
+// client must live through. A thread of its own.
+#ifndef DOVETAIL_TESTS_CLIENT_FAKE_NODE_H_
+#define DOVETAIL_TESTS_CLIENT_FAKE_NODE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/client_types.h"
+#include "replica/request.h"
+
+namespace dovetail {
+
+// What the node does with the execute calls it gets.
+enum class Behaviour {
+  kServe,
+  // Takes the call and closes the connection instead of answering.
+  kHangUp,
+  // The same, but carries the call out first.
+  kServeThenHangUp,
+  // Never answers, and keeps the connection.
+  kSilent,
+  // Throws, as a broken server would.
+  kThrow,
+};
+
+class FakeNode {
+ public:
+  // Listens on 127.0.0.1 at `port`, 0 for any.
+  explicit FakeNode(uint16_t port = 0);
+  ~FakeNode();
+  FakeNode(const FakeNode&) = delete;
+  FakeNode& operator=(const FakeNode&) = delete;
+
+  std::string address() const;
+  uint16_t port() const;
+
+  // From any thread; what follows acts on calls that arrive from now on.
+  void SetBehaviour(Behaviour behaviour);
+  // Holds calls back until Release(): what a slow node looks like.
+  void Hold();
+  void Release();
+  // Says this of its protocol in hello.
+  void SetVersions(uint32_t oldest, uint32_t newest);
+  // Closes every connection.
+  void HangUpAll();
+
+  // Operations in each execute call so far, in order.
+  std::vector<size_t> call_sizes() const;
+  // The options of the last call.
+  replica::RequestOptions last_options() const;
+  size_t connections() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dovetail
+
+#endif  // DOVETAIL_TESTS_CLIENT_FAKE_NODE_H_

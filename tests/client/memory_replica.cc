@@ -1,0 +1,116 @@
+#include "tests/client/memory_replica.h"
+
+#include <utility>
+#include <variant>
+
+#include "crdt/check.h"
+#include "crdt/mutate.h"
+#include "crdt/query.h"
+#include "crdt/state_view.h"
+
+namespace dovetail {
+namespace {
+
+constexpr crdt::ActorId kActor{0x1234};
+
+replica::Receipt OwnReceipt() {
+  return {{replica::NodeId{0}}, 1, replica::Durability::kWal};
+}
+
+}  // namespace
+
+// The StateView of all objects.
+class MemoryReplica::State final : public crdt::StateView {
+ public:
+  explicit State(const std::map<crdt::ObjectId, crdt::Store>& objects)
+      : objects_(objects) {}
+  absl::StatusOr<crdt::Leaf> Get(const crdt::ObjectId& object,
+                                 const crdt::Path& path) override {
+    return crdt::StoreView(StoreOf(object)).Get(object, path);
+  }
+  absl::Status Scan(
+      const crdt::ObjectId& object, const crdt::Path& prefix,
+      const crdt::Path& after,
+      absl::FunctionRef<bool(const crdt::Path&, const crdt::Leaf&)> visit)
+      override {
+    return crdt::StoreView(StoreOf(object)).Scan(object, prefix, after, visit);
+  }
+
+ private:
+  const crdt::Store& StoreOf(const crdt::ObjectId& object) const {
+    const auto it = objects_.find(object);
+    return it == objects_.end() ? empty_ : it->second;
+  }
+  const std::map<crdt::ObjectId, crdt::Store>& objects_;
+  const crdt::Store empty_;
+};
+
+net::ClientResult MemoryReplica::Run(const net::ClientOperation& operation) {
+  if (const auto* write = std::get_if<replica::WriteRequest>(&operation)) {
+    return Write(*write);
+  }
+  return Read(std::get<replica::ReadRequest>(operation));
+}
+
+net::ClientResult MemoryReplica::Write(const replica::WriteRequest& request) {
+  replica::WriteReply reply;
+  reply.receipt = OwnReceipt();
+  State state(objects_);
+  const auto stamp = [this](crdt::Timestamp observed) {
+    (void)clock_.Receive(observed, observed.wall_ms);
+    return clock_.Next(0);
+  };
+  crdt::DeltaBuilder builder(state, {kActor, next_counter_}, stamp);
+  for (const crdt::Operation& operation : request.operations) {
+    DOVETAIL_ASSIGN_OR_RETURN(auto outcome, builder.Add(operation));
+    reply.not_observed.push_back(outcome.not_observed);
+  }
+  if (const auto delta = builder.Finish(); delta.has_value()) {
+    Apply(*delta);
+    reply.deltas = 1;
+  }
+  return reply;
+}
+
+void MemoryReplica::Apply(const crdt::Delta& delta) {
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    crdt::Store& store = objects_[leaf.object];
+    const crdt::Leaf* held = store.Find(leaf.path);
+    crdt::Leaf joined = held == nullptr ? crdt::Leaf() : *held;
+    DOVETAIL_CHECK(crdt::Join(joined, applied_, leaf.store,
+                              crdt::DeltaLeafContext(delta.events, leaf)) ==
+                   crdt::JoinResult::kOk);
+    store.Set(leaf.path, std::move(joined));
+    if (store.empty()) objects_.erase(leaf.object);
+  }
+  applied_.InsertRun(delta.events);
+  next_counter_ = delta.events.last() + 1;
+}
+
+net::ClientResult MemoryReplica::Read(const replica::ReadRequest& request) {
+  replica::ReadReply reply;
+  reply.receipt = OwnReceipt();
+  State state(objects_);
+  DOVETAIL_ASSIGN_OR_RETURN(reply.result, crdt::Query(state, request.spec));
+  return reply;
+}
+
+replica::ListReply MemoryReplica::List(
+    const replica::ListRequest& request) const {
+  replica::ListReply reply;
+  for (const auto& [object, store] : objects_) {
+    if (object.bucket != request.bucket) continue;
+    if (object.key.compare(0, request.prefix.size(), request.prefix) != 0) {
+      continue;
+    }
+    if (request.after.has_value() && !(*request.after < object)) continue;
+    if (reply.objects.size() == request.limit) {
+      reply.more = true;
+      break;
+    }
+    reply.objects.push_back(object);
+  }
+  return reply;
+}
+
+}  // namespace dovetail
