@@ -12,6 +12,32 @@ namespace dovetail::replica {
 
 using crdt::LeafPage;
 
+namespace {
+
+bool ShowsNothing(const crdt::ReadSpec& spec, const crdt::View& view) {
+  return !spec.element && view.values.empty() && view.fields.empty();
+}
+
+// `spec` from after the unit that a page of it ended with.
+crdt::ReadSpec SpecAfter(crdt::ReadSpec spec, const crdt::Path& end) {
+  absl::string_view rest = end.bytes();
+  rest.remove_prefix(crdt::Path::OfFields(spec.fields).bytes().size());
+  std::optional<std::string> name = crdt::ConsumeEscaped(rest);
+  DOVETAIL_CHECK(name.has_value());
+  const crdt::Type type =
+      spec.fields.empty() ? spec.object.type : spec.fields.back().type;
+  if (crdt::HasElements(type)) {
+    spec.after_element = *std::move(name);
+  } else {
+    DOVETAIL_CHECK(type == crdt::Type::kMap && !rest.empty());
+    spec.after_field =
+        crdt::Field{*std::move(name), static_cast<crdt::Type>(rest.front())};
+  }
+  return spec;
+}
+
+}  // namespace
+
 Hash128 DigestOf(crdt::Type type, const LeafPage& page) {
   std::string bytes;
   crdt::Writer out(&bytes);
@@ -68,27 +94,35 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
                                "R=", *required, ": ", up + 1, " of ", replicas,
                                " replicas reachable")));
   }
-  absl::StatusOr<LeafPage> page = LocalPage(partition, request.spec);
-  if (!page.ok()) return core_.Reply(id, page.status());
   Job job;
   job.id = id;
   job.partition = partition;
   job.spec = std::move(request.spec);
   job.deadline = now.steady + options.timeout;
   job.hedge_at = now.steady + core_.options.read_hedge_after;
+  job.tally = Tally(*required, static_cast<uint32_t>(others.size()) + 1);
+  job.others = std::move(others);
+  Launch(std::move(job));
+}
+
+void ReadCoordinator::Launch(Job job) {
+  absl::StatusOr<LeafPage> page = LocalPage(job.partition, job.spec);
+  if (!page.ok()) return core_.Reply(job.id, page.status());
+  const uint32_t required = job.tally.required();
   job.digest = DigestOf(job.spec.object.type, *page);
   job.page = *std::move(page);
-  job.tally = Tally(*required, static_cast<uint32_t>(others.size()) + 1);
+  job.tally = Tally(required, job.tally.asked());
   job.tally.AddSuccess(core_.identity.self);
-  job.not_asked = std::move(others);
+  job.not_asked = job.others;
+  job.different.clear();
   const uint64_t sequence = next_sequence_++;
   Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
   timers_.emplace(placed.deadline, sequence);
   timers_.emplace(placed.hedge_at, sequence);
-  for (uint32_t i = 1; i < *required; ++i) {
+  for (uint32_t i = 1; i < required; ++i) {
     Ask(sequence, placed, placed.not_asked.front());
   }
-  if (*required == 1) Finish(jobs_.find(sequence));  // `only` was this node
+  if (required == 1) Finish(jobs_.find(sequence));  // `only` was this node
 }
 
 void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
@@ -153,10 +187,18 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
   absl::StatusOr<crdt::ReadResult> result = crdt::Query(view, job.spec);
   if (!result.ok()) return Fail(it, result.status());
   result->more = result->more || page.truncated;
+  if (page.truncated && ShowsNothing(job.spec, result->view)) {
+    // All of this page is deleted somewhere. An empty page would leave the
+    // client without a place to go on from, so the read goes on by itself.
+    Job rest = std::move(job);
+    rest.spec = SpecAfter(std::move(rest.spec), page.end);
+    EraseJob(it, rest);
+    return Launch(std::move(rest));
+  }
   core_.Reply(job.id, ReadReply{{job.tally.succeeded(), job.tally.required(),
                                  Durability::kWal},
                                 *std::move(result)});
-  EraseJob(it);
+  EraseJob(it, job);
 }
 
 absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
@@ -197,12 +239,12 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
 
 void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {
   core_.Reply(it->second.id, std::move(why));
-  EraseJob(it);
+  EraseJob(it, it->second);
 }
 
-void ReadCoordinator::EraseJob(Jobs::iterator it) {
-  timers_.erase({it->second.deadline, it->first});
-  timers_.erase({it->second.hedge_at, it->first});
+void ReadCoordinator::EraseJob(Jobs::iterator it, const Job& times) {
+  timers_.erase({times.deadline, it->first});
+  timers_.erase({times.hedge_at, it->first});
   jobs_.erase(it);
 }
 

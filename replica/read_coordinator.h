@@ -61,19 +61,23 @@ class ReadCoordinator {
     crdt::LeafPage page;      // the local one, at the start
     Hash128 digest;
     Tally tally{1, 1};
+    std::vector<NodeId> others;  // all that may be asked
     std::vector<NodeId> not_asked;
     std::vector<std::pair<NodeId, Answer>> different;
     absl::Status last_error;
   };
   using Jobs = std::map<uint64_t, Job>;
 
+  // Reads the page that job.spec names; again for the next one.
+  void Launch(Job job);
   void Ask(uint64_t sequence, Job& job, NodeId peer);
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);
   absl::StatusOr<crdt::LeafPage> JoinPages(Job& job);
   absl::StatusOr<crdt::LeafPage> LocalPage(PartitionId partition,
                                            const crdt::ReadSpec& spec);
-  void EraseJob(Jobs::iterator job);
+  // `times` has the job's timers; it may have moved out of the map.
+  void EraseJob(Jobs::iterator job, const Job& times);
 
   ShardCore& core_;
   std::function<void(NodeId, PartitionId)> nudge_;
