@@ -8,6 +8,7 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/numbers.h"
@@ -123,8 +124,12 @@ std::string FloorCheck(absl::string_view decimal) {
 
 absl::Status PrepareDataDirectory(const std::string& directory) {
   std::error_code error;
-  std::filesystem::create_directories(directory, error);
+  const bool is_new = std::filesystem::create_directories(directory, error);
   if (error) return FileError(error.value(), "create", directory);
+  if (is_new) {
+    // Its name must outlive a power failure as its contents do.
+    DOVETAIL_RETURN_IF_ERROR(SyncDirectory(directory + "/.."));
+  }
   DOVETAIL_ASSIGN_OR_RETURN(
       const std::optional<std::string> format,
       ReadSmallFile(absl::StrCat(directory, "/", kFormatFile)));

@@ -1,7 +1,12 @@
 #include "replica/rocks_storage.h"
 
+#include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -16,7 +21,9 @@
 #include "rocksdb/cache.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
+#include "rocksdb/env.h"
 #include "rocksdb/filter_policy.h"
+#include "rocksdb/listener.h"
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
 #include "rocksdb/utilities/checkpoint.h"
@@ -27,6 +34,8 @@ namespace {
 
 constexpr std::array<const char*, kFamilyCount> kFamilyNames = {
     "rows", "log", "meta", "index"};
+
+constexpr int64_t kSpaceCheckBytes = 1 << 20;
 
 rocksdb::Slice ToSlice(absl::string_view bytes) {
   return rocksdb::Slice(bytes.data(), bytes.size());
@@ -63,6 +72,37 @@ rocksdb::CompressionType Supported(rocksdb::CompressionType wanted) {
   return rocksdb::kNoCompression;
 }
 
+// RocksDB's warnings and errors, to whoever asked for them. Its own logger
+// would keep a file in the data directory; when that cannot be written, as on a
+// full disk, the packaged library (built with assertions) aborts the process.
+class CallbackLogger final : public rocksdb::Logger {
+ public:
+  explicit CallbackLogger(std::function<void(absl::string_view)> log)
+      : Logger(rocksdb::InfoLogLevel::WARN_LEVEL), log_(std::move(log)) {}
+  ~CallbackLogger() override { Close().PermitUncheckedError(); }
+
+  using Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    if (!log_) return;
+    char line[1024];
+    std::vsnprintf(line, sizeof line, format, arguments);
+    log_(line);
+  }
+
+ private:
+  std::function<void(absl::string_view)> log_;
+};
+
+// Keeps RocksDB from clearing a write error by itself (rocks_storage.h).
+class NoRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
+                            rocksdb::Status /*error*/,
+                            bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
+};
+
 rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   rocksdb::DBOptions result;
   result.create_if_missing = true;
@@ -77,6 +117,8 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   // Durability. Each of these is relied upon; some are the defaults.
   // An error in the background makes the database read-only.
   result.paranoid_checks = true;
+  result.max_bgerror_resume_count = 0;
+  result.listeners.push_back(std::make_shared<NoRecovery>());
   // A torn last record is what a power failure leaves. Stricter modes would
   // refuse to open then; the floor finds what this mode hides.
   result.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
@@ -92,9 +134,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   // Nothing is unlogged, and closing is to look like a death.
   result.avoid_flush_during_shutdown = true;
 
-  result.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  result.max_log_file_size = 16 << 20;
-  result.keep_log_file_num = 4;
+  result.info_log = std::make_shared<CallbackLogger>(options.log);
   return result;
 }
 
@@ -136,6 +176,12 @@ struct RocksStorage::Impl {
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
     return families[static_cast<size_t>(family)];
   }
+  // ResourceExhausted if `batch` puts something and the disk is nearly full.
+  absl::Status CheckSpace(const WriteBatch& batch);
+  // What an earlier write failed with.
+  absl::Status failure() const;
+  // Returns `status`, and keeps the first one that is not OK as failure().
+  absl::Status Keep(absl::Status status);
   // Sets lost_synced_writes.
   absl::Status CompareFloor();
   // Moves the recorded floor up to `sequence`, which is on stable storage.
@@ -147,10 +193,16 @@ struct RocksStorage::Impl {
   rocksdb::ColumnFamilyHandle* default_family = nullptr;  // unused
   std::shared_ptr<rocksdb::Cache> cache;
   bool lost_synced_writes = false;
+  uint64_t disk_reserve_bytes = 0;
+
+  // Bytes that may be committed before free space is looked up again.
+  std::atomic<int64_t> bytes_to_space_check = 0;
+  std::atomic<bool> has_failed = false;
 
   mutable absl::Mutex mutex;
   uint64_t floor ABSL_GUARDED_BY(mutex) = 0;  // as recorded by this process
   uint64_t floor_failures ABSL_GUARDED_BY(mutex) = 0;
+  absl::Status first_failure ABSL_GUARDED_BY(mutex);
 };
 
 RocksStorage::Impl::~Impl() {
@@ -159,6 +211,45 @@ RocksStorage::Impl::~Impl() {
     db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   }
   db->DestroyColumnFamilyHandle(default_family).PermitUncheckedError();
+}
+
+absl::Status RocksStorage::Impl::CheckSpace(const WriteBatch& batch) {
+  const auto bytes = static_cast<int64_t>(batch.bytes());
+  if (bytes_to_space_check.fetch_sub(bytes) > bytes) return absl::OkStatus();
+  // Deletes make room.
+  const bool puts = std::any_of(
+      batch.entries().begin(), batch.entries().end(),
+      [](const WriteBatch::Entry& entry) { return entry.value.has_value(); });
+  if (!puts) return absl::OkStatus();
+  std::error_code error;
+  const std::filesystem::space_info space =
+      std::filesystem::space(directory, error);
+  if (error) {
+    return absl::DataLossError(absl::StrCat("cannot find the free space of ",
+                                            directory, ": ", error.message()));
+  }
+  if (space.available < disk_reserve_bytes) {
+    bytes_to_space_check = 0;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the disk of ", directory, " has ", space.available,
+        " bytes free, less than the reserve of ", disk_reserve_bytes));
+  }
+  bytes_to_space_check = kSpaceCheckBytes;
+  return absl::OkStatus();
+}
+
+absl::Status RocksStorage::Impl::failure() const {
+  if (!has_failed.load(std::memory_order_acquire)) return absl::OkStatus();
+  const absl::MutexLock lock(&mutex);
+  return first_failure;
+}
+
+absl::Status RocksStorage::Impl::Keep(absl::Status status) {
+  if (status.ok()) return status;
+  const absl::MutexLock lock(&mutex);
+  if (first_failure.ok()) first_failure = status;
+  has_failed.store(true, std::memory_order_release);
+  return status;
 }
 
 absl::Status RocksStorage::Impl::CompareFloor() {
@@ -192,6 +283,7 @@ absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
   DOVETAIL_RETURN_IF_ERROR(PrepareDataDirectory(directory));
   auto impl = std::make_unique<Impl>();
   impl->directory = directory;
+  impl->disk_reserve_bytes = options.disk_reserve_bytes;
   impl->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
 
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
@@ -253,6 +345,8 @@ absl::Status RocksStorage::Commit(const WriteBatch& batch, CommitMode mode) {
   if (batch.empty()) {
     return mode == CommitMode::kSynced ? Sync() : absl::OkStatus();
   }
+  DOVETAIL_RETURN_IF_ERROR(impl_->failure());
+  DOVETAIL_RETURN_IF_ERROR(impl_->CheckSpace(batch));
   // Tag, family and two lengths for each entry, 12 bytes of header.
   rocksdb::WriteBatch changes(batch.bytes() + 12 * batch.entries().size() + 12);
   for (const WriteBatch::Entry& entry : batch.entries()) {
@@ -264,17 +358,19 @@ absl::Status RocksStorage::Commit(const WriteBatch& batch, CommitMode mode) {
   }
   rocksdb::WriteOptions options;
   options.sync = mode == CommitMode::kSynced;
-  return ToStatus(impl_->db->Write(options, &changes), "commit");
+  return impl_->Keep(ToStatus(impl_->db->Write(options, &changes), "commit"));
 }
 
 absl::Status RocksStorage::Sync() {
+  DOVETAIL_RETURN_IF_ERROR(impl_->failure());
   // Read first: what is committed while the fsync runs may not be covered.
   const uint64_t sequence = impl_->db->GetLatestSequenceNumber();
-  // Fsyncs every log of this process that is not safe yet, whoever wrote it
-  // (seen with strace: one fdatasync). An empty batch with `sync` does as well,
-  // but as the leader of the writers, who would all wait for the disk.
-  DOVETAIL_RETURN_IF_ERROR(
-      ToStatus(impl_->db->FlushWAL(/*sync=*/true), "fsync the log"));
+  // Fsyncs the files of all logs of this process that are not safe yet, and so
+  // also what was written without `sync`: one fdatasync, as strace shows. An
+  // empty batch with `sync` would do as well, but as the leader of a group of
+  // writers, so that all shards would wait for the disk.
+  DOVETAIL_RETURN_IF_ERROR(impl_->Keep(
+      ToStatus(impl_->db->FlushWAL(/*sync=*/true), "fsync the log")));
   impl_->RecordFloor(sequence);
   return absl::OkStatus();
 }
@@ -323,6 +419,7 @@ RocksStats RocksStorage::stats() const {
       property(Properties::kEstimatePendingCompactionBytes);
   result.background_errors = database_property(Properties::kBackgroundErrors);
   result.writes_stopped = database_property(Properties::kIsWriteStopped);
+  result.is_read_only = impl_->has_failed.load();
   const absl::MutexLock lock(&impl_->mutex);
   result.floor_failures = impl_->floor_failures;
   return result;

@@ -8,18 +8,23 @@
 // of its own (data_directory.h); a database that comes up behind it has lost
 // what it said was safe, and lost_synced_writes() says so.
 //
-// Faults, as tests/replica/storage_test.cc shows them:
-//  - A log write or an fsync that fails, and a failed flush or compaction in
-//    the background, make the database read-only for the rest of the process:
-//    that Commit and all later ones fail, reads go on. The node should end.
-//  - A full disk does the same with ResourceExhausted; RocksDB looks for free
-//    space by itself and Commit may work again once there is some.
+// Faults, as tests/replica/rocks_storage_test.cc shows them:
+//  - A Commit or Sync that fails in RocksDB is the last one of this process:
+//    all later ones return the same error, and the node must end. Reads go on.
+//    RocksDB 7.8 cannot continue a log after a failed write: its own recovery
+//    leaves families apart or reports success and fails again (its pull request
+//    12995 and issue 11643), so that recovery is switched off. A flush or
+//    compaction that failed in the background shows at the next Commit.
+//  - So that a full disk does not come to that, puts are refused with
+//    ResourceExhausted while less than a reserve is free; deletes, syncs and
+//    reads go on, and puts work again once there is room.
 //  - A block that fails its checksum is DataLoss for the reads that touch it.
 #ifndef DOVETAIL_REPLICA_ROCKS_STORAGE_H_
 #define DOVETAIL_REPLICA_ROCKS_STORAGE_H_
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,6 +55,12 @@ struct RocksOptions {
   int open_files_max = 512;
   // Threads for flushes and compactions together.
   int background_jobs_max = 2;
+  // Puts are refused below so much free space, looked up once in each MiB
+  // written. As much as all memtables, so that they can be written out.
+  uint64_t disk_reserve_bytes = 256 << 20;
+  // Gets RocksDB's warnings and errors, a line each; called on any thread.
+  // None: they are dropped (errors reach the callers of Storage all the same).
+  std::function<void(absl::string_view line)> log;
   // Off only where a test copies the files of an open database.
   bool automatic_compactions = true;
 };
@@ -61,7 +72,9 @@ struct RocksStats {
   uint64_t memtable_bytes = 0;
   uint64_t block_cache_bytes = 0;
   uint64_t pending_compaction_bytes = 0;
-  uint64_t background_errors = 0;
+  uint64_t background_errors = 0;  // failed flushes and compactions
+  // A write failed; nothing can be written any more.
+  bool is_read_only = false;
   // Not 0: writes wait for compaction.
   uint64_t writes_stopped = 0;
   // Syncs whose data is safe but whose floor could not be recorded, as on a
@@ -98,6 +111,9 @@ class RocksStorage final : public Storage {
       Family family, absl::string_view begin, absl::string_view end,
       absl::FunctionRef<bool(absl::string_view key, absl::string_view value)>
           visit) override;
+  // Returns: ResourceExhausted below the disk reserve (later ones may work);
+  // or, for the rest of the process: ResourceExhausted if the disk is full
+  // nonetheless, DataLoss, Unavailable.
   absl::Status Commit(const WriteBatch& batch, CommitMode mode) override;
   // Cost: one fsync of the log and, if anything was committed since the last
   // one, one file replaced. Meant for about once a second.

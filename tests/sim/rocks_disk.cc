@@ -24,6 +24,9 @@ namespace {
 replica::RocksOptions SmallOptions() {
   replica::RocksOptions options;
   options.block_cache_bytes = 1 << 20;
+  // RocksDB reserves about as much disk for each log.
+  options.write_buffer_bytes = 8 << 20;
+  options.disk_reserve_bytes = 0;
   options.automatic_compactions = false;  // Copy()
   return options;
 }
