@@ -1,0 +1,78 @@
+// Writes the seeds of the corpora: fuzz_make_seeds DIRECTORY. They are real
+// encodings, taken from one fixed schedule for each kind of state, and some of
+// the schedules themselves.
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "crdt/check.h"
+#include "tests/crdt/world.h"
+
+namespace dovetail::crdt::model {
+namespace {
+
+void Write(const std::filesystem::path& file, const std::string& bytes) {
+  std::filesystem::create_directories(file.parent_path());
+  std::ofstream out(file, std::ios::binary);
+  out << bytes;
+  out.close();
+  DOVETAIL_CHECK(out.good());
+}
+
+// The input of decode_context: the length of the first set, then both.
+std::string TwoSets(const std::string& a, const std::string& b) {
+  DOVETAIL_CHECK(a.size() < 256);
+  return static_cast<char>(a.size()) + a + b;
+}
+
+template <class Encodable>
+void WriteLongest(const std::filesystem::path& file,
+                  const std::vector<Encodable>& all) {
+  std::string longest;
+  for (const Encodable& each : all) {
+    std::string bytes = each.Encode();
+    if (bytes.size() > longest.size()) longest = std::move(bytes);
+  }
+  if (!longest.empty()) Write(file, longest);
+}
+
+void WriteSeeds(const std::filesystem::path& root) {
+  for (size_t i = 0; i < Subjects().size(); ++i) {
+    const Subject& subject = Subjects()[i];
+    std::minstd_rand random(static_cast<uint32_t>(i + 1));
+    std::string schedule(1, static_cast<char>(i));
+    World world(subject, 3);
+    for (int step = 0; step < 30; ++step) {
+      uint8_t m[6];
+      for (uint8_t& byte : m) {
+        byte = static_cast<uint8_t>(random() >> 8);
+        schedule += static_cast<char>(byte);
+      }
+      DOVETAIL_CHECK(world.Do({m[0], m[1], m[2], m[3], m[4], m[5]}).empty());
+    }
+    Write(root / "join_three" / subject.name, schedule);
+    WriteLongest(root / "decode_delta" / subject.name, world.deltas());
+    WriteLongest(root / "decode_token" / subject.name, world.token_history());
+    const Context& a = world.replicas()[0].context();
+    const Context& b = world.replicas()[1].context();
+    Write(root / "decode_context" / subject.name,
+          TwoSets(a.applied.Encode(), b.applied.Encode()));
+  }
+}
+
+}  // namespace
+}  // namespace dovetail::crdt::model
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: fuzz_make_seeds DIRECTORY\n");
+    return 2;
+  }
+  dovetail::crdt::model::WriteSeeds(argv[1]);
+  return 0;
+}
