@@ -175,7 +175,8 @@ class Cluster:
                               capture_output=True, text=True, check=False,
                               timeout=COMMAND_SECONDS_MAX)
         if check and done.returncode != 0:
-            raise ClusterError(f"{' '.join(command)}: {done.stderr.strip()}")
+            raise ClusterError(f"{' '.join(command)}: "
+                               f"{(done.stderr + done.stdout).strip()}")
         return done
 
     def digest(self, node):

@@ -118,10 +118,15 @@ def load(cluster, packages, plan, directory, clock):
 
 
 def wait_until_identical(cluster):
-    """Polls the digests; returns the differences at the end, [] if none."""
+    """Polls the digests; returns the differences at the end, [] if none. A
+    node that is too busy catching up to answer is not identical yet."""
     deadline = time.monotonic() + CONVERGE_SECONDS_MAX
     while True:
-        differences = list(verify.digest_differences(verify.digests(cluster)))
+        try:
+            differences = list(
+                verify.digest_differences(verify.digests(cluster)))
+        except ClusterError as error:
+            differences = [str(error)]
         if not differences or time.monotonic() > deadline:
             return differences
         time.sleep(0.05)
@@ -154,16 +159,18 @@ def run(binaries, packages, plan, seed, directory, clock):
             outcome.repeated += loader.repeated
             outcome.unsure += loader.unsure
         outcome.load_seconds = loaded - started
-        clock.say(f"100%  loaded; waiting until the nodes are identical")
+        clock.say("100%  loaded; waiting until the nodes are identical")
         outcome.differences = wait_until_identical(cluster)
         outcome.after_write_seconds = time.monotonic() - loaded
         outcome.after_restart_seconds = time.monotonic() - back
+        if outcome.differences:
+            return outcome
         clock.say("comparing what each node holds with the file")
         expected = verify.expected_state(packages, ledger.acknowledged)
         outcome.objects = expected.objects()
         differences, outcome.seen = verify.check(
             cluster, expected, samples_of(cluster, expected, seed))
-        outcome.differences += differences
+        outcome.differences = differences
         cluster.stop_all()
         clock.say("nodes stopped")
     return outcome
@@ -196,10 +203,10 @@ def verdict(outcome):
     verify.report(outcome.differences)
     count = len(outcome.differences)
     if count == 0:
-        print(f"converged: 3 of 3 nodes identical, {outcome.objects:,} "
+        print(f"converged: 3 of 3 nodes identical, {outcome.objects} "
               f"objects, 0 differences")
     else:
-        print(f"NOT converged: {outcome.objects:,} objects, {count:,} "
+        print(f"NOT converged: {outcome.objects} objects, {count} "
               f"differences")
     return count == 0
 
