@@ -35,6 +35,10 @@ struct PeerChange {
 };
 using ShardTask = std::function<void(Shard&)>;
 using Input = std::variant<ClientRequest, PeerInput, PeerChange, ShardTask>;
+struct Queued {
+  Input input;
+  size_t bytes = 0;
+};
 
 // Frames to a peer are cut near this size: large enough to share the cost, far
 // below the limit, so that an estimate that is somewhat off does no harm.
@@ -71,6 +75,13 @@ size_t BytesOf(const ClientRequest& request) {
     if (read->spec.after_element) bytes += read->spec.after_element->size();
   }
   return bytes;
+}
+
+absl::Status Overloaded(const HostOptions& options) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "overloaded: ", options.queue_inputs_max,
+      " inputs (queue_inputs_max) or ", options.queue_bytes_max,
+      " bytes (queue_bytes_max) wait for one shard; try again shortly"));
 }
 
 // Cuts the messages of a turn into frames, one series for each peer, in order.
@@ -126,24 +137,30 @@ class Host::Lane {
     thread_ = std::thread([this] { Run(); });
   }
 
-  // Queues a request or a message unless the queue is full.
-  bool TryPush(Input&& input, size_t bytes) {
+  // Queues requests or messages from the front of `inputs` until the queue is
+  // full. Returns how many it took; the others are left as they were. One lock
+  // and one wake for all, so that they can share a turn.
+  size_t TryPush(std::vector<Queued>& inputs) {
     const HostOptions& options = host_.config_.options;
+    size_t taken = 0;
     {
       std::lock_guard lock(mutex_);
-      if (queued_inputs_ >= options.queue_inputs_max ||
-          queued_bytes_ + bytes > options.queue_bytes_max) {
-        return false;
+      for (Queued& input : inputs) {
+        if (queue_.size() >= options.queue_inputs_max ||
+            queued_bytes_ + input.bytes > options.queue_bytes_max) {
+          break;
+        }
+        PushLocked(std::move(input));
+        ++taken;
       }
-      PushLocked(std::move(input), bytes);
     }
-    wake_.notify_one();
-    return true;
+    if (taken > 0) wake_.notify_one();
+    return taken;
   }
   void Push(Input&& input) {
     {
       std::lock_guard lock(mutex_);
-      PushLocked(std::move(input), kInputBytes);
+      PushLocked({std::move(input), kInputBytes});
     }
     wake_.notify_one();
   }
@@ -159,15 +176,9 @@ class Host::Lane {
   }
 
  private:
-  struct Queued {
-    Input input;
-    size_t bytes = 0;
-  };
-
-  void PushLocked(Input&& input, size_t bytes) {
-    queue_.push_back({std::move(input), bytes});
-    ++queued_inputs_;
-    queued_bytes_ += bytes;
+  void PushLocked(Queued&& queued) {
+    queued_bytes_ += queued.bytes;
+    queue_.push_back(std::move(queued));
   }
 
   // Waits for inputs, the next deadline or the stop, and takes the inputs of a
@@ -186,7 +197,6 @@ class Host::Lane {
       turn.push_back(std::move(queue_.front()));
       queue_.pop_front();
     }
-    queued_inputs_ -= n;
     return n > 0 || !stopping_;
   }
 
@@ -246,7 +256,6 @@ class Host::Lane {
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<Queued> queue_;
-  size_t queued_inputs_ = 0;
   size_t queued_bytes_ = 0;
   bool stopping_ = false;
 
@@ -297,30 +306,34 @@ uint32_t Host::LaneOf(const ClientRequest& request) const {
 }
 
 std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests) {
-  std::vector<ClientReply> refused;
+  std::vector<std::vector<Queued>> by_lane(lanes_.size());
   for (ClientRequest& request : requests) {
-    const replica::RequestId id = request.id;
-    Lane& lane = *lanes_[LaneOf(request)];
+    std::vector<Queued>& lane = by_lane[LaneOf(request)];
     const size_t bytes = BytesOf(request);
-    if (lane.TryPush(std::move(request), bytes)) continue;
-    refused.push_back({id, absl::ResourceExhaustedError(absl::StrCat(
-                               "overloaded: ", config_.options.queue_inputs_max,
-                               " inputs (queue_inputs_max) or ",
-                               config_.options.queue_bytes_max,
-                               " bytes (queue_bytes_max) wait for one shard; "
-                               "try again shortly"))});
+    lane.push_back({std::move(request), bytes});
+  }
+  std::vector<ClientReply> refused;
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    for (size_t j = lanes_[i]->TryPush(by_lane[i]); j < by_lane[i].size();
+         ++j) {
+      refused.push_back({std::get<ClientRequest>(by_lane[i][j].input).id,
+                         Overloaded(config_.options)});
+    }
   }
   requests_refused_ += refused.size();
   return refused;
 }
 
 void Host::Deliver(NodeId from, std::vector<Message> messages) {
+  std::vector<std::vector<Queued>> by_lane(lanes_.size());
   for (Message& message : messages) {
-    Lane& lane = *lanes_[replica::Index(message.partition) % shards()];
+    std::vector<Queued>& lane =
+        by_lane[replica::Index(message.partition) % shards()];
     const size_t bytes = EstimateBytes(message);
-    if (!lane.TryPush(PeerInput{from, std::move(message)}, bytes)) {
-      ++messages_dropped_;
-    }
+    lane.push_back({PeerInput{from, std::move(message)}, bytes});
+  }
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    messages_dropped_ += by_lane[i].size() - lanes_[i]->TryPush(by_lane[i]);
   }
 }
 

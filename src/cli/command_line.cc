@@ -474,7 +474,17 @@ int CommandLine::Usage(const absl::Status& status) const {
   return static_cast<int>(Exit::kUsage);
 }
 
+// CLI11 takes a bare ++ for itself and would drop it without a word.
+bool HasBarePlusPlus(const std::vector<std::string>& arguments) {
+  const auto end = std::find(arguments.begin(), arguments.end(), "--");
+  return std::find(arguments.begin(), end, "++") != end;
+}
+
 int CommandLine::Run(std::vector<std::string> arguments) {
+  if (HasBarePlusPlus(arguments)) {
+    return Usage(absl::InvalidArgumentError(
+        "a word ++ goes behind a double dash, as in: ... -- ++"));
+  }
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     app_.parse(std::move(arguments));

@@ -164,8 +164,7 @@ Exit RunOperation(Client& client, const Operation& operation,
   if (const auto* read = std::get_if<replica::ReadRequest>(&operation)) {
     const Result result = ReadAll(client, *read, call);
     if (output.json) {
-      output.out << ResultJson(std::nullopt, OperationKind::kRead, result)
-                 << "\n";
+      output.out << ResultJson(std::nullopt, KindOf(operation), result) << "\n";
       return result.ok() ? Exit::kOk : Exit::kFailed;
     }
     if (!result.ok()) {

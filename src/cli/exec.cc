@@ -8,7 +8,6 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -203,11 +202,7 @@ ExecSummary Exec(Client& client, std::istream& in, std::ostream& out,
     auto slot = std::make_shared<Slot>();
     slot->line = summary.lines;
     slot->bytes = line.size();
-    if (!operation.ok()) {
-      slot->result = operation.status();
-    } else if (std::holds_alternative<replica::WriteRequest>(*operation)) {
-      slot->kind = OperationKind::kMutation;
-    }
+    if (operation.ok()) slot->kind = KindOf(*operation);
     if (!window->Append(slot)) break;
     if (!operation.ok()) {
       window->Complete(*slot, operation.status());

@@ -89,11 +89,12 @@ void WriteOut(const replica::WriteReply& reply, Json& out) {
   out["acks"] = reply.receipt.nodes.size();
 }
 
-void ReadOut(const replica::ReadReply& reply, Json& out) {
+void ReadOut(const replica::ReadReply& reply, OperationKind kind, Json& out) {
   const View& view = reply.result.view;
   out["ok"] = true;
   out["present"] = view.present;
-  out["value"] = ViewOut(view);
+  out["value"] =
+      kind == OperationKind::kProbe ? Json(view.flag) : ViewOut(view);
   if (reply.result.more) out["more"] = true;
   if (reply.result.token.has_value()) {
     out["token"] = TokenText(*reply.result.token);
@@ -270,6 +271,13 @@ absl::StatusOr<Operation> BatchIn(const Json& json) {
 
 }  // namespace
 
+OperationKind KindOf(const Operation& operation) {
+  const auto* read = std::get_if<replica::ReadRequest>(&operation);
+  if (read == nullptr) return OperationKind::kMutation;
+  return read->spec.element.has_value() ? OperationKind::kProbe
+                                        : OperationKind::kRead;
+}
+
 std::string CodeName(const absl::Status& status) {
   return absl::StatusCodeToString(status.code());
 }
@@ -292,7 +300,7 @@ std::string ResultJson(std::optional<uint64_t> line, OperationKind kind,
     WriteOut(*write, out);
   } else {
     const auto& read = std::get<replica::ReadReply>(*result);
-    ReadOut(read, out);
+    ReadOut(read, kind, out);
   }
   return Dump(out);
 }

@@ -30,9 +30,12 @@ namespace dovetail::cli {
 // kind, and those of MakeOperation), ResourceExhausted.
 absl::StatusOr<Operation> ParseOperation(absl::string_view line);
 
-// {"line":1,"ok":true,…}, without a newline; without "line" if that is
-// nullopt. `mutation` says what it was: only a mutation can have "maybe":true.
-enum class OperationKind : uint8_t { kRead, kMutation };
+// What a result answers. Only a mutation can have "maybe":true; the value of a
+// probe (a read of one element) is whether it is there.
+enum class OperationKind : uint8_t { kRead, kProbe, kMutation };
+OperationKind KindOf(const Operation& operation);
+
+// {"line":1,"ok":true,…}, without a newline; without "line" if that is nullopt.
 std::string ResultJson(std::optional<uint64_t> line, OperationKind kind,
                        const Result& result);
 

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "net/dovetail.capnp.h"
 #include "net/frame.h"
 
@@ -111,9 +113,12 @@ void Dispatcher::OnNodeFailed(absl::Status why) {
 absl::Status Dispatcher::EveryNodeFailed() const {
   std::string message = "no node can be reached:";
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    absl::StrAppend(&message, i == 0 ? " " : "; ", net::ToString(nodes_[i]),
-                    ": ",
-                    failures_[i].ok() ? "not tried" : failures_[i].message());
+    const std::string node = net::ToString(nodes_[i]);
+    const absl::string_view why =
+        failures_[i].ok() ? "not tried" : failures_[i].message();
+    absl::StrAppend(&message, i == 0 ? " " : "; ");
+    if (!absl::StrContains(why, node)) absl::StrAppend(&message, node, ": ");
+    absl::StrAppend(&message, why);
   }
   return absl::UnavailableError(message);
 }
