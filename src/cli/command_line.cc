@@ -183,13 +183,13 @@ class CommandLine {
 
 CommandLine::CommandLine(const Streams& streams) : streams_(streams) {
   app_.require_subcommand(1, 1);
-  app_.footer(kFooter);
   AddShared();
   AddTypes();
   AddMap();
   AddObjects();
   AddInspection();
   AddExec();
+  app_.footer(kFooter);  // last: commands would inherit it
 }
 
 void CommandLine::AddShared() {
@@ -480,11 +480,35 @@ bool HasBarePlusPlus(const std::vector<std::string>& arguments) {
   return std::find(arguments.begin(), end, "++") != end;
 }
 
+// CLI11 would read a word like [1,2] as a list and drop its brackets. So words
+// that begin with one travel through it behind a byte that no option has.
+constexpr char kGuard = '\x01';
+
+void Guard(std::string& word) {
+  if (!word.empty() && (word.front() == '[' || word.front() == kGuard)) {
+    word.insert(word.begin(), kGuard);
+  }
+}
+
+void Unguard(std::string& word) {
+  if (!word.empty() && word.front() == kGuard) word.erase(word.begin());
+}
+
+void Unguard(Words& words) {
+  for (std::string* word :
+       {&words.bucket, &words.key, &words.prefix, &words.file, &words.type}) {
+    Unguard(*word);
+  }
+  for (std::string& word : words.rest) Unguard(word);
+  if (words.after.has_value()) Unguard(*words.after);
+}
+
 int CommandLine::Run(std::vector<std::string> arguments) {
   if (HasBarePlusPlus(arguments)) {
     return Usage(absl::InvalidArgumentError(
         "a word ++ goes behind a double dash, as in: ... -- ++"));
   }
+  for (std::string& word : arguments) Guard(word);
   std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
   try {
     app_.parse(std::move(arguments));
@@ -493,6 +517,7 @@ int CommandLine::Run(std::vector<std::string> arguments) {
     app_.exit(error, streams_.out, streams_.error);
     return static_cast<int>(asked_for_help ? Exit::kOk : Exit::kUsage);
   }
+  Unguard(words_);
   const auto job = chosen_();
   if (!job.ok()) return Usage(job.status());
   const auto options = Options();

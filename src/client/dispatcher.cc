@@ -1,7 +1,6 @@
 #include "src/client/dispatcher.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -39,10 +38,6 @@ absl::Status CheckVersions(const net::Hello& hello) {
 }
 
 }  // namespace
-
-absl::Duration SteadyNow() {
-  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
-}
 
 Dispatcher::Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
                        const ClientOptions& options,

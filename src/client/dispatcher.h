@@ -29,11 +29,9 @@
 #include "src/client/client.h"
 #include "src/client/packing.h"
 #include "src/client/session.h"
+#include "src/client/steady_clock.h"
 
 namespace dovetail::internal {
-
-// Time that never jumps.
-absl::Duration SteadyNow();
 
 // An operation from its submission to its result.
 struct Pending {

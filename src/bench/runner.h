@@ -1,0 +1,80 @@
+// Runs steps against a cluster and measures: closed loop (so many operations
+// are in flight, the next starts when one ends) or open loop (operations start
+// by the clock, whatever the cluster does).
+#ifndef DOVETAIL_SRC_BENCH_RUNNER_H_
+#define DOVETAIL_SRC_BENCH_RUNNER_H_
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "src/bench/histogram.h"
+#include "src/bench/workload.h"
+#include "src/client/client.h"
+
+namespace dovetail::bench {
+
+struct RunOptions {
+  std::vector<std::string> nodes;
+  size_t connections = 3;   // connection i starts at node i mod nodes
+  size_t in_flight = 64;    // operations of each connection
+  double rate = 0;          // operations a second of all; 0: closed loop
+  uint64_t operations = 0;  // 0: no limit
+  absl::Duration duration = absl::ZeroDuration();  // zero: no limit
+  size_t value_bytes = 100;
+  uint64_t seed = 1;
+  std::string bucket = "bench";
+  CallOptions call;
+  std::vector<int> server_pids;
+};
+
+struct Report {
+  absl::Duration elapsed;
+  uint64_t operations = 0;                 // that succeeded
+  std::map<std::string, uint64_t> errors;  // by code
+  Histogram all;
+  std::array<Histogram, kKinds> by_kind;
+  // CPU time over the run, all threads.
+  absl::Duration server_cpu;
+  absl::Duration client_cpu;
+};
+
+class Runner {
+ public:
+  // Connects. Errors: of Client::Connect.
+  static absl::StatusOr<std::unique_ptr<Runner>> Open(
+      const RunOptions& options);
+  ~Runner();
+
+  // Makes records 0..records-1 of `workload`, as fast as in_flight allows.
+  Report Load(const Workload& workload, uint64_t records);
+  // Runs `workload` on `records` that exist, to the first limit. Latencies of
+  // an open loop count from when an operation was due, so that a cluster that
+  // stalls cannot hide it.
+  Report Run(const Workload& workload, uint64_t records);
+
+ private:
+  class Connection;
+  struct Shared;
+  explicit Runner(const RunOptions& options);
+  Report Measure(Shared& shared, double rate);
+
+  const RunOptions options_;
+  std::vector<std::unique_ptr<Client>> clients_;
+};
+
+// CPU time of the processes so far, their children not included. Errors:
+// InvalidArgument (no such process).
+absl::StatusOr<absl::Duration> CpuTime(const std::vector<int>& pids);
+
+}  // namespace dovetail::bench
+
+#endif  // DOVETAIL_SRC_BENCH_RUNNER_H_
