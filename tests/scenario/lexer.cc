@@ -27,7 +27,9 @@ void AppendUtf8(Word& word, uint32_t rune) {
   const auto put = [&](uint32_t byte) {
     Append(word, static_cast<char>(byte), true);
   };
-  if (rune < 0x80) {
+  if (rune >= 0xDC80 && rune <= 0xDCFF) {
+    put(rune & 0xFF);  // alone it stands for one byte that is no UTF-8
+  } else if (rune < 0x80) {
     put(rune);
   } else if (rune < 0x800) {
     put(0xC0 | (rune >> 6));

@@ -56,6 +56,8 @@ TEST_CASE("Lexer: quotes make a word literal, escapes are JSON's") {
   CHECK((*words)[2].text == "de f");
   CHECK((*words)[3].text == "\xC3\xA9\n\"");
   CHECK((*words)[4].text.empty());
+  CHECK(SplitWords(R"("\ud83d\ude00\udcff")")->front().text ==
+        "\xF0\x9F\x98\x80\xFF");
   CHECK(!SplitWords("a \"b").ok());
   CHECK(!SplitWords(R"("\x")").ok());
 }
