@@ -7,9 +7,11 @@
 #include "absl/strings/string_view.h"
 #include "crdt/check.h"
 #include "crdt/event_set.h"
+#include "tests/crdt/canonical.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using dovetail::crdt::EventSet;
+  using dovetail::crdt::model::IsCanonical;
   if (size == 0) return 0;
   const absl::string_view bytes(reinterpret_cast<const char*>(data + 1),
                                 size - 1);
@@ -19,6 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto b = EventSet::Decode(bytes.substr(cut));
   if (b.ok()) DOVETAIL_CHECK(b->Encode() == bytes.substr(cut));
   if (!a.ok() || !b.ok()) return 0;
+  DOVETAIL_CHECK(IsCanonical(*a) && IsCanonical(*b));
 
   EventSet both = *a;
   both.UnionWith(*b);
@@ -39,6 +42,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   less.Subtract(*b);
   DOVETAIL_CHECK(less == rest);
   const auto decoded = EventSet::Decode(both.Encode());
-  DOVETAIL_CHECK(decoded.ok() && *decoded == both);
+  DOVETAIL_CHECK(decoded.ok() && *decoded == both && IsCanonical(both));
   return 0;
 }

@@ -5,6 +5,7 @@
 #include "absl/strings/string_view.h"
 #include "crdt/check.h"
 #include "crdt/delta.h"
+#include "tests/crdt/canonical.h"
 #include "tests/crdt/replica_model.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -15,6 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   auto delta = Delta::Decode(bytes);
   if (!delta.ok()) return 0;
   DOVETAIL_CHECK(delta->Encode() == bytes);
+  DOVETAIL_CHECK(dovetail::crdt::model::IsCanonical(*delta));
 
   Replica replica(ActorId{1});
   DOVETAIL_CHECK(replica.Apply(*delta) == Replica::Applied::kNew);

@@ -7,6 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "crdt/check.h"
 #include "crdt/token.h"
+#include "tests/crdt/canonical.h"
 #include "tests/crdt/replica_model.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -15,6 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto token = ObservedToken::Decode(bytes);
   if (!token.ok()) return 0;
   DOVETAIL_CHECK(token->Encode() == bytes);
+  DOVETAIL_CHECK(model::IsCanonical(*token));
 
   Operation operation;
   operation.object = token->object;

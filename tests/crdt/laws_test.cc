@@ -20,52 +20,11 @@
 #include <algorithm>
 #include <random>
 
-#include "tests/crdt/property.h"
+#include "tests/crdt/law.h"
 #include "tests/crdt/world.h"
 
 namespace dovetail::crdt::model {
 namespace {
-
-constexpr size_t kReplicas = 3;
-
-std::string Play(World& world, const std::vector<Move>& schedule) {
-  for (const Move& move : schedule) {
-    std::string wrong = world.Do(move);
-    if (!wrong.empty()) return wrong;
-  }
-  return "";
-}
-
-// A law takes a world at the end of a schedule and returns what is wrong.
-using Law = std::string (*)(World& world, uint32_t salt);
-
-void CheckLaw(const std::string& test, const char* subject, int runs, Law law) {
-  CHECK(HoldsFor(test, runs, [&] {
-    const auto schedule = *AnySchedule();
-    const auto salt = *rc::gen::arbitrary<uint32_t>();
-    World world(SubjectNamed(subject), kReplicas);
-    std::string wrong = Play(world, schedule);
-    if (wrong.empty()) wrong = law(world, salt);
-    if (wrong.empty()) return;
-    RC_LOG() << "\nThe story:\n";
-    for (const std::string& line : world.story()) RC_LOG() << line << "\n";
-    RC_FAIL(wrong);
-  }));
-}
-
-// The final states of all replicas, some on the way, and bottom.
-std::vector<Replica> StatesOf(const World& world) {
-  std::vector<Replica> states = world.replicas();
-  states.insert(states.end(), world.snapshots().begin(),
-                world.snapshots().end());
-  states.emplace_back(MakeActorId(ActorKind::kSession, 7));
-  return states;
-}
-
-Replica Joined(Replica a, const Replica& b) {
-  DOVETAIL_CHECK(a.JoinState(b) == JoinResult::kOk);
-  return a;
-}
 
 // P4, P5, P6, P9, P10, P11 and P2, which every step checks, and healing.
 std::string Heals(World& world, uint32_t salt) { return world.Heal(salt); }
@@ -220,24 +179,6 @@ std::string DifferencesAreExactAndMinimal(World& world, uint32_t) {
   }
   return "";
 }
-
-// One test for each kind of state; the runs keep each under some seconds.
-#define DOVETAIL_LAW_OF(subject, sentence, runs, law)    \
-  TEST_CASE(subject ": " sentence) {                     \
-    CheckLaw(subject ": " sentence, subject, runs, law); \
-  }
-#define DOVETAIL_LAW(sentence, runs, law)              \
-  DOVETAIL_LAW_OF("register", sentence, runs, law)     \
-  DOVETAIL_LAW_OF("mv", sentence, runs, law)           \
-  DOVETAIL_LAW_OF("set", sentence, runs, law)          \
-  DOVETAIL_LAW_OF("rwset", sentence, runs, law)        \
-  DOVETAIL_LAW_OF("gset", sentence, runs, law)         \
-  DOVETAIL_LAW_OF("ewflag", sentence, runs, law)       \
-  DOVETAIL_LAW_OF("dwflag", sentence, runs, law)       \
-  DOVETAIL_LAW_OF("counter", sentence, runs, law)      \
-  DOVETAIL_LAW_OF("map", sentence, runs, law)          \
-  DOVETAIL_LAW_OF("nested", sentence, (runs) / 2, law) \
-  DOVETAIL_LAW_OF("mixed", sentence, (runs) / 2, law)
 
 DOVETAIL_LAW("every state is the specified one and replicas heal", 500, Heals)
 DOVETAIL_LAW("the join of states is a lattice", 120, JoinIsALattice)

@@ -125,8 +125,17 @@ void Spec::WriteAmount(GroupId group, const Place& place, int64_t amount) {
     for (FactId id : entry) {
       (reset.count(id) == 0 ? made.carried : made.reset).insert(id);
     }
-  } else if (!entry.empty()) {
-    made.retired.insert(facts_[*entry.begin()].entry);
+  } else {
+    // An earlier step of the batch may have reset, by a token, the latest of
+    // its entries that were retired long ago: then that is retired again.
+    for (auto id = made.reset.rbegin(); id != made.reset.rend(); ++id) {
+      const Fact& other = facts_[*id];
+      if (!entry.empty()) break;
+      if (other.replica == made.replica && other.place == place) {
+        entry.insert(*id);
+      }
+    }
+    if (!entry.empty()) made.retired.insert(facts_[*entry.begin()].entry);
   }
   Write(group, place, fact);
 }

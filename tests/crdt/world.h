@@ -45,6 +45,7 @@ class World {
   // P4, P6, P11, P13: `replica` against the specification, in full.
   std::string Check(size_t replica) const;
 
+  const Subject& subject() const { return subject_; }
   const std::vector<Replica>& replicas() const { return replicas_; }
   // States of replicas at some steps on the way.
   const std::vector<Replica>& snapshots() const { return snapshots_; }
