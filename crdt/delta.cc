@@ -8,7 +8,8 @@
 #include "crdt/dot_codec.h"
 #include "crdt/limits.h"
 
-// delta  = version, actor, first:varint, count:varint, objects:varint, object...
+// delta  = version, actor, first:varint, count:varint, objects:varint,
+//          object...
 // object = bucket:bytes, key:bytes, type:8, leaves:varint, leaf...
 // leaf   = path:bytes, entries, superseded:dots
 namespace dovetail::crdt {

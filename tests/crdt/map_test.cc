@@ -30,7 +30,7 @@ TEST_CASE("Map: a removed field comes back with the unobserved part alone") {
   CHECK(a.Show(Type::kMap) == "{s:set: {1, 2}}");
 }
 
-TEST_CASE("Map: removing and re-creating a field does not bring back old parts") {
+TEST_CASE("Map: a field removed and made again has no old parts") {
   for (const bool b_adds : {false, true}) {
     ToyReplica a(1), b(2);
     a.Do(Add({"0"}));

@@ -29,7 +29,7 @@ TEST_CASE("Set: what is present on both sides is not kept for that alone") {
   CHECK(b.store.empty());
 }
 
-TEST_CASE("Set: merging with a replica that has seen less brings back nothing") {
+TEST_CASE("Set: merging with one that has seen less brings nothing back") {
   ToyReplica a(1), b(2);
   a.Do(Add({"foo", "bar"}));
   b.Do(Add({"baz"}));
@@ -180,7 +180,7 @@ TEST_CASE("Batch: a clear sees what the batch added") {
   CHECK_FALSE(b.Do({Add({"a"}), clear}).has_value());
 }
 
-TEST_CASE("RemoveWinsSet: a concurrent remove hides an add until the next add") {
+TEST_CASE("RemoveWinsSet: a concurrent remove hides it until the next add") {
   const auto add = Elements(Type::kRemoveSet, Verb::kAdd, {"x"});
   const auto remove = Elements(Type::kRemoveSet, Verb::kRemove, {"x"});
   ToyReplica a(1), b(2);
