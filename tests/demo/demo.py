@@ -103,10 +103,10 @@ def load(cluster, packages, plan, directory, clock):
             clock.say(f"{done:4.0%}  node {victim.name} killed (SIGKILL)")
         if killed and back is None and (done >= plan.restart_at
                                         or not running):
+            clock.say(f"{done:4.0%}  node {victim.name} started again")
             cluster.launch(victim)
             cluster.wait_ready(victim)
             back = time.monotonic()
-            clock.say(f"{done:4.0%}  node {victim.name} is back")
         if not running and back is not None:
             return loaders, back
         if done >= told + 0.2:
