@@ -137,10 +137,13 @@ class TidyTest(unittest.TestCase):
     def test_a_wrong_guard_a_dead_link_and_a_stray_file_are_found(self):
         found = self.findings({
             "crdt/a.h": "#ifndef A_H\n#define A_H\n#endif\n",
-            "README.md": "[x](docs/none.md)", "scripts/x": "", ".hidden": "",
+            "README.md": "[x](docs/none.md), `crdt/a.h`, `crdt/a`, `crdt/*.h`,"
+                         " `crdt/`, `crdt/gone.h`", "scripts/x": "", ".hidden": "",
             "src/a.txt": "see " + tidy.MACHINE_PATHS[0] + "x"})
         self.assert_found(found, "guard is not DOVETAIL_CRDT_A_H_")
         self.assert_found(found, "no file docs/none.md")
+        self.assert_found(found, "no file crdt/gone.h")
+        self.assertEqual(2, sum("no file" in f for f in found))
         self.assert_found(found, "the top level has no room for scripts")
         self.assert_found(found, "a path of one machine")
 
