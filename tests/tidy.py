@@ -101,7 +101,7 @@ class Tree:
             subfolders[:] = [s for s in subfolders
                              if s not in ("build", ".git", ".cache",
                                           "__pycache__")]
-            for name in names:
+            for name in set(names) - {".git"}:  # a file in a worktree
                 path = os.path.join(folder, name)
                 found.append(os.path.relpath(path, self.root))
         return found
