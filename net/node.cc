@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -18,11 +19,13 @@ namespace {
 using replica::Index;
 using replica::NodeId;
 
-// Gathers one answer from each shard, on the loop's thread.
+// One answer from each shard, gathered on the loop's thread. `done` may hold KJ
+// objects: it lives and dies on that thread.
 template <class T>
 struct Gathering {
   std::vector<T> parts;
   size_t missing = 0;
+  std::function<void(std::vector<T>)> done;
 };
 
 }  // namespace
@@ -62,6 +65,9 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   const Config config_;
   const Hooks hooks_;
   const std::chrono::steady_clock::time_point started_;
+  // Gathering<T>, by number.
+  std::map<uint64_t, std::shared_ptr<void>> gatherings_;
+  uint64_t next_gathering_ = 0;
   std::unique_ptr<Host> host_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<PeerLinks> peers_;
@@ -153,20 +159,31 @@ void Node::Impl::OnOutput(HostOutput output) {
 template <class T>
 void Node::Impl::Gather(std::function<T(replica::Shard&)> read,
                         std::function<void(std::vector<T>)> done) {
-  auto gathering = std::make_shared<Gathering<T>>();
+  const auto gathering = std::make_shared<Gathering<T>>();
   gathering->parts.resize(host_->shards());
   gathering->missing = host_->shards();
+  gathering->done = std::move(done);
+  const uint64_t id = next_gathering_++;
+  gatherings_[id] = gathering;
+  // Shard threads get the number alone, so that none of them ever holds the
+  // last reference.
   for (uint32_t i = 0; i < host_->shards(); ++i) {
-    host_->Query(i, [this, weak = weak_from_this(), gathering, i, read,
-                     done](replica::Shard& shard) {
-      auto part = std::make_shared<T>(read(shard));
-      loop_.Post([weak, gathering, i, part, done] {
-        const auto self = weak.lock();
-        if (self == nullptr || self->rpc_ == nullptr) return;  // stopped
-        gathering->parts[i] = std::move(*part);
-        if (--gathering->missing == 0) done(std::move(gathering->parts));
-      });
-    });
+    host_->Query(
+        i, [this, weak = weak_from_this(), id, i, read](replica::Shard& shard) {
+          auto part = std::make_shared<T>(read(shard));
+          loop_.Post([weak, id, i, part] {
+            const auto self = weak.lock();
+            if (self == nullptr) return;
+            const auto it = self->gatherings_.find(id);
+            if (it == self->gatherings_.end()) return;  // stopped
+            auto& waiting = *static_cast<Gathering<T>*>(it->second.get());
+            waiting.parts[i] = std::move(*part);
+            if (--waiting.missing > 0) return;
+            const auto complete = it->second;  // outlives the entry
+            self->gatherings_.erase(it);
+            waiting.done(std::move(waiting.parts));
+          });
+        });
   }
 }
 
@@ -225,6 +242,7 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
 }
 
 absl::Status Node::Impl::Stop() {
+  gatherings_.clear();
   rpc_.reset();
   peers_.reset();
   return host_ == nullptr ? absl::OkStatus() : host_->Stop();
