@@ -7,6 +7,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "net/endpoint.h"
 #include "net/event_loop.h"
@@ -26,6 +27,17 @@ using internal::SteadyNow;
 // What RPC puts around an operation in its frame, with room to spare.
 constexpr size_t kFrameOverhead = 4 << 10;
 
+// Statuses share what they hold by counting references. One failure may be
+// that of many operations, so each caller gets a copy of its own: whatever it
+// does with it then stays on its thread.
+absl::Status Unshared(const absl::Status& status) {
+  absl::Status out(status.code(), status.message());
+  status.ForEachPayload([&out](absl::string_view type, const absl::Cord& data) {
+    out.SetPayload(type, data);
+  });
+  return out;
+}
+
 // A lookup whose answer comes in one piece: `ask` sends it, `done` gets it.
 template <class T>
 Lookup MakeLookup(
@@ -43,7 +55,7 @@ Lookup MakeLookup(
           (*shared)(std::move(answer));
         });
   };
-  lookup.fail = [shared](absl::Status why) { (*shared)(std::move(why)); };
+  lookup.fail = [shared](absl::Status why) { (*shared)(Unshared(why)); };
   return lookup;
 }
 
@@ -221,6 +233,7 @@ absl::AnyInvocable<void(Result)> Client::Impl::Releasing(
   return [this, weight, done = std::move(done)](Result result) mutable {
     operations_in_flight_ -= weight.operations;
     bytes_in_flight_ -= weight.bytes;
+    if (!result.ok()) result = Unshared(result.status());
     done(std::move(result));
   };
 }
@@ -241,7 +254,7 @@ void Client::Impl::Submit(Operation operation, const CallOptions& options,
   if (!room.ok()) {
     auto shared =
         std::make_shared<absl::AnyInvocable<void(Result)>>(std::move(done));
-    return loop_->Post([shared, room] { (*shared)(room); });
+    return loop_->Post([shared, room] { (*shared)(Unshared(room)); });
   }
   submitted_.push_back({std::move(operation), options, weight,
                         Deadline(options.timeout),
