@@ -4,8 +4,10 @@
 // A token lists, for each leaf the read visited, the dots that were there (for
 // counters with their tallies, since a reset must know how much it saw). It is
 // bound to the object and to the place read, and validated when it comes back;
-// it is not secret and not signed: a client that forges one can remove only
-// what it could have read and removed anyway.
+// it is not secret and not signed. A client that forges one can remove what it
+// could have read and removed anyway, and also what it guesses: a dot of
+// another writer that has not happened yet, or a tally above the real one. It
+// needs the right to write the object for that, and can damage nothing else.
 //
 // Never a version vector: "everything up to (a,7)" as the context of removing
 // one element would remove the others too.

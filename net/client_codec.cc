@@ -280,6 +280,7 @@ void EncodeStats(const replica::ShardStats& stats,
   out.setClockRefusals(stats.clock_refusals);
   out.setCorruptions(stats.corruptions);
   out.setLogGaps(stats.log_gaps);
+  out.setQuarantined(stats.quarantined);
 }
 
 }  // namespace

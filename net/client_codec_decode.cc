@@ -426,6 +426,7 @@ replica::ShardStats DecodeStats(wire::ShardStats::Reader in) {
   out.clock_refusals = in.getClockRefusals();
   out.corruptions = in.getCorruptions();
   out.log_gaps = in.getLogGaps();
+  out.quarantined = in.getQuarantined();
   return out;
 }
 

@@ -298,6 +298,7 @@ struct ShardStats {
   clockRefusals @10 :UInt64;
   corruptions @11 :UInt64;
   logGaps @12 :UInt64;
+  quarantined @13 :UInt64;  # partitions, now
 }
 
 struct NodeDigests {

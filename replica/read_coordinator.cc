@@ -50,6 +50,23 @@ Hash128 DigestOf(crdt::Type type, const LeafPage& page) {
   return HashBytes(bytes);
 }
 
+// A page is a peer's word: before anything trusts its paths, each must be that
+// of a leaf of the object, with payloads of that leaf's type.
+absl::Status CheckPage(crdt::Type type, const LeafPage& page) {
+  for (const auto& [path, leaf] : page.leaves.children()) {
+    absl::StatusOr<crdt::ParsedPath> parsed =
+        crdt::ParseLeafPath(type, path.bytes());
+    if (!parsed.ok()) return parsed.status();
+    for (const crdt::Leaf::Entry& entry : leaf.entries()) {
+      if (!crdt::PayloadMatches(parsed->leaf_type, entry.second)) {
+        return absl::InvalidArgumentError(
+            "a peer answered with a payload of another type");
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
     PartitionId partition, const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
@@ -135,7 +152,9 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
                               const ReadQuery& query) {
   ReadAnswer answer;
   answer.ticket = query.ticket;
-  absl::StatusOr<LeafPage> page = LocalPage(partition, query.spec);
+  const absl::Status valid = crdt::Validate(query.spec);
+  absl::StatusOr<LeafPage> page =
+      valid.ok() ? LocalPage(partition, query.spec) : valid;
   if (!page.ok()) {
     answer.status = page.status();
   } else if (DigestOf(query.spec.object.type, *page) == query.digest) {
@@ -154,6 +173,10 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (it == jobs_.end() || it->second.partition != partition) return;
   Job& job = it->second;
   if (job.tally.Answered(from)) return;
+  if (answer.status.ok() && !answer.same) {
+    answer.status = CheckPage(job.spec.object.type, answer.page);
+    core_.stats.corruptions += answer.status.ok() ? 0 : 1;
+  }
   if (!answer.status.ok()) {
     job.last_error = std::move(answer.status);
     if (job.tally.AddFailure(from) == Verdict::kImpossible) {

@@ -86,6 +86,9 @@ class ReadCoordinator {
   std::set<std::pair<absl::Duration, uint64_t>> timers_;
 };
 
+// InvalidArgument unless every leaf is one that an object of `type` can have.
+absl::Status CheckPage(crdt::Type type, const crdt::LeafPage& page);
+
 // A hash of everything in a page that a reader could tell apart.
 Hash128 DigestOf(crdt::Type type, const crdt::LeafPage& page);
 

@@ -126,6 +126,7 @@ void PrintShards(const NodeStatus& status, std::ostream& out) {
     sum.read_mismatches += shard.read_mismatches;
     sum.corruptions += shard.corruptions;
     sum.log_gaps += shard.log_gaps;
+    sum.quarantined += shard.quarantined;
   }
   out << "shards: " << status.shards.size() << "\n"
       << "  deltas applied " << sum.deltas_applied << ", minted here "
@@ -137,7 +138,7 @@ void PrintShards(const NodeStatus& status, std::ostream& out) {
       << sum.cache_misses << "\n"
       << "  reads that found replicas apart " << sum.read_mismatches
       << ", corruptions " << sum.corruptions << ", log gaps " << sum.log_gaps
-      << "\n";
+      << ", quarantined partitions " << sum.quarantined << "\n";
 }
 
 std::string Hex(const replica::Hash128& hash) {

@@ -339,7 +339,8 @@ std::string StatusJson(const NodeStatus& status) {
                       {"read_mismatches", shard.read_mismatches},
                       {"clock_refusals", shard.clock_refusals},
                       {"corruptions", shard.corruptions},
-                      {"log_gaps", shard.log_gaps}});
+                      {"log_gaps", shard.log_gaps},
+                      {"quarantined", shard.quarantined}});
   }
   Json storage = Json::object();
   for (const auto& [name, value] : status.storage) storage[name] = value;

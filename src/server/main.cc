@@ -149,8 +149,9 @@ absl::StatusOr<std::unique_ptr<replica::RocksStorage>> OpenStorage(
     return absl::DataLossError(absl::StrCat(
         config.data_dir,
         " has lost writes that the disk had said were safe; "
-        "look at the disk, then start with --accept-loss (what other members "
-        "still hold comes back) or with an empty data_dir"));
+        "look at the disk, then start with --accept-loss: what other members "
+        "still have in their logs comes back; what they do not, needs a copy "
+        "of a healthy member's data (docs/operating.md)"));
   }
   return storage;
 }

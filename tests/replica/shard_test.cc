@@ -82,6 +82,33 @@ TEST_CASE("Shard: a quorum read joins two partial replicas, deletes included") {
   CHECK(cluster.Show(1, Type::kSet, "k") == "{y, z}");
 }
 
+TEST_CASE("Shard: a peer's page with impossible paths fails the read alone") {
+  // The wrong version trusted the paths of a decoded page; taking them apart
+  // later ended the process.
+  Cluster cluster(2);
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  cluster.network().clear();
+  crdt::ReadSpec spec;
+  spec.object = {"b", "k", Type::kSet};
+  const RequestId id = cluster.BeginRead(0, spec, Cluster::R(2));
+  REQUIRE(cluster.network().size() == 1);
+  const auto query = std::get<ReadQuery>(cluster.network()[0].message.body);
+  cluster.network().clear();
+  ReadAnswer answer;
+  answer.ticket = query.ticket;
+  answer.page.leaves.Set(
+      crdt::Path::FromTrustedBytes("no terminator"),
+      crdt::Leaf(crdt::Dot{crdt::ActorId{9}, 1}, crdt::Unit()));
+  cluster.network().push_back(
+      {NodeId{1}, NodeId{0}, Message{PartitionId{0}, answer}});
+  cluster.DeliverAll();
+  auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  CHECK(absl::IsInvalidArgument(reply->body.status()));
+  CHECK(cluster.at(0).stats().corruptions == 1);
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
+}
+
 TEST_CASE("Shard: a superseded dot is not an applied event (E is not E and X)") {
   // c adds k; a adds it again, superseding c's dot; b removes what a wrote.
   // z hears from c and b alone. If knowing of a's dot counted as having a's
