@@ -23,9 +23,9 @@ std::optional<std::pair<Dot, Tally>> OwnEntry(const Leaf& leaf, ActorId actor) {
 
 absl::Status Raise(uint64_t& total, uint64_t amount) {
   if (amount > kTallyMax || total > kTallyMax - amount) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "adding ", amount, " to this writer's total of ", total,
-        " passes the limit of ", kTallyMax, " (kTallyMax)"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("adding ", amount, " to this writer's total of ", total,
+                     " passes the limit of ", kTallyMax, " (kTallyMax)"));
   }
   total += amount;
   return absl::OkStatus();
@@ -87,8 +87,8 @@ int64_t CounterValue(const Leaf& leaf) {
   for (const auto& [dot, payload] : leaf.entries()) {
     const auto& tally = std::get<Tally>(payload);
     value += absl::int128(tally.added) - absl::int128(tally.reset_added);
-    value -= absl::int128(tally.subtracted) -
-             absl::int128(tally.reset_subtracted);
+    value -=
+        absl::int128(tally.subtracted) - absl::int128(tally.reset_subtracted);
   }
   const absl::int128 least = std::numeric_limits<int64_t>::min();
   const absl::int128 greatest = std::numeric_limits<int64_t>::max();

@@ -36,8 +36,8 @@ DotRun ReadEvents(Reader& in) {
   if (!in.ok()) return events;
   if (events.first == 0) in.Fail("events start at counter 0");
   if (events.count == 0 || events.count > kEventsMax) {
-    in.Fail(absl::StrCat(events.count, " events; the range is 1 to ",
-                         kEventsMax));
+    in.Fail(
+        absl::StrCat(events.count, " events; the range is 1 to ", kEventsMax));
   }
   if (events.first > std::numeric_limits<uint64_t>::max() - events.count) {
     in.Fail("events past the last counter");

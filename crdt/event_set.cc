@@ -39,8 +39,7 @@ Intervals Unite(const Intervals& a, const Intervals& b) {
   auto i = a.begin();
   auto j = b.begin();
   while (i != a.end() || j != b.end()) {
-    const bool take_a =
-        j == b.end() || (i != a.end() && i->first <= j->first);
+    const bool take_a = j == b.end() || (i != a.end() && i->first <= j->first);
     Append(out, take_a ? *i++ : *j++);
   }
   return out;
@@ -119,9 +118,8 @@ void EventSet::InsertRun(const DotRun& run) {
   Intervals& intervals = intervals_[run.actor];
   Interval merged{run.first, run.last()};
   // All that overlap or touch melt into one: [begin, end).
-  const auto begin =
-      intervals.begin() +
-      (NotBefore(intervals, run.first - 1) - intervals.cbegin());
+  const auto begin = intervals.begin() +
+                     (NotBefore(intervals, run.first - 1) - intervals.cbegin());
   auto end = begin;
   while (end != intervals.end() && end->first - 1 <= merged.last) {
     merged.first = std::min(merged.first, end->first);
@@ -168,9 +166,8 @@ EventSet EventSet::Minus(const EventSet& other) const {
   EventSet out;
   for (const auto& [actor, mine] : intervals_) {
     const auto it = other.intervals_.find(actor);
-    Intervals left = it == other.intervals_.end()
-                         ? mine
-                         : Without(mine, it->second);
+    Intervals left =
+        it == other.intervals_.end() ? mine : Without(mine, it->second);
     if (!left.empty()) out.intervals_.emplace(actor, std::move(left));
   }
   return out;

@@ -104,10 +104,10 @@ absl::StatusOr<MutationOutcome> DeltaBuilder::Dispatch(
   absl::Status status;
   switch (operation_->verb) {
     case Verb::kAdd:
-      status = type == Type::kCounter     ? AddToCounter(*this, place)
-               : type == Type::kRemoveSet ? RecordElements(*this, place,
-                                                           Polarity::kAdded)
-                                          : AddElements(*this, place);
+      status = type == Type::kCounter ? AddToCounter(*this, place)
+               : type == Type::kRemoveSet
+                   ? RecordElements(*this, place, Polarity::kAdded)
+                   : AddElements(*this, place);
       break;
     case Verb::kRemove:
       status = type == Type::kRemoveSet
@@ -265,8 +265,7 @@ Timestamp DeltaBuilder::Stamp(Timestamp observed) { return stamp_(observed); }
 size_t DeltaBuilder::ObjectBytesIfNew(const LeafKey& key) const {
   const auto next = pending_.lower_bound(key);
   if (next != pending_.end() && next->first.first == key.first) return 0;
-  if (next != pending_.begin() &&
-      std::prev(next)->first.first == key.first) {
+  if (next != pending_.begin() && std::prev(next)->first.first == key.first) {
     return 0;
   }
   return key.first.bucket.size() + key.first.key.size() + 3 * kVarintBytesMax +

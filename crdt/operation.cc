@@ -10,10 +10,9 @@ namespace {
 absl::Status CheckSize(absl::string_view what, size_t bytes, size_t bytes_max,
                        absl::string_view limit) {
   if (bytes <= bytes_max) return absl::OkStatus();
-  return absl::ResourceExhaustedError(absl::StrCat(what, " is ", bytes,
-                                                   " bytes; the limit is ",
-                                                   bytes_max, " (", limit,
-                                                   ")"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat(what, " is ", bytes, " bytes; the limit is ", bytes_max,
+                   " (", limit, ")"));
 }
 
 absl::Status CheckField(const Field& field) {
@@ -142,16 +141,26 @@ absl::Status CheckToken(const Operation& operation) {
 
 absl::string_view VerbName(Verb verb) {
   switch (verb) {
-    case Verb::kAdd: return "add";
-    case Verb::kRemove: return "remove";
-    case Verb::kClear: return "clear";
-    case Verb::kWrite: return "write";
-    case Verb::kWriteBlind: return "write-blind";
-    case Verb::kEnable: return "enable";
-    case Verb::kDisable: return "disable";
-    case Verb::kReset: return "reset";
-    case Verb::kRemoveField: return "remove-field";
-    case Verb::kDelete: return "delete";
+    case Verb::kAdd:
+      return "add";
+    case Verb::kRemove:
+      return "remove";
+    case Verb::kClear:
+      return "clear";
+    case Verb::kWrite:
+      return "write";
+    case Verb::kWriteBlind:
+      return "write-blind";
+    case Verb::kEnable:
+      return "enable";
+    case Verb::kDisable:
+      return "disable";
+    case Verb::kReset:
+      return "reset";
+    case Verb::kRemoveField:
+      return "remove-field";
+    case Verb::kDelete:
+      return "delete";
   }
   return "unknown";
 }

@@ -53,9 +53,9 @@ absl::StatusOr<ParsedPath> Parse(Type root, absl::string_view in) {
     parsed.element = ConsumeEscaped(in);
     if (!parsed.element) return Malformed("malformed element");
     if (parsed.element->size() > kElementBytesMax) {
-      return Malformed(absl::StrCat(
-          "element is ", parsed.element->size(), " bytes; the limit is ",
-          kElementBytesMax, " (kElementBytesMax)"));
+      return Malformed(absl::StrCat("element is ", parsed.element->size(),
+                                    " bytes; the limit is ", kElementBytesMax,
+                                    " (kElementBytesMax)"));
     }
   }
   if (!in.empty()) return Malformed("bytes left over");

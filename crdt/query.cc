@@ -100,8 +100,8 @@ void Show(const ReadSpec& spec, const Path& place, const PageUnit& unit,
   }
   for (const auto& [path, leaf] : unit.leaves) {
     if (!IsVisible(LeafTypeOf(spec.object.type, path.bytes()), leaf)) continue;
-    AddToView(view, absl::string_view(path.bytes()).substr(
-                        place.bytes().size()),
+    AddToView(view,
+              absl::string_view(path.bytes()).substr(place.bytes().size()),
               leaf);
   }
 }
@@ -158,8 +158,8 @@ absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec) {
     Show(spec, place, unit, result.view);
     if (result.token) {
       for (const auto& [path, leaf] : unit.leaves) {
-        result.token->Observe(
-            path, LeafTypeOf(spec.object.type, path.bytes()), leaf);
+        result.token->Observe(path, LeafTypeOf(spec.object.type, path.bytes()),
+                              leaf);
       }
     }
     return true;

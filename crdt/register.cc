@@ -40,8 +40,7 @@ absl::StatusOr<Before> ObserveBefore(DeltaBuilder& builder, const Path& path,
 }
 
 absl::Status WriteValue(DeltaBuilder& builder, const Path& path, bool blind) {
-  DOVETAIL_ASSIGN_OR_RETURN(Before before,
-                            ObserveBefore(builder, path, blind));
+  DOVETAIL_ASSIGN_OR_RETURN(Before before, ObserveBefore(builder, path, blind));
   builder.Emit(path, Leaf(builder.Mint(), Value{builder.operation().value}),
                std::move(before.observed));
   return absl::OkStatus();

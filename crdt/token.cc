@@ -104,10 +104,9 @@ std::string ObservedToken::Encode() const {
 
 absl::StatusOr<ObservedToken> ObservedToken::Decode(absl::string_view bytes) {
   if (bytes.size() > kTokenBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("observed token is ", bytes.size(),
-                     " bytes; the limit is ", kTokenBytesMax,
-                     " (kTokenBytesMax)"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "observed token is ", bytes.size(), " bytes; the limit is ",
+        kTokenBytesMax, " (kTokenBytesMax)"));
   }
   Reader in(bytes);
   ObservedToken token;

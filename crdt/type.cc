@@ -8,15 +8,24 @@ namespace dovetail::crdt {
 
 absl::string_view TypeName(Type type) {
   switch (type) {
-    case Type::kRegister: return "register";
-    case Type::kMultiValue: return "mv";
-    case Type::kSet: return "set";
-    case Type::kRemoveSet: return "rwset";
-    case Type::kGrowSet: return "gset";
-    case Type::kEnableFlag: return "ewflag";
-    case Type::kDisableFlag: return "dwflag";
-    case Type::kCounter: return "counter";
-    case Type::kMap: return "map";
+    case Type::kRegister:
+      return "register";
+    case Type::kMultiValue:
+      return "mv";
+    case Type::kSet:
+      return "set";
+    case Type::kRemoveSet:
+      return "rwset";
+    case Type::kGrowSet:
+      return "gset";
+    case Type::kEnableFlag:
+      return "ewflag";
+    case Type::kDisableFlag:
+      return "dwflag";
+    case Type::kCounter:
+      return "counter";
+    case Type::kMap:
+      return "map";
   }
   return "unknown";
 }

@@ -476,9 +476,8 @@ absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in) {
 absl::StatusOr<std::vector<ClientResult>> DecodeResults(
     wire::ExecuteReply::Reader in) {
   if (in.isError()) {
-    const auto error = Guarded([&]() -> ClientResult {
-      return DecodeError(in.getError());
-    });
+    const auto error =
+        Guarded([&]() -> ClientResult { return DecodeError(in.getError()); });
     return error.status();
   }
   auto results = Guarded([&]() -> absl::StatusOr<std::vector<ClientResult>> {

@@ -32,10 +32,9 @@ absl::StatusOr<LogEntry> DecodeLogEntry(absl::string_view key,
   entry.delta = in.Bytes(crdt::kDeltaBytesMax);
   if (entry.events.count == 0) in.Fail("an entry without events");
   if (absl::Status status = in.Finish(); !status.ok()) {
-    return absl::DataLossError(absl::StrCat("the log entry of event ",
-                                            crdt::ToString(first),
-                                            " does not decode: ",
-                                            status.message()));
+    return absl::DataLossError(
+        absl::StrCat("the log entry of event ", crdt::ToString(first),
+                     " does not decode: ", status.message()));
   }
   return entry;
 }

@@ -24,10 +24,8 @@ constexpr size_t kPathBytesMax =
 
 absl::Status Damaged(absl::string_view what, const ObjectId& object,
                      const absl::Status& why) {
-  return absl::DataLossError(absl::StrCat(what, " of ",
-                                          crdt::ToString(object),
-                                          " does not decode: ",
-                                          why.message()));
+  return absl::DataLossError(absl::StrCat(what, " of ", crdt::ToString(object),
+                                          " does not decode: ", why.message()));
 }
 
 std::string EncodeLeafRow(crdt::Type leaf_type, const Leaf& leaf) {
@@ -150,8 +148,8 @@ absl::Status ObjectRows::Scan(
   DOVETAIL_RETURN_IF_ERROR(rows_.Scan(
       begin, RangeEnd(first),
       [&](absl::string_view row_key, absl::string_view value) {
-        Path path = Path::FromTrustedBytes(
-            std::string(row_key.substr(path_at)));
+        Path path =
+            Path::FromTrustedBytes(std::string(row_key.substr(path_at)));
         absl::StatusOr<crdt::ParsedPath> parsed =
             crdt::ParseLeafPath(object.type, path.bytes());
         if (!parsed.ok()) {
@@ -170,9 +168,10 @@ absl::Status ObjectRows::Scan(
   return damage;
 }
 
-absl::Status ObjectRows::Update(
-    const ObjectId& object, const Path& path, uint32_t partitions,
-    absl::FunctionRef<absl::Status(Leaf&)> change, SumChanges& changes) {
+absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
+                                uint32_t partitions,
+                                absl::FunctionRef<absl::Status(Leaf&)> change,
+                                SumChanges& changes) {
   const ObjectKey key = MakeObjectKey(object);
   const crdt::Type leaf_type = crdt::LeafTypeOf(object.type, path.bytes());
   DOVETAIL_ASSIGN_OR_RETURN(Header header, ReadHeader(key, object.type));

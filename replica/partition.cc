@@ -23,9 +23,9 @@ Partition::Partition(PartitionId id, uint32_t partitions, crdt::ActorId actor,
 
 absl::Status Partition::Available() const {
   if (!quarantined_) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("partition ", Index(id_),
-                                          " is quarantined on this node: ",
-                                          quarantine_reason_));
+  return absl::DataLossError(
+      absl::StrCat("partition ", Index(id_),
+                   " is quarantined on this node: ", quarantine_reason_));
 }
 
 void Partition::Quarantine(const absl::Status& why) {
@@ -54,9 +54,8 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   }
   for (const crdt::DeltaLeaf& leaf : delta.leaves) {
     if (PartitionOf(leaf.object.bucket, leaf.object.key, partitions_) != id_) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(crdt::ToString(leaf.object), " is not in partition ",
-                       Index(id_)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          crdt::ToString(leaf.object), " is not in partition ", Index(id_)));
     }
   }
 
@@ -154,10 +153,10 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
     outcome.not_observed.push_back(added->not_observed);
     if (added->more) {
       if (operations.size() > 1) {
-        return absl::ResourceExhaustedError(absl::StrCat(
-            "a clear of more than ", crdt::kDotsPerClearDelta,
-            " elements cannot be part of an atomic batch "
-            "(kDotsPerClearDelta)"));
+        return absl::ResourceExhaustedError(
+            absl::StrCat("a clear of more than ", crdt::kDotsPerClearDelta,
+                         " elements cannot be part of an atomic batch "
+                         "(kDotsPerClearDelta)"));
       }
       outcome.more = true;
       outcome.resume_after = added->resume_after;
@@ -173,8 +172,7 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
   }
   DOVETAIL_CHECK(delta->events.first == next_counter_);
   next_counter_ += delta->events.count;
-  DOVETAIL_ASSIGN_OR_RETURN(const ApplyOutcome applied,
-                            Apply(*delta, encoded));
+  DOVETAIL_ASSIGN_OR_RETURN(const ApplyOutcome applied, Apply(*delta, encoded));
   DOVETAIL_CHECK(applied == ApplyOutcome::kApplied);
   outcome.minted = {delta->events, std::move(encoded)};
   return outcome;
@@ -205,8 +203,8 @@ absl::Status Partition::VerifySums() {
   DigestSums sums;
   sums.Apply(recomputed);
   if (sums == sums_) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(
-      "the rows of partition ", Index(id_), " do not add up to its digest"));
+  return absl::DataLossError(absl::StrCat("the rows of partition ", Index(id_),
+                                          " do not add up to its digest"));
 }
 
 }  // namespace dovetail::replica

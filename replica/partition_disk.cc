@@ -45,8 +45,8 @@ absl::Status Partition::Load() {
                               crdt::EventSet::Decode(*superseded));
   }
   if (!context_.superseded.Intersect(context_.applied).empty()) {
-    return absl::DataLossError(absl::StrCat(
-        "the context of partition ", Index(id_), " contradicts itself"));
+    return absl::DataLossError(absl::StrCat("the context of partition ",
+                                            Index(id_), " contradicts itself"));
   }
   ++version_;
   return absl::OkStatus();

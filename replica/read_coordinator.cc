@@ -80,8 +80,8 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
                             PartitionId partition, ReadRequest request,
                             Now now) {
   const uint32_t replicas = core_.placement.replicas(partition);
-  absl::StatusOr<uint32_t> required = ResolveLevel(
-      options.read, core_.options.read_default, replicas, "R");
+  absl::StatusOr<uint32_t> required =
+      ResolveLevel(options.read, core_.options.read_default, replicas, "R");
   if (!required.ok()) return core_.Reply(id, required.status());
   if (*required == 1 && request.only.empty()) {
     Partition& mine = core_.Get(partition);
@@ -93,9 +93,9 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
       if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
       return core_.Reply(id, result.status());
     }
-    return core_.Reply(
-        id, ReadReply{{{core_.identity.self}, 1, options.durability},
-                      *std::move(result)});
+    return core_.Reply(id,
+                       ReadReply{{{core_.identity.self}, 1, options.durability},
+                                 *std::move(result)});
   }
   std::vector<NodeId> others =
       request.only.empty() ? core_.OtherOwners(partition) : request.only;
@@ -241,9 +241,9 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
     if (crdt::Join(joined.leaves, known, answer.page.leaves, answer.context) ==
         crdt::JoinResult::kDotReuse) {
       ++core_.stats.corruptions;
-      return absl::DataLossError(absl::StrCat(
-          "replicas disagree about the payload of one dot of ",
-          crdt::ToString(job.spec.object)));
+      return absl::DataLossError(
+          absl::StrCat("replicas disagree about the payload of one dot of ",
+                       crdt::ToString(job.spec.object)));
     }
     known.UnionWith(answer.context.applied);
     known.UnionWith(answer.context.superseded);
@@ -274,8 +274,8 @@ void ReadCoordinator::EraseJob(Jobs::iterator it, const Job& times) {
 void ReadCoordinator::OnPeerDown(NodeId peer) {
   for (auto& [sequence, job] : jobs_) {
     if (job.tally.Answered(peer) || job.not_asked.empty()) continue;
-    const bool asked = std::count(job.not_asked.begin(), job.not_asked.end(),
-                                  peer) == 0;
+    const bool asked =
+        std::count(job.not_asked.begin(), job.not_asked.end(), peer) == 0;
     if (asked) Ask(sequence, job, job.not_asked.front());
   }
 }

@@ -79,10 +79,10 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
     return absl::InvalidArgumentError("a write without operations");
   }
   if (write.operations.size() > crdt::kOperationsPerBatchMax) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "an atomic batch of ", write.operations.size(),
-        " operations; the limit is ", crdt::kOperationsPerBatchMax,
-        " (kOperationsPerBatchMax)"));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("an atomic batch of ", write.operations.size(),
+                     " operations; the limit is ", crdt::kOperationsPerBatchMax,
+                     " (kOperationsPerBatchMax)"));
   }
   std::optional<PartitionId> partition;
   for (const crdt::Operation& operation : write.operations) {
@@ -91,11 +91,11 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
         PartitionOf(operation.object.bucket, operation.object.key,
                     core.placement.partitions());
     if (partition && *partition != its) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "an atomic batch lies in one partition, but ",
-          crdt::ToString(write.operations.front().object), " and ",
-          crdt::ToString(operation.object),
-          " do not; keys that share a {tag} share a partition"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("an atomic batch lies in one partition, but ",
+                       crdt::ToString(write.operations.front().object), " and ",
+                       crdt::ToString(operation.object),
+                       " do not; keys that share a {tag} share a partition"));
     }
     partition = its;
   }
@@ -176,8 +176,8 @@ absl::StatusOr<ApplyOutcome> Shard::State::Apply(PartitionId partition,
     for (const crdt::Leaf::Entry& entry : leaf.store.entries()) {
       const auto* stamped = std::get_if<crdt::Stamped>(&entry.second);
       // A timestamp too far ahead stays in its payload and moves no clock.
-      if (stamped != nullptr && !core.clock.Receive(stamped->stamp,
-                                                    now.wall_ms)) {
+      if (stamped != nullptr &&
+          !core.clock.Receive(stamped->stamp, now.wall_ms)) {
         ++core.stats.clock_refusals;
       }
     }
@@ -196,8 +196,7 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
   absl::StatusOr<ApplyOutcome> outcome =
       Apply(partition, *delta, replicate.delta, now);
   if (!outcome.ok()) {
-    return core.Send(from, partition,
-                     Refuse{delta->events, outcome.status()});
+    return core.Send(from, partition, Refuse{delta->events, outcome.status()});
   }
   if (replicate.sync) core.turn_synced = true;
   applied_in_turn.push_back({from, partition, delta->events});

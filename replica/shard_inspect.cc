@@ -59,8 +59,7 @@ absl::StatusOr<std::vector<std::string>> Shard::DumpRows(
           crdt::Writer out(&payload);
           crdt::AppendPayload(out, entry.second);
           lines.push_back(absl::StrCat(
-              crdt::ToString(object), "|",
-              absl::CHexEscape(path.bytes()), "|",
+              crdt::ToString(object), "|", absl::CHexEscape(path.bytes()), "|",
               crdt::ToString(entry.first), "|", absl::CHexEscape(payload)));
         }
       }));
@@ -94,14 +93,14 @@ absl::Status RecordActor(Storage& storage, crdt::ActorId actor) {
 absl::StatusOr<std::vector<crdt::ActorId>> RecordedActors(Storage& storage) {
   std::vector<crdt::ActorId> actors;
   absl::Status damage;
-  DOVETAIL_RETURN_IF_ERROR(storage.Scan(
-      Family::kMeta, ActorPrefix(), RangeEnd(ActorPrefix()),
-      [&](absl::string_view, absl::string_view value) {
-        crdt::Reader in(value);
-        actors.push_back(crdt::ActorId{in.Fixed64()});
-        damage = in.Finish();
-        return damage.ok();
-      }));
+  DOVETAIL_RETURN_IF_ERROR(
+      storage.Scan(Family::kMeta, ActorPrefix(), RangeEnd(ActorPrefix()),
+                   [&](absl::string_view, absl::string_view value) {
+                     crdt::Reader in(value);
+                     actors.push_back(crdt::ActorId{in.Fixed64()});
+                     damage = in.Finish();
+                     return damage.ok();
+                   }));
   if (!damage.ok()) {
     return absl::DataLossError(
         absl::StrCat("a recorded actor does not decode: ", damage.message()));

@@ -67,13 +67,12 @@ void Shard::State::FailTurn(const absl::Status& why) {
   }
   clock_saved = {};
   const absl::Status failed(
-      why.code(), absl::StrCat("the write could not be committed: ",
-                               why.message()));
+      why.code(),
+      absl::StrCat("the write could not be committed: ", why.message()));
   writes.OnTurnFailed(failed);
   reads.OnTurnFailed(failed);
   for (const Applied& applied : applied_in_turn) {
-    core.Send(applied.from, applied.partition,
-              Refuse{applied.events, failed});
+    core.Send(applied.from, applied.partition, Refuse{applied.events, failed});
   }
 }
 
@@ -146,18 +145,18 @@ absl::Status Shard::SyncToDisk() {
 absl::Status Shard::State::LoadClock() {
   crdt::Timestamp last;
   absl::Status damage;
-  DOVETAIL_RETURN_IF_ERROR(core.storage.Scan(
-      Family::kMeta, ClockPrefix(), RangeEnd(ClockPrefix()),
-      [&](absl::string_view, absl::string_view value) {
-        crdt::Reader in(value);
-        in.ExpectVersion();
-        crdt::Timestamp stamp;
-        stamp.wall_ms = in.Fixed64();
-        stamp.logical = static_cast<uint16_t>(in.Varint());
-        damage = in.Finish();
-        last = std::max(last, stamp);
-        return damage.ok();
-      }));
+  DOVETAIL_RETURN_IF_ERROR(
+      core.storage.Scan(Family::kMeta, ClockPrefix(), RangeEnd(ClockPrefix()),
+                        [&](absl::string_view, absl::string_view value) {
+                          crdt::Reader in(value);
+                          in.ExpectVersion();
+                          crdt::Timestamp stamp;
+                          stamp.wall_ms = in.Fixed64();
+                          stamp.logical = static_cast<uint16_t>(in.Varint());
+                          damage = in.Finish();
+                          last = std::max(last, stamp);
+                          return damage.ok();
+                        }));
   if (!damage.ok()) {
     return absl::DataLossError(
         absl::StrCat("the stored clock does not decode: ", damage.message()));

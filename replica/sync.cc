@@ -135,14 +135,13 @@ void Sync::OnTimers(Now now) {
 void Sync::Round(NodeId peer, Partition& partition, Now now) {
   PeerState& state = peers_[{partition.id(), peer}];
   const bool changed = state.sent_version != partition.version();
-  const bool equal = state.heard &&
-                     state.applied == partition.context().applied;
+  const bool equal =
+      state.heard && state.applied == partition.context().applied;
   if (!changed && now.steady < state.next_send) return;
   if (changed) {
     state.period = core_.options.sync_period_min;
   } else {
-    state.period =
-        std::min(2 * state.period, core_.options.sync_period_max);
+    state.period = std::min(2 * state.period, core_.options.sync_period_max);
   }
   state.period = std::max(state.period, core_.options.sync_period_min);
   state.next_send = now.steady + state.period;

@@ -42,8 +42,8 @@ absl::StatusOr<uint32_t> ResolveLevel(const Level& level, uint32_t fallback,
       break;
   }
   if (count < 1 || count > replicas) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        name, "=", count, ": there are ", replicas, " replicas"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, "=", count, ": there are ", replicas, " replicas"));
   }
   return count;
 }
@@ -52,8 +52,8 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
                              PartitionId partition, WriteRequest request,
                              Now now) {
   const uint32_t replicas = core_.placement.replicas(partition);
-  absl::StatusOr<uint32_t> required = ResolveLevel(
-      options.write, core_.options.write_default, replicas, "W");
+  absl::StatusOr<uint32_t> required =
+      ResolveLevel(options.write, core_.options.write_default, replicas, "W");
   if (!required.ok()) return core_.Reply(id, required.status());
   uint32_t reachable = 1;
   for (NodeId owner : core_.OtherOwners(partition)) {
@@ -61,9 +61,9 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   }
   if (reachable < *required) {
     return core_.Reply(
-        id, absl::UnavailableError(
-                absl::StrCat("W=", *required, ": ", Reachable(core_, partition),
-                             "; nothing was written")));
+        id, absl::UnavailableError(absl::StrCat("W=", *required, ": ",
+                                                Reachable(core_, partition),
+                                                "; nothing was written")));
   }
   Job job;
   job.partition = partition;
@@ -82,15 +82,18 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
 }
 
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
-  absl::StatusOr<MutateOutcome> outcome = core_.Get(job.partition)
-      .Mutate(job.operations, job.resume_after, [&](crdt::Timestamp observed) {
-        // Beyond the allowed drift `observed` stays behind on purpose: then
-        // causality alone puts the new write above it.
-        if (!core_.clock.Receive(observed, now.wall_ms)) {
-          ++core_.stats.clock_refusals;
-        }
-        return core_.clock.Next(now.wall_ms);
-      });
+  absl::StatusOr<MutateOutcome> outcome =
+      core_.Get(job.partition)
+          .Mutate(job.operations, job.resume_after,
+                  [&](crdt::Timestamp observed) {
+                    // Beyond the allowed drift `observed` stays behind on
+                    // purpose: then causality alone puts the new write above
+                    // it.
+                    if (!core_.clock.Receive(observed, now.wall_ms)) {
+                      ++core_.stats.clock_refusals;
+                    }
+                    return core_.clock.Next(now.wall_ms);
+                  });
   if (!outcome.ok()) {
     if (absl::IsDataLoss(outcome.status())) ++core_.stats.corruptions;
     core_.Reply(id, outcome.status());
@@ -168,8 +171,8 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
       return;
     case Verdict::kImpossible:
       core_.Reply(id, absl::UnavailableError(absl::StrCat(
-                          "W=", job.required, " cannot be met: ",
-                          job.tally.succeeded().size(),
+                          "W=", job.required,
+                          " cannot be met: ", job.tally.succeeded().size(),
                           " acknowledged, others refused: ", refusal.message(),
                           "; the write may still take effect")));
       End(it);
@@ -198,8 +201,8 @@ void WriteCoordinator::OnTimers(Now now) {
     DOVETAIL_CHECK(job != jobs_.end());
     core_.Reply(job->first,
                 absl::DeadlineExceededError(absl::StrCat(
-                    "W=", job->second.required, " not met in time: ",
-                    job->second.tally.succeeded().size(),
+                    "W=", job->second.required,
+                    " not met in time: ", job->second.tally.succeeded().size(),
                     " acknowledged; the write may still take effect")));
     End(job);
   }

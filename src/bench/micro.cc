@@ -55,8 +55,8 @@ crdt::Delta RegisterDelta() {
   delta.events = {kActor, 8, 1};
   crdt::DeltaLeaf leaf;
   leaf.object = {"bench", "user1234567890", Type::kRegister};
-  leaf.store = Leaf(Dot{kActor, 8},
-                    crdt::Stamped{{2, 0}, std::string(100, 'w')});
+  leaf.store =
+      Leaf(Dot{kActor, 8}, crdt::Stamped{{2, 0}, std::string(100, 'w')});
   leaf.superseded = {Dot{kActor, 7}};
   delta.leaves.push_back(std::move(leaf));
   return delta;

@@ -18,7 +18,8 @@ constexpr ActorId kActor = MakeActorId(ActorKind::kEdge, (1ull << 61) + 12345);
 Delta SetDelta() {
   Delta delta;
   delta.events = {kActor, 7, 1};
-  delta.leaves.push_back({kSetObject, Path().Element("x"),
+  delta.leaves.push_back({kSetObject,
+                          Path().Element("x"),
                           Leaf(Dot{kActor, 7}, Unit{}),
                           {Dot{kActor, 3}}});
   return delta;
@@ -61,10 +62,18 @@ TEST_CASE("Codec: an error says where, and the first one stays") {
 }
 
 TEST_CASE("Path: any bytes survive, and order is the order of what they say") {
-  const std::vector<std::string> names{
-      std::string(), std::string(1, '\0'), std::string("\0\0", 2),
-      std::string("\0\x01", 2), std::string("\0\xff", 2), "\x01", "a",
-      std::string("a\0", 2), "a\x01", "ab", "\xff", "\xff\xff"};
+  const std::vector<std::string> names{std::string(),
+                                       std::string(1, '\0'),
+                                       std::string("\0\0", 2),
+                                       std::string("\0\x01", 2),
+                                       std::string("\0\xff", 2),
+                                       "\x01",
+                                       "a",
+                                       std::string("a\0", 2),
+                                       "a\x01",
+                                       "ab",
+                                       "\xff",
+                                       "\xff\xff"};
   for (const std::string& a : names) {
     const Path path_a = Path().Element(a);
     const auto parsed = ParseLeafPath(Type::kSet, path_a.bytes());
@@ -156,9 +165,7 @@ TEST_CASE("Delta: what no mutation can make is refused") {
   CHECK(broken([](Delta& d) { d.events.first = 0; }));
   CHECK(broken([](Delta& d) { d.events.first = ~uint64_t{0}; }));
   CHECK(broken([](Delta& d) { d.events.first = 8; }));
-  CHECK(broken([&](Delta& d) {
-    d.leaves[0].store = Leaf(other, Unit{});
-  }));
+  CHECK(broken([&](Delta& d) { d.leaves[0].store = Leaf(other, Unit{}); }));
   CHECK(broken([](Delta& d) { d.leaves[0].superseded = {Dot{kActor, 7}}; }));
   CHECK(broken([](Delta& d) {
     d.leaves[0].superseded = {Dot{kActor, 3}, Dot{kActor, 3}};

@@ -40,8 +40,7 @@ TEST_CASE("Map: a field removed and made again has no old parts") {
     a.Do(Add({"2"}));
     if (b_adds) b.Do(Add({"1"}));
     a.Merge(b);
-    CHECK(a.Show(Type::kMap) ==
-          (b_adds ? "{s:set: {1, 2}}" : "{s:set: {2}}"));
+    CHECK(a.Show(Type::kMap) == (b_adds ? "{s:set: {1, 2}}" : "{s:set: {2}}"));
   }
 }
 
@@ -120,8 +119,7 @@ TEST_CASE("Map: a field removal resets counters exactly, at any depth") {
 TEST_CASE("Map: delete takes all that was observed in one delta and event") {
   ToyReplica a(1), b(2);
   a.Do(Add({"0", "1"}));
-  a.Do(In({{"d", Type::kDisableFlag}},
-          Op(Type::kDisableFlag, Verb::kDisable)));
+  a.Do(In({{"d", Type::kDisableFlag}}, Op(Type::kDisableFlag, Verb::kDisable)));
   a.Do(In({{"r", Type::kRegister}},
           WriteOf(Type::kRegister, Verb::kWrite, "v")));
   CHECK(a.Show(Type::kMap) ==
@@ -139,8 +137,8 @@ TEST_CASE("Map: delete takes all that was observed in one delta and event") {
 TEST_CASE("Map: pages hold whole fields and go on after the last") {
   ToyReplica a(1);
   for (const char* name : {"f", "g", "h"}) {
-    a.Do(In({{name, Type::kSet}},
-            Elements(Type::kSet, Verb::kAdd, {"x", "y"})));
+    a.Do(
+        In({{name, Type::kSet}}, Elements(Type::kSet, Verb::kAdd, {"x", "y"})));
   }
   ReadSpec spec;
   spec.object = Object(Type::kMap);

@@ -108,10 +108,14 @@ TEST_CASE("Query: a map field over the limit is refused, not cut") {
 TEST_CASE("Query: what is absent can be read, and its token observed nothing") {
   const ToyReplica a(1);
   const std::vector<std::pair<Type, std::string>> expected{
-      {Type::kRegister, "absent"}, {Type::kMultiValue, "{}"},
-      {Type::kSet, "{}"},          {Type::kRemoveSet, "{}"},
-      {Type::kGrowSet, "{}"},      {Type::kEnableFlag, "false"},
-      {Type::kDisableFlag, "true"}, {Type::kCounter, "0"},
+      {Type::kRegister, "absent"},
+      {Type::kMultiValue, "{}"},
+      {Type::kSet, "{}"},
+      {Type::kRemoveSet, "{}"},
+      {Type::kGrowSet, "{}"},
+      {Type::kEnableFlag, "false"},
+      {Type::kDisableFlag, "true"},
+      {Type::kCounter, "0"},
       {Type::kMap, "{}"}};
   for (const auto& [type, text] : expected) {
     ReadSpec spec = SpecOf(type);
@@ -166,8 +170,8 @@ TEST_CASE("Validate: each type has its verbs and no others") {
 
 TEST_CASE("Validate: a token is bound to its object and place") {
   const ToyReplica a(1);
-  Operation operation = With(a.Token(Type::kSet),
-                             Elements(Type::kSet, Verb::kRemove, {"x"}));
+  Operation operation =
+      With(a.Token(Type::kSet), Elements(Type::kSet, Verb::kRemove, {"x"}));
   CHECK(Validate(operation).ok());
   operation.object.key = "other";
   CHECK(Validate(operation).code() == absl::StatusCode::kInvalidArgument);

@@ -114,8 +114,7 @@ TEST_CASE("Set: the empty string is an element and no elements are an error") {
   ToyReplica a(1);
   a.Do(Add({""}));
   CHECK(a.Show(Type::kSet) == "{\"\"}");
-  CHECK(a.Try({Add({})}).status().code() ==
-        absl::StatusCode::kInvalidArgument);
+  CHECK(a.Try({Add({})}).status().code() == absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("Set: a large clear is a series of deltas that keeps later adds") {
@@ -151,8 +150,8 @@ TEST_CASE("Set: a clear over the limit does not fit a batch") {
     a.Do(Add(std::move(elements)));
   }
   const Operation clear = Op(Type::kSet, Verb::kClear);
-  for (const auto& batch : {std::vector{clear, Add({"x"})},
-                            std::vector{Add({"x"}), clear}}) {
+  for (const auto& batch :
+       {std::vector{clear, Add({"x"})}, std::vector{Add({"x"}), clear}}) {
     CHECK(a.Try(batch).status().code() == absl::StatusCode::kResourceExhausted);
   }
 }
@@ -160,8 +159,8 @@ TEST_CASE("Set: a clear over the limit does not fit a batch") {
 TEST_CASE("Batch: operations see those before them, in one leaf per path") {
   ToyReplica a(1), b(2);
   const auto first = a.Do(Add({"x", "z"}));
-  const auto batch = a.Do(
-      {Add({"x"}), Remove({"x"}), Add({"y", "x"}), Remove({"z"})});
+  const auto batch =
+      a.Do({Add({"x"}), Remove({"x"}), Add({"y", "x"}), Remove({"z"})});
   REQUIRE(batch.has_value());
   CHECK(batch->leaves.size() == 3);
   CHECK(a.Show(Type::kSet) == "{x, y}");

@@ -30,7 +30,8 @@ crdt::Operation Count(std::string counter, int64_t amount) {
   return operation;
 }
 crdt::Operation WriteTo(std::string reg, std::string value) {
-  auto operation = Op(crdt::Type::kRegister, crdt::Verb::kWrite, std::move(reg));
+  auto operation =
+      Op(crdt::Type::kRegister, crdt::Verb::kWrite, std::move(reg));
   operation.value = std::move(value);
   return operation;
 }
@@ -51,9 +52,9 @@ absl::Status Cluster::Start(uint32_t node) {
   const crdt::ActorId actor =
       crdt::MakeActorId(crdt::ActorKind::kNode, next_actor_++);
   DOVETAIL_RETURN_IF_ERROR(RecordActor(*n.storage, actor));
-  n.shard = std::make_unique<Shard>(
-      options_, placement_, Shard::Identity{NodeId{node}, actor, 0, 1},
-      *n.storage);
+  n.shard = std::make_unique<Shard>(options_, placement_,
+                                    Shard::Identity{NodeId{node}, actor, 0, 1},
+                                    *n.storage);
   DOVETAIL_RETURN_IF_ERROR(n.shard->Open(now()));
   for (uint32_t peer = 0; peer < size(); ++peer) {
     if (peer == node || !running(peer)) continue;
@@ -89,8 +90,7 @@ void Cluster::EndTurn(uint32_t node) {
   }
 }
 
-RequestId Cluster::Begin(uint32_t node,
-                         std::vector<crdt::Operation> operations,
+RequestId Cluster::Begin(uint32_t node, std::vector<crdt::Operation> operations,
                          RequestOptions options) {
   const RequestId id{next_request_++};
   at(node).HandleRequest({id, options, WriteRequest{std::move(operations)}},
@@ -171,7 +171,8 @@ void Cluster::Advance(absl::Duration by) {
       if (running(node)) next = std::min(next, at(node).next_deadline());
     }
     next = std::max(next, steady_);
-    wall_ms_ += static_cast<uint64_t>(absl::ToInt64Milliseconds(next - steady_));
+    wall_ms_ +=
+        static_cast<uint64_t>(absl::ToInt64Milliseconds(next - steady_));
     const bool stuck = next == steady_;
     steady_ = next;
     for (uint32_t node = 0; node < size(); ++node) {

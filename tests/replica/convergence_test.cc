@@ -191,8 +191,7 @@ class Schedule {
   // No event dot may ever name two different deltas.
   void Watch() {
     for (const Cluster::InFlight& item : cluster_.network()) {
-      if (const auto* replicate =
-              std::get_if<Replicate>(&item.message.body)) {
+      if (const auto* replicate = std::get_if<Replicate>(&item.message.body)) {
         WatchDelta(item.message.partition, replicate->delta);
       } else if (const auto* chunk =
                      std::get_if<SyncDeltas>(&item.message.body)) {

@@ -19,8 +19,7 @@ bool IsReplicate(const Cluster::InFlight& item) {
 
 TEST_CASE("Shard: a write is acknowledged at W and its receipt names who") {
   Cluster cluster(3);
-  const RequestId id =
-      cluster.Begin(0, {AddTo("k", {"x"})}, Cluster::W(2));
+  const RequestId id = cluster.Begin(0, {AddTo("k", {"x"})}, Cluster::W(2));
   CHECK_FALSE(cluster.Take(id).has_value());
   REQUIRE(cluster.network().size() == 2);
   cluster.Deliver(1);  // to node 2
@@ -109,7 +108,8 @@ TEST_CASE("Shard: a peer's page with impossible paths fails the read alone") {
   CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
 }
 
-TEST_CASE("Shard: a superseded dot is not an applied event (E is not E and X)") {
+TEST_CASE(
+    "Shard: a superseded dot is not an applied event (E is not E and X)") {
   // c adds k; a adds it again, superseding c's dot; b removes what a wrote.
   // z hears from c and b alone. If knowing of a's dot counted as having a's
   // event, nobody would ever send it to z, and z would show k for ever.
@@ -166,7 +166,8 @@ TEST_CASE("Shard: a delta whose commit fails is refused, not acknowledged") {
   CHECK(cluster.Show(1, Type::kSet, "k") == "{x}");
 }
 
-TEST_CASE("Shard: a restart mints under a new actor and loses nothing written") {
+TEST_CASE(
+    "Shard: a restart mints under a new actor and loses nothing written") {
   Cluster cluster(2);
   for (int i = 0; i < 5; ++i) REQUIRE(cluster.Write(0, Count("c", 2)).ok());
   cluster.Crash(0);
@@ -257,9 +258,9 @@ TEST_CASE("Shard: a damaged row quarantines the partition, never not-found") {
 
 TEST_CASE("Shard: a batch is one delta, and must lie in one partition") {
   Cluster cluster(1, 8);
-  const RequestId id = cluster.Begin(
-      0, {AddTo("{t}a", {"x"}), Count("{t}b", 3), RemoveFrom("{t}a", {"x"}),
-          AddTo("{t}a", {"y"})});
+  const RequestId id =
+      cluster.Begin(0, {AddTo("{t}a", {"x"}), Count("{t}b", 3),
+                        RemoveFrom("{t}a", {"x"}), AddTo("{t}a", {"y"})});
   auto reply = cluster.Take(id);
   REQUIRE(reply.has_value());
   REQUIRE(reply->body.ok());
