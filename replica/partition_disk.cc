@@ -9,6 +9,37 @@
 #include "replica/partition.h"
 
 namespace dovetail::replica {
+namespace {
+
+// Visits the log entries that begin at an event of `wanted`, with the size of
+// their values, in (actor, counter) order, until `visit` returns false.
+absl::Status ScanLog(
+    Storage& storage, PartitionId partition, const crdt::EventSet& wanted,
+    absl::FunctionRef<bool(const LogEntry&, size_t value_bytes)> visit) {
+  absl::Status damage;
+  bool go_on = true;
+  wanted.ForEachRun([&](const crdt::DotRun& run) {
+    const std::string begin = LogKey(partition, {run.actor, run.first});
+    std::string end = LogKey(partition, {run.actor, run.last()});
+    end.push_back('\0');
+    absl::Status scanned = storage.Scan(
+        Family::kLog, begin, end,
+        [&](absl::string_view key, absl::string_view value) {
+          absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
+          if (!entry.ok()) {
+            damage = entry.status();
+            return false;
+          }
+          go_on = visit(*entry, value.size());
+          return go_on;
+        });
+    damage.Update(scanned);
+    return go_on && damage.ok();
+  });
+  return damage;
+}
+
+}  // namespace
 
 absl::Status Partition::Load() {
   context_ = {};
@@ -108,30 +139,16 @@ absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
   if (checkpoint_ != sequence_) Checkpoint();
   std::vector<crdt::DotRun> gone;
   uint64_t bytes = 0;
-  absl::Status damage;
-  removable.ForEachRun([&](const crdt::DotRun& run) {
-    const std::string begin = LogKey(id_, {run.actor, run.first});
-    std::string end = LogKey(id_, {run.actor, run.last()});
-    end.push_back('\0');
-    absl::Status scanned = storage_.Scan(
-        Family::kLog, begin, end,
-        [&](absl::string_view key, absl::string_view value) {
-          if (gone.size() >= max) return false;
-          absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
-          if (!entry.ok()) {
-            damage = entry.status();
-            return false;
-          }
-          if (!removable.ContainsRun(entry->events)) return true;
-          rows_.DeleteOther(Family::kLog, key);
-          gone.push_back(entry->events);
-          bytes += value.size();
-          return true;
-        });
-    damage.Update(scanned);
-    return damage.ok() && gone.size() < max;
-  });
-  DOVETAIL_RETURN_IF_ERROR(damage);
+  DOVETAIL_RETURN_IF_ERROR(ScanLog(
+      storage_, id_, removable, [&](const LogEntry& entry, size_t value_bytes) {
+        if (gone.size() >= max) return false;
+        if (!removable.ContainsRun(entry.events)) return true;
+        rows_.DeleteOther(Family::kLog, LogKey(id_, {entry.events.actor,
+                                                     entry.events.first}));
+        gone.push_back(entry.events);
+        bytes += value_bytes;
+        return true;
+      }));
   for (const crdt::DotRun& events : gone) logged_.EraseRun(events);
   log_entries_ -= gone.size();
   log_bytes_ -= bytes;
@@ -142,27 +159,9 @@ absl::Status Partition::ReadLog(
     const crdt::EventSet& wanted,
     absl::FunctionRef<bool(const crdt::DotRun&, absl::string_view)> visit)
     const {
-  absl::Status damage;
-  bool go_on = true;
-  wanted.ForEachRun([&](const crdt::DotRun& run) {
-    const std::string begin = LogKey(id_, {run.actor, run.first});
-    std::string end = LogKey(id_, {run.actor, run.last()});
-    end.push_back('\0');
-    absl::Status scanned = storage_.Scan(
-        Family::kLog, begin, end,
-        [&](absl::string_view key, absl::string_view value) {
-          absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
-          if (!entry.ok()) {
-            damage = entry.status();
-            return false;
-          }
-          go_on = visit(entry->events, entry->delta);
-          return go_on;
-        });
-    damage.Update(scanned);
-    return go_on && damage.ok();
+  return ScanLog(storage_, id_, wanted, [&](const LogEntry& entry, size_t) {
+    return visit(entry.events, entry.delta);
   });
-  return damage;
 }
 
 }  // namespace dovetail::replica

@@ -26,8 +26,6 @@ Output Shard::EndTurn(Now now) {
         for (const auto& partition : core.partitions) {
           partition->TurnCommitted(true);
         }
-      }
-      if (synced) {
         s.unsynced = false;
         s.next_fsync = absl::InfiniteDuration();
       } else if (!s.unsynced) {
