@@ -1,0 +1,570 @@
+#include "tests/sim/checker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/delta.h"
+#include "replica/hash.h"
+#include "replica/keys.h"
+#include "replica/log_entry.h"
+#include "tests/sim/convert.h"
+
+namespace dovetail::sim {
+
+using replica::NodeId;
+using replica::PartitionId;
+using replica::RequestId;
+using replica::Shard;
+
+namespace {
+
+constexpr const char* kBucket = "b";
+
+bool FailsWrites(EventKind kind) {
+  return kind == EventKind::kFailCommit || kind == EventKind::kFailSync ||
+         kind == EventKind::kDiskFull || kind == EventKind::kReadError ||
+         kind == EventKind::kCorruptRow;
+}
+
+bool TakesWrites(const PlanEvent& event) {
+  switch (event.kind) {
+    case EventKind::kCrash:
+    case EventKind::kRestartAll:
+      return event.value > 0;
+    case EventKind::kWipe:
+    case EventKind::kRestore:
+    case EventKind::kLie:
+    case EventKind::kClone:
+    case EventKind::kCorruptRow:
+    case EventKind::kFailCommit:
+    case EventKind::kFailSync:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// What the reply shows, against what it should: a page may stop early.
+bool Shows(const crdt::ReadResult& result, const oracle::View& expected,
+           const std::optional<std::string>& element) {
+  if (element) {
+    const bool contains =
+        std::find(expected.values.begin(), expected.values.end(), *element) !=
+        expected.values.end();
+    return result.view.flag == contains;
+  }
+  if (!result.more) {
+    return crdt::ToString(result.view) == oracle::ToString(expected);
+  }
+  const auto& values = result.view.values;
+  if (!values.empty()) {
+    return values.size() <= expected.values.size() &&
+           std::equal(values.begin(), values.end(), expected.values.begin());
+  }
+  return result.view.fields.size() <= expected.fields.size();
+}
+
+}  // namespace
+
+Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
+    : plan_(plan),
+      scheduler_(scheduler),
+      trace_(trace),
+      oracles_(static_cast<size_t>(plan.options.partitions)),
+      actions_(plan.events.size()),
+      ends_(static_cast<size_t>(plan.options.nodes)) {
+  scenario::Parser parser;
+  std::string cast = "nodes";
+  for (int64_t i = 0; i < plan.options.nodes; ++i) {
+    absl::StrAppend(&cast, " n", i);
+  }
+  DOVETAIL_CHECK(parser.ParseLine(cast, 1).ok());
+  for (size_t i = 0; i < plan.events.size(); ++i) {
+    const PlanEvent& event = plan.events[i];
+    disk_faults_ |= FailsWrites(event.kind);
+    losses_ |= TakesWrites(event);
+    if (event.is_fault()) continue;
+    auto action = scenario::ParseOperation(parser, event.text);
+    if (!action.ok()) {
+      OnViolation(absl::StrCat("\"", event.text, "\": ",
+                               action.status().message()));
+      continue;
+    }
+    actions_[i] = *std::move(action);
+  }
+}
+
+PartitionId Checker::PartitionOf(const crdt::ObjectId& object) const {
+  return replica::PartitionOf(object.bucket, object.key,
+                              static_cast<uint32_t>(plan_.options.partitions));
+}
+
+std::string Checker::Story(const Pending& pending) const {
+  const std::string what =
+      pending.event != kProbe ? plan_.events[pending.event].text
+                              : crdt::ToString(pending.spec->object);
+  return absl::StrCat("\"", what, "\" at node ", pending.node, ", ",
+                      pending.submitted_us, " µs");
+}
+
+void Checker::OnViolation(std::string what) {
+  if (!violation_.empty()) return;
+  trace_.Add(scheduler_.now_us(), "VIOLATION", 0, 0, HashOf(what),
+             [&] { return what; });
+  violation_ = absl::StrCat("at ", scheduler_.now_us(), " µs (event ",
+                            trace_.events(), "): ", what);
+}
+
+// --- Submitting --------------------------------------------------------------
+
+void Checker::Run(size_t index) {
+  if (!actions_[index]) return;
+  ++stats_.operations;
+  if (const auto* operate = std::get_if<scenario::Operate>(&*actions_[index])) {
+    SubmitWrite(index, *operate);
+  } else if (const auto* read =
+                 std::get_if<scenario::ReadObject>(&*actions_[index])) {
+    SubmitRead(index, *read);
+  }
+}
+
+bool Checker::FillTokens(const scenario::Operate& operate,
+                         replica::WriteRequest& write, Pending& pending) {
+  for (const scenario::OperationStep& step : operate.steps) {
+    crdt::Operation operation = step.operation;
+    operation.object.bucket = kBucket;
+    oracle::Mutation mutation = ToOracle(operation);
+    if (!step.token.empty()) {
+      const auto token = tokens_.find(step.token);
+      if (token == tokens_.end()) return false;
+      operation.observed = token->second.observed;
+      mutation.token = token->second.sight;
+    }
+    write.operations.push_back(std::move(operation));
+    pending.batch.push_back(std::move(mutation));
+  }
+  return true;
+}
+
+void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
+  const PlanEvent& event = plan_.events[index];
+  Pending pending;
+  pending.event = index;
+  pending.node = static_cast<uint32_t>(std::stoul(operate.who.substr(1)));
+  pending.fsync = event.value != 0;
+  replica::WriteRequest write;
+  if (!FillTokens(operate, write, pending)) {
+    ++stats_.skipped;
+    return;
+  }
+  if (write.operations.front().object.key == "exact") {
+    exact_attempted_ += write.operations.front().amount;
+  }
+  pending.partition = PartitionOf(write.operations.front().object);
+  replica::ClientRequest request;
+  request.options.write = replica::Level::Count(std::min(
+      operate.terms.write.value_or(1),
+      static_cast<uint32_t>(plan_.options.nodes)));
+  request.options.durability = pending.fsync ? replica::Durability::kFsync
+                                             : replica::Durability::kWal;
+  request.options.timeout = absl::Microseconds(event.for_us);
+  request.body = std::move(write);
+  Submit(std::move(pending), std::move(request));
+}
+
+void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
+  const PlanEvent& event = plan_.events[index];
+  ++stats_.reads;
+  Pending pending;
+  pending.event = index;
+  pending.node = static_cast<uint32_t>(std::stoul(read.who.substr(1)));
+  pending.spec = read.spec;
+  pending.spec->object.bucket = kBucket;
+  pending.token = read.token;
+  pending.partition = PartitionOf(pending.spec->object);
+  replica::ClientRequest request;
+  request.options.read = replica::Level::Count(
+      std::min(read.terms.read.value_or(1),
+               static_cast<uint32_t>(plan_.options.nodes)));
+  request.options.timeout = absl::Microseconds(event.for_us);
+  request.body = replica::ReadRequest{*pending.spec, {}};
+  Submit(std::move(pending), std::move(request));
+}
+
+void Checker::Probe(uint32_t node, const oracle::Object& object) {
+  ++stats_.probes;
+  Pending pending;
+  pending.event = kProbe;
+  pending.node = node;
+  pending.spec.emplace();
+  pending.spec->object = FromOracle(object);
+  pending.partition = PartitionOf(pending.spec->object);
+  replica::ClientRequest request;
+  request.options.read = replica::Level::Count(1);
+  request.options.timeout = absl::Seconds(30);
+  request.body = replica::ReadRequest{*pending.spec, {}};
+  Submit(std::move(pending), std::move(request));
+}
+
+void Checker::ProbeAny(uint32_t node, Stream& chance) {
+  const oracle::Oracle& oracle =
+      oracles_[static_cast<size_t>(chance.Below(oracles_.size()))];
+  const std::vector<oracle::Object> objects = oracle.Objects();
+  if (objects.empty() || !cluster_->node(node).running()) return;
+  Probe(node, chance.Pick(objects));
+}
+
+void Checker::Submit(Pending pending, replica::ClientRequest request) {
+  const RequestId id{next_request_++};
+  request.id = id;
+  pending.submitted_us = scheduler_.now_us();
+  pending.starts = cluster_->node(pending.node).starts;
+  const uint32_t node = pending.node;
+  trace_.Add(scheduler_.now_us(), "request", node, next_request_,
+             pending.event, [&] { return Story(pending); });
+  pending_.emplace(id, std::move(pending));
+  if (!cluster_->Submit(node, std::move(request))) {
+    ++stats_.refused;
+    pending_.erase(id);
+  }
+}
+
+void Checker::Withhold(uint32_t peer, int64_t from_us) {
+  withheld_until_released_.push_back({peer, from_us, {}, std::nullopt});
+}
+
+uint32_t Checker::busy_at(uint32_t node) const {
+  uint32_t busy = 0;
+  for (const auto& [id, pending] : pending_) busy += pending.node == node;
+  return busy;
+}
+
+bool Checker::LacksEvents(uint32_t node) {
+  if (!cluster_->node(node).running()) return true;
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const crdt::EventSet& mine =
+        cluster_->ShardOf(node, partition).ContextOf(partition).applied;
+    for (uint32_t peer = 0; peer < cluster_->size(); ++peer) {
+      if (peer == node || !cluster_->node(peer).running()) continue;
+      if (!cluster_->ShardOf(peer, partition)
+               .ContextOf(partition)
+               .applied.IsSubsetOf(mine)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+// --- In the middle of a turn -------------------------------------------------
+
+void Checker::BeforeRequest(uint32_t node, Shard& shard,
+                            const replica::ClientRequest& request) {
+  const auto it = pending_.find(request.id);
+  DOVETAIL_CHECK(it != pending_.end());
+  Pending& pending = it->second;
+  pending.handled = true;
+  pending.visible = shard.ContextOf(pending.partition).applied;
+  if (pending.spec) return;
+  pending.expected = OracleOf(pending.partition)
+                         .Expect(pending.batch,
+                                 crdt::ActorBits(
+                                     cluster_->node(node).process->actor),
+                                 ToOracle(pending.visible));
+}
+
+void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
+  Pending& pending = pending_.at(id);
+  if (pending.spec) return;
+  const crdt::EventSet minted =
+      shard.ContextOf(pending.partition).applied.Minus(pending.visible);
+  if (minted.empty()) return;
+  const crdt::ActorId actor = cluster_->node(node).process->actor;
+  std::vector<crdt::DotRun> runs;
+  minted.ForEachRun([&](const crdt::DotRun& run) {
+    runs.push_back(run);
+    return true;
+  });
+  if (runs.size() != 1 || runs[0].actor != actor) {
+    return OnViolation(
+        absl::StrCat(Story(pending), " minted no run of its node's events"));
+  }
+  if (runs[0].count != pending.expected.events) {
+    return OnViolation(absl::StrCat(Story(pending), " minted ", runs[0].count,
+                                    " events; it should be ",
+                                    pending.expected.events));
+  }
+  pending.minted = runs[0];
+  OracleOf(pending.partition)
+      .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
+              runs[0].count, ToOracle(pending.visible));
+  minted_in_turn_.push_back(id);
+  for (Withheld& withheld : withheld_until_released_) {
+    if (withheld.events || withheld.from_us > scheduler_.now_us() ||
+        withheld.peer == node) {
+      continue;
+    }
+    withheld.partition = pending.partition;
+    withheld.events = runs[0];
+  }
+}
+
+void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
+                           const replica::Message& message) {
+  const crdt::EventSet& applied = shard.ContextOf(message.partition).applied;
+  if (const auto* query = std::get_if<replica::ReadQuery>(&message.body)) {
+    reads_.OnQueryAnswered(node, *query, applied);
+  } else if (const auto* answer =
+                 std::get_if<replica::ReadAnswer>(&message.body)) {
+    reads_.OnAnswer(*answer, applied);
+  }
+}
+
+void Checker::OnTurn(uint32_t node, Shard& shard,
+                     const replica::Output& output) {
+  for (const RequestId id : std::exchange(minted_in_turn_, {})) {
+    const auto pending = pending_.find(id);
+    if (pending != pending_.end()) ReadStamps(node, pending->second);
+  }
+  for (const replica::Envelope& envelope : output.messages) {
+    if (const auto* query =
+            std::get_if<replica::ReadQuery>(&envelope.message.body)) {
+      reads_.OnQuerySent(*query,
+                         shard.ContextOf(envelope.message.partition).applied);
+    }
+  }
+}
+
+// The timestamps that a write to registers was given stand in its log entry;
+// if there is none, the turn failed.
+void Checker::ReadStamps(uint32_t node, const Pending& pending) {
+  const auto& log = cluster_->node(node).disk.keys(replica::Family::kLog);
+  const crdt::Dot first{pending.minted->actor, pending.minted->first};
+  const std::string key = replica::LogKey(pending.partition, first);
+  const auto row = log.find(key);
+  if (row == log.end()) return;
+  const auto entry = replica::DecodeLogEntry(key, row->second);
+  if (!entry.ok()) return OnViolation(entry.status().ToString());
+  const auto delta = crdt::Delta::Decode(entry->delta);
+  if (!delta.ok()) return OnViolation(delta.status().ToString());
+  for (const crdt::DeltaLeaf& leaf : delta->leaves) {
+    for (const auto& [dot, payload] : leaf.store.entries()) {
+      const auto* stamped = std::get_if<crdt::Stamped>(&payload);
+      if (stamped == nullptr) continue;
+      OracleOf(pending.partition)
+          .SetStamp(ToOracle(leaf.object), crdt::ActorBits(dot.actor),
+                    dot.counter,
+                    {stamped->stamp.wall_ms, stamped->stamp.logical});
+    }
+  }
+}
+
+bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
+  const replica::Message& message = envelope.message;
+  std::string wrong = messages_.Look(message);
+  if (!wrong.empty()) {
+    OnViolation(absl::StrCat("node ", node, " sends: ", wrong));
+    return true;
+  }
+  for (const Withheld& withheld : withheld_until_released_) {
+    if (!withheld.events || withheld.peer != Index(envelope.to) ||
+        withheld.partition != message.partition) {
+      continue;
+    }
+    const auto is_it = [&](const std::string& delta) {
+      return messages_.EventsOf(delta) == *withheld.events;
+    };
+    if (const auto* one = std::get_if<replica::Replicate>(&message.body)) {
+      if (is_it(one->delta)) return false;
+    } else if (const auto* chunk =
+                   std::get_if<replica::SyncDeltas>(&message.body)) {
+      if (std::any_of(chunk->deltas.begin(), chunk->deltas.end(), is_it)) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+// --- Answers -----------------------------------------------------------------
+
+void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
+  const auto it = pending_.find(reply.id);
+  // One request can fail twice: in its turn, and with it.
+  if (it == pending_.end()) return;
+  const Pending pending = std::move(it->second);
+  pending_.erase(it);
+  trace_.Add(scheduler_.now_us(), "reply", node,
+             static_cast<uint64_t>(reply.id),
+             static_cast<uint64_t>(reply.body.status().code()), [&] {
+               return absl::StrCat(Story(pending), ": ",
+                                   reply.body.status().ToString());
+             });
+  if (!reply.body.ok()) return OnError(pending, reply.body.status());
+  if (const auto* write = std::get_if<replica::WriteReply>(&*reply.body)) {
+    OnWriteReply(pending, *write);
+  } else if (const auto* read = std::get_if<replica::ReadReply>(&*reply.body)) {
+    OnReadReply(pending, *read);
+  }
+}
+
+void Checker::OnError(const Pending& pending, const absl::Status& status) {
+  ++stats_.failed;
+  bool explained = false;
+  switch (status.code()) {
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      explained = true;
+      break;
+    case absl::StatusCode::kResourceExhausted:
+      explained = disk_faults_ || plan_.options.buggify != 0 ||
+                  plan_.options.requests_in_flight_max <
+                      PlanOptions().requests_in_flight_max;
+      break;
+    case absl::StatusCode::kDataLoss:
+      explained = disk_faults_;
+      break;
+    default:
+      break;
+  }
+  if (!explained) {
+    OnViolation(absl::StrCat(Story(pending), " failed, and nothing in the plan "
+                             "explains it: ", status.ToString()));
+  }
+}
+
+void Checker::OnWriteReply(const Pending& pending,
+                           const replica::WriteReply& reply) {
+  ++stats_.acknowledged;
+  if (pending.minted.has_value() != pending.expected.mints()) {
+    return OnViolation(absl::StrCat(
+        Story(pending), pending.minted ? " minted events" : " minted nothing",
+        ", it should be ", pending.expected.events));
+  }
+  if (reply.not_observed != pending.expected.not_observed) {
+    return OnViolation(
+        absl::StrCat(Story(pending), ": wrong not_observed in its answer"));
+  }
+  if (!pending.minted) return;
+  CheckReceipt(pending, reply.receipt);
+  Acknowledged acknowledged{pending.event, pending.partition, *pending.minted,
+                            pending.fsync, {}};
+  for (const NodeId node : reply.receipt.nodes) {
+    const uint32_t id = Index(node);
+    if (!cluster_->node(id).running()) {
+      // Whether it is still there shows when the node starts again.
+      acknowledged.holders.insert(id);
+    } else if (Holds(id, pending.partition, *pending.minted)) {
+      acknowledged.holders.insert(id);
+    } else if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
+      return OnViolation(absl::StrCat(Story(pending), " is acknowledged by node ",
+                                      id, ", which does not hold it"));
+    }
+  }
+  if (plan_.events[pending.event].text.find(" add exact ") !=
+      std::string::npos) {
+    exact_acknowledged_[pending.event] = pending.batch.front().amount;
+  }
+  acknowledged_.push_back(std::move(acknowledged));
+}
+
+void Checker::CheckReceipt(const Pending& pending,
+                           const replica::Receipt& receipt) {
+  std::set<uint32_t> nodes;
+  for (const NodeId node : receipt.nodes) nodes.insert(Index(node));
+  if (nodes.size() != receipt.nodes.size() ||
+      nodes.size() < receipt.required || !nodes.contains(pending.node)) {
+    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
+                             nodes.size(), " nodes of ", receipt.required));
+  }
+}
+
+void Checker::OnReadReply(const Pending& pending,
+                          const replica::ReadReply& reply) {
+  ++stats_.acknowledged;
+  CheckReceipt(pending, reply.receipt);
+  const crdt::ReadSpec& spec = *pending.spec;
+  const oracle::Object object = ToOracle(spec.object);
+  const std::vector<oracle::Field> fields = ToOracle(spec.fields);
+  oracle::Oracle& oracle = OracleOf(pending.partition);
+  std::vector<crdt::EventSet> candidates;
+  if (reply.receipt.required == 1 && reply.receipt.nodes.size() == 1) {
+    candidates.push_back(pending.visible);
+  } else {
+    candidates = reads_.Candidates(
+        cluster_->node(pending.node).process->actor, pending.node, spec,
+        pending.visible, reply.receipt.nodes);
+  }
+  ++stats_.checks;
+  std::string expected;
+  for (const crdt::EventSet& candidate : candidates) {
+    const oracle::Events events = ToOracle(candidate);
+    const oracle::View view = oracle.Read(object, fields, events);
+    if (Shows(reply.result, view, spec.element)) {
+      if (!pending.token.empty() && reply.result.token && !reply.result.more) {
+        tokens_.insert_or_assign(
+            pending.token, Token{*reply.result.token,
+                                 oracle.See(object, fields, events,
+                                            spec.element)});
+      }
+      return;
+    }
+    expected = oracle::ToString(view);
+  }
+  OnViolation(absl::StrCat(Story(pending), " shows ",
+                           crdt::ToString(reply.result.view),
+                           "; the events say ", expected, " (",
+                           candidates.size(), " candidates)"));
+}
+
+// --- Processes ---------------------------------------------------------------
+
+void Checker::OnStopped(uint32_t node, Death death) {
+  // A worse end is not forgotten for a milder one before the next start.
+  End& end = ends_[node];
+  end = {scheduler_.now_us(), death};
+  for (auto it = pending_.begin(); it != pending_.end();) {
+    if (it->second.node != node) {
+      ++it;
+      continue;
+    }
+    ++stats_.unknown;
+    it = pending_.erase(it);
+  }
+  std::erase_if(minted_in_turn_,
+                [&](RequestId id) { return !pending_.contains(id); });
+}
+
+void Checker::OnStarted(uint32_t node) {
+  const End& end = ends_[node];
+  for (Acknowledged& write : acknowledged_) {
+    if (!write.holders.contains(node) ||
+        Holds(node, write.partition, write.events)) {
+      continue;
+    }
+    write.holders.erase(node);
+    if (end.death == Death::kDisk) continue;
+    if (end.death == Death::kPower && !write.fsync) continue;
+    OnViolation(absl::StrCat(
+        "\"", plan_.events[write.event].text, "\" was acknowledged by node ",
+        node, write.fsync ? " as synced" : "", ", which lost it in a restart"));
+  }
+}
+
+bool Checker::LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const {
+  const End& end = ends_[node];
+  if (end.at_us < since_us) return false;
+  return end.death == Death::kDisk || (end.death == Death::kPower && !fsync);
+}
+
+bool Checker::Holds(uint32_t node, PartitionId partition,
+                    const crdt::DotRun& events) {
+  return cluster_->ShardOf(node, partition)
+      .ContextOf(partition)
+      .applied.ContainsRun(events);
+}
+
+}  // namespace dovetail::sim

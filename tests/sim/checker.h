@@ -1,0 +1,187 @@
+// The client side of a simulation and its judge: submits the operations of a
+// plan, and holds everything that comes of them against the oracle.
+//
+// What is checked, and when:
+//   a write      mints what the oracle expects; its answer says not_observed
+//                where the oracle does                            (each answer)
+//   a read       shows what the oracle says of the events that the replicas
+//                which answered had applied                       (each answer)
+//   a receipt    who is named in it holds the events              (each answer)
+//   a restart    what a node acknowledged is still there, unless the plan took
+//                it in a way that the acknowledgement did not cover
+//   a message    no event in two different deltas                 (each delta)
+//   an error     has a cause in the plan
+//   at the end   (final_check.cc) everybody agrees, and with the oracle, and
+//                nothing acknowledged is missing; every request was answered
+#ifndef DOVETAIL_TESTS_SIM_CHECKER_H_
+#define DOVETAIL_TESTS_SIM_CHECKER_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "crdt/token.h"
+#include "tests/scenario/parser.h"
+#include "tests/sim/message_watch.h"
+#include "tests/sim/oracle.h"
+#include "tests/sim/read_watch.h"
+#include "tests/sim/sim_cluster.h"
+
+namespace dovetail::sim {
+
+// What became of the operations of a plan.
+struct ClientStats {
+  uint64_t operations = 0;  // submitted, reads too
+  uint64_t refused = 0;     // nobody listened
+  uint64_t skipped = 0;     // their token was never got
+  uint64_t acknowledged = 0;
+  uint64_t failed = 0;  // an error came back
+  uint64_t unknown = 0;  // no answer: the node died
+  uint64_t reads = 0;
+  uint64_t probes = 0;
+  uint64_t checks = 0;  // views compared with the oracle's
+};
+
+class Checker final : public Observer {
+ public:
+  Checker(const Plan& plan, Scheduler& scheduler, Trace& trace);
+  void Attach(SimCluster& cluster) { cluster_ = &cluster; }
+
+  // The operation of the plan at `index` is due.
+  void Run(size_t index);
+  // A read of `node`'s own copy of some object.
+  void Probe(uint32_t node, const oracle::Object& object);
+  // A random one.
+  void ProbeAny(uint32_t node, Stream& chance);
+  // The delta of the first write minted from `from_us` on never reaches `peer`
+  // until ReleaseWithheld.
+  void Withhold(uint32_t peer, int64_t from_us);
+  void ReleaseWithheld() { withheld_until_released_.clear(); }
+
+  // --- Observer ---
+  void BeforeRequest(uint32_t node, replica::Shard& shard,
+                     const replica::ClientRequest& request) override;
+  void AfterRequest(uint32_t node, replica::Shard& shard,
+                    replica::RequestId id) override;
+  void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
+                    const replica::Message& message) override;
+  void OnTurn(uint32_t node, replica::Shard& shard,
+              const replica::Output& output) override;
+  bool OnSend(uint32_t node, const replica::Envelope& envelope) override;
+  void OnReply(uint32_t node, const replica::ClientReply& reply) override;
+  void OnStopped(uint32_t node, Death death) override;
+  void OnStarted(uint32_t node) override;
+  void OnViolation(std::string what) override;
+
+  // --- The end (final_check.cc) ---
+  // Whether all nodes hold the same events and no request is under way.
+  bool Converged();
+  // Once everything healed and time has passed. `converged`: whether it did.
+  void FinalCheck(bool converged);
+  // Reads every object at every node; call before FinalCheck, then let the
+  // cluster answer.
+  void ProbeAll();
+
+  // The first thing that was wrong; empty if nothing was.
+  const std::string& violation() const { return violation_; }
+  const ClientStats& stats() const { return stats_; }
+  uint32_t busy_at(uint32_t node) const;  // requests under way
+  // Whether some other node has events that this one has not.
+  bool LacksEvents(uint32_t node);
+
+ private:
+  struct Pending {
+    size_t event = 0;  // of the plan; kProbe: none
+    uint32_t node = 0;
+    uint64_t starts = 0;  // of the node, then
+    int64_t submitted_us = 0;
+    replica::PartitionId partition{};
+    bool fsync = false;
+    // Writes.
+    std::vector<oracle::Mutation> batch;
+    oracle::Expectation expected;
+    std::optional<crdt::DotRun> minted;
+    // Reads.
+    std::optional<crdt::ReadSpec> spec;
+    std::string token;         // to keep it under
+    crdt::EventSet visible;    // at the coordinator, when it began
+    bool handled = false;
+  };
+  struct Acknowledged {
+    size_t event = 0;
+    replica::PartitionId partition{};
+    crdt::DotRun events;
+    bool fsync = false;
+    std::set<uint32_t> holders;  // whose disk still answers for it
+  };
+  struct Token {
+    crdt::ObservedToken observed;
+    oracle::SightId sight{};
+  };
+  struct End {
+    int64_t at_us = 0;
+    Death death = Death::kProcess;
+  };
+  static constexpr size_t kProbe = SIZE_MAX;
+
+  std::string Story(const Pending& pending) const;
+  oracle::Oracle& OracleOf(replica::PartitionId partition) {
+    return oracles_[Index(partition)];
+  }
+  replica::PartitionId PartitionOf(const crdt::ObjectId& object) const;
+  bool FillTokens(const scenario::Operate& operate,
+                  replica::WriteRequest& write, Pending& pending);
+  void SubmitWrite(size_t index, const scenario::Operate& operate);
+  void SubmitRead(size_t index, const scenario::ReadObject& read);
+  void Submit(Pending pending, replica::ClientRequest request);
+  void ReadStamps(uint32_t node, const Pending& pending);
+  void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
+  void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
+  void OnError(const Pending& pending, const absl::Status& status);
+  void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
+  bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
+  bool Holds(uint32_t node, replica::PartitionId partition,
+             const crdt::DotRun& events);
+  void CheckExact();
+  void CheckUnique();
+  void CheckReplicas();
+  void CheckAcknowledged();
+  void CheckAnswered();
+  bool LossIsLoud();
+
+  const Plan& plan_;
+  Scheduler& scheduler_;
+  Trace& trace_;
+  SimCluster* cluster_ = nullptr;
+  bool disk_faults_ = false;  // the plan has some
+  bool losses_ = false;       // it may take what was written
+  std::vector<oracle::Oracle> oracles_;  // by partition
+  std::vector<std::optional<scenario::Action>> actions_;  // by plan event
+  std::map<replica::RequestId, Pending> pending_;
+  uint64_t next_request_ = 1;
+  std::vector<replica::RequestId> minted_in_turn_;
+  std::map<std::string, Token> tokens_;
+  std::vector<Acknowledged> acknowledged_;
+  std::vector<End> ends_;  // the last one of each node
+  MessageWatch messages_;
+  ReadWatch reads_;
+  struct Withheld {
+    uint32_t peer = 0;
+    int64_t from_us = 0;
+    replica::PartitionId partition{};
+    std::optional<crdt::DotRun> events;
+  };
+  std::vector<Withheld> withheld_until_released_;
+  // The tight objects of draw_operations.cc.
+  int64_t exact_attempted_ = 0;
+  std::map<size_t, int64_t> exact_acknowledged_;  // by plan event
+  std::string violation_;
+  ClientStats stats_;
+};
+
+}  // namespace dovetail::sim
+
+#endif  // DOVETAIL_TESTS_SIM_CHECKER_H_

@@ -1,0 +1,102 @@
+#include "tests/sim/draw.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace dovetail::sim {
+namespace {
+
+void DrawClusterOptions(Stream& chance, PlanOptions& options) {
+  // Three nodes are what most clusters have; one and seven what few try.
+  static const std::vector<int64_t> sizes = {1, 2, 2, 3, 3, 3, 3,
+                                             4, 5, 5, 6, 7};
+  options.nodes = chance.Pick(sizes);
+  options.partitions = int64_t{1} << chance.Below(5);
+  options.shards = 1 + static_cast<int64_t>(chance.Below(3));
+  static const std::vector<int64_t> caches = {0, 1, 500, 5'000, 64 << 20};
+  options.row_cache_bytes = chance.Pick(caches);
+  options.inline_leaves_max = chance.Between(1, 20);
+  options.inline_bytes_max = chance.LogBetween(1, 1024);
+  options.fsync_period_us = chance.LogBetween(10'000, 5'000'000);
+  options.sync_period_min_us = chance.LogBetween(100'000, 5'000'000);
+  options.sync_period_max_us =
+      options.sync_period_min_us * chance.Between(1, 12);
+  options.sync_chunk_bytes = chance.LogBetween(1, 256 << 10);
+  options.checkpoint_deltas = chance.LogBetween(1, 500);
+  options.truncate_entries_per_turn =
+      chance.OneIn(4) ? 0 : chance.LogBetween(1, 2048);
+  options.read_hedge_after_us = chance.LogBetween(500, 500'000);
+  if (chance.OneIn(10)) options.requests_in_flight_max = chance.Between(1, 4);
+  options.turn_inputs_max = chance.LogBetween(1, 64);
+  options.probe_permille = chance.Between(20, 300);
+}
+
+void DrawWeather(Stream& chance, PlanOptions& options) {
+  options.delay_min_us = chance.LogBetween(1, 2'000);
+  options.delay_mean_us = chance.LogBetween(10, 50'000);
+  options.detect_us = chance.LogBetween(10'000, 10'000'000);
+  options.step_us = chance.LogBetween(1, 500);
+  options.commit_us = chance.LogBetween(1, 2'000);
+  options.fsync_us = chance.LogBetween(1, 20'000);
+  options.duration_us = chance.LogBetween(1'000'000, 90'000'000);
+}
+
+void DrawRandomFaults(Stream& chance, const std::string& profile,
+                      PlanOptions& options) {
+  const bool network = profile == "swarm" || profile == "network";
+  const bool clock = profile == "swarm" || profile == "clock";
+  if (network && chance.Half()) {
+    options.loss_permille = chance.LogBetween(1, 300);
+  }
+  if (network && chance.Half()) {
+    options.duplicate_permille = chance.LogBetween(1, 500);
+  }
+  if (network && chance.Half()) {
+    options.late_permille = chance.LogBetween(1, 200);
+  }
+  if (clock && chance.Half()) options.drift_ppm = chance.LogBetween(1, 100'000);
+  if (clock && chance.Half()) {
+    constexpr int64_t kTenYearsMs = int64_t{10} * 365 * 86'400'000;
+    options.offset_ms = chance.LogBetween(1, kTenYearsMs);
+  }
+}
+
+}  // namespace
+
+const std::vector<std::string>& ProfileNames() {
+  static const std::vector<std::string> names = {
+      "swarm", "quiet", "network", "process", "disk", "clock", "loss"};
+  return names;
+}
+
+absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
+  const auto& names = ProfileNames();
+  if (std::find(names.begin(), names.end(), profile) == names.end()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("no profile \"", profile, "\"; there are ",
+                     absl::StrJoin(names, ", ")));
+  }
+  Plan plan;
+  plan.seed = seed;
+  Stream chance(seed, "options");
+  DrawClusterOptions(chance, plan.options);
+  DrawWeather(chance, plan.options);
+  const bool calm = chance.OneIn(10);
+  const std::string sort = profile == "swarm" && calm ? "quiet" : profile;
+  if (sort != "quiet") {
+    DrawRandomFaults(chance, sort, plan.options);
+    plan.options.buggify = chance.Half() ? 1 : 0;
+  }
+  plan.options.may_lose = sort == "loss" ? 1 : 0;
+  DrawOperations(plan);
+  DrawFaults(plan, sort);
+  std::stable_sort(plan.events.begin(), plan.events.end(),
+                   [](const PlanEvent& a, const PlanEvent& b) {
+                     return a.at_us < b.at_us;
+                   });
+  return plan;
+}
+
+}  // namespace dovetail::sim

@@ -1,0 +1,217 @@
+#include <algorithm>
+#include <vector>
+
+#include "tests/sim/draw.h"
+
+namespace dovetail::sim {
+namespace {
+
+enum class Sort { kNetwork, kProcess, kDisk, kClock };
+
+// How many of a kind a plan has at most, how long one lasts.
+struct Habit {
+  EventKind kind;
+  Sort sort;
+  int64_t count_max;
+  int64_t for_min_us;
+  int64_t for_max_us;
+};
+
+constexpr int64_t kMs = 1'000;
+constexpr int64_t kS = 1'000'000;
+
+constexpr Habit kHabits[] = {
+    {EventKind::kCrash, Sort::kProcess, 6, 1 * kMs, 20 * kS},
+    {EventKind::kRestartAll, Sort::kProcess, 2, 1 * kMs, 5 * kS},
+    {EventKind::kPause, Sort::kProcess, 4, 10 * kMs, 60 * kS},
+    {EventKind::kSlow, Sort::kProcess, 3, 100 * kMs, 30 * kS},
+    {EventKind::kClockJump, Sort::kClock, 5, 0, 0},
+    {EventKind::kCutOneWay, Sort::kNetwork, 4, 10 * kMs, 60 * kS},
+    {EventKind::kCutPair, Sort::kNetwork, 4, 10 * kMs, 60 * kS},
+    {EventKind::kIsolate, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
+    {EventKind::kSplit, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
+    {EventKind::kFlap, Sort::kNetwork, 3, 500 * kMs, 20 * kS},
+    {EventKind::kClog, Sort::kNetwork, 6, 10 * kMs, 30 * kS},
+    {EventKind::kBlink, Sort::kNetwork, 6, 0, 0},
+    {EventKind::kReplay, Sort::kNetwork, 10, 0, 0},
+    {EventKind::kWithhold, Sort::kNetwork, 3, 0, 0},
+    {EventKind::kFailCommit, Sort::kDisk, 4, 10 * kMs, 5 * kS},
+    {EventKind::kFailSync, Sort::kDisk, 3, 0, 0},
+    {EventKind::kDiskFull, Sort::kDisk, 2, 10 * kMs, 20 * kS},
+    {EventKind::kSlowDisk, Sort::kDisk, 3, 100 * kMs, 30 * kS},
+    {EventKind::kReadError, Sort::kDisk, 2, 100 * kMs, 5 * kS},
+    {EventKind::kCheckpoint, Sort::kDisk, 5, 0, 0},
+    {EventKind::kSyncNow, Sort::kNetwork, 5, 0, 0},
+    // These take a disk's contents; see Drawer::Frail.
+    {EventKind::kBackup, Sort::kDisk, 2, 0, 0},
+    {EventKind::kWipe, Sort::kDisk, 2, 1 * kMs, 10 * kS},
+    {EventKind::kRestore, Sort::kDisk, 2, 1 * kMs, 10 * kS},
+    {EventKind::kLie, Sort::kDisk, 2, 1 * kMs, 5 * kS},
+    {EventKind::kClone, Sort::kDisk, 1, 1 * kMs, 5 * kS},
+    {EventKind::kCorruptRow, Sort::kDisk, 1, 0, 0},
+};
+
+bool ReplacesDisk(EventKind kind) {
+  switch (kind) {
+    case EventKind::kBackup:
+    case EventKind::kWipe:
+    case EventKind::kRestore:
+    case EventKind::kLie:
+    case EventKind::kClone:
+    case EventKind::kCorruptRow:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool Allows(const std::string& profile, Sort sort) {
+  if (profile == "quiet") return false;
+  if (profile == "swarm" || profile == "loss") return true;
+  switch (sort) {
+    case Sort::kNetwork:
+      return profile == "network";
+    case Sort::kProcess:
+      return profile == "process";
+    case Sort::kDisk:
+      return profile == "disk";
+    case Sort::kClock:
+      return profile == "clock";
+  }
+  return false;
+}
+
+class Drawer {
+ public:
+  explicit Drawer(Plan& plan)
+      : plan_(plan),
+        chance_(plan.seed, "faults"),
+        nodes_(static_cast<uint32_t>(plan.options.nodes)) {
+    // Who may lose its disk. Mostly one node; never all of them.
+    if (nodes_ < 2) return;
+    uint32_t n = chance_.OneIn(4) ? 1 + chance_.Below32(nodes_ - 1) : 1;
+    if (plan.options.may_lose != 0) n = nodes_;
+    for (uint32_t i = 0; i < n; ++i) {
+      frail_.push_back((static_cast<uint32_t>(plan.seed % nodes_) + i) %
+                       nodes_);
+    }
+  }
+
+  void Run(const std::string& profile) {
+    std::vector<Habit> chosen;
+    bool replaces = false;
+    for (const Habit& habit : kHabits) {
+      Stream coin(plan_.seed, "kind", static_cast<uint64_t>(habit.kind));
+      if (!Allows(profile, habit.sort) || !coin.Half()) continue;
+      if (ReplacesDisk(habit.kind)) {
+        // Rarer than the rest: such plans cannot truncate logs.
+        if (frail_.empty() || !coin.Half()) continue;
+        replaces = true;
+      }
+      chosen.push_back(habit);
+    }
+    // A disk that lost events which no log holds any more is filled by ranges,
+    // which is another mechanism; without it logs must be kept.
+    if (replaces && plan_.options.may_lose == 0) {
+      plan_.options.truncate_entries_per_turn = 0;
+    }
+    for (const Habit& habit : chosen) {
+      Stream stream(plan_.seed, "fault", static_cast<uint64_t>(habit.kind));
+      const int64_t count = stream.Between(1, habit.count_max);
+      for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
+    }
+    if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
+  }
+
+ private:
+  void Draw(const Habit& habit, Stream& stream) {
+    PlanEvent event;
+    event.kind = habit.kind;
+    event.at_us = stream.Between(0, plan_.options.duration_us);
+    event.node = ReplacesDisk(habit.kind) ? stream.Pick(frail_)
+                                          : stream.Below32(nodes_);
+    if (nodes_ > 1) {
+      event.peer = (event.node + 1 + stream.Below32(nodes_ - 1)) % nodes_;
+    }
+    if (habit.for_max_us > 0) {
+      event.for_us = stream.LogBetween(habit.for_min_us, habit.for_max_us);
+    }
+    switch (habit.kind) {
+      case EventKind::kCrash:
+      case EventKind::kRestartAll:
+        event.value = stream.Half() ? 0 : stream.Between(1, 1000);
+        break;
+      case EventKind::kSlow:
+        event.value = stream.LogBetween(1 * kMs, 500 * kMs);
+        break;
+      case EventKind::kSlowDisk:
+        event.value = stream.LogBetween(1 * kMs, 200 * kMs);
+        break;
+      case EventKind::kClockJump: {
+        const int64_t jump = stream.LogBetween(1, int64_t{3650} * 86'400 * 1000);
+        event.value = stream.Half() ? jump : -jump;
+        break;
+      }
+      case EventKind::kSplit:
+        event.value = stream.Between(1, (int64_t{1} << nodes_) - 2);
+        if (nodes_ < 2) return;
+        break;
+      case EventKind::kFlap:
+        event.value = stream.LogBetween(50 * kMs, 5 * kS);
+        break;
+      case EventKind::kFailCommit:
+        event.value = stream.OneIn(3) ? 1 : 0;
+        break;
+      case EventKind::kWithhold:
+        // Of some operation near that time.
+        event.value = stream.Between(0, plan_.options.duration_us);
+        event.at_us = 0;
+        break;
+      default:
+        break;
+    }
+    const bool needs_peer =
+        habit.sort == Sort::kNetwork || habit.kind == EventKind::kClone;
+    if (needs_peer && nodes_ < 2) return;
+    plan_.events.push_back(std::move(event));
+  }
+
+  // FoundationDB's: half of the nodes stop one by one, and go on in another
+  // order.
+  void Swizzle() {
+    if (nodes_ < 2) return;
+    Stream stream(plan_.seed, "swizzle");
+    const int64_t begin = stream.Between(0, plan_.options.duration_us / 2);
+    const int64_t end = begin + plan_.options.duration_us / 4;
+    for (uint32_t node = 0; node < nodes_; ++node) {
+      if (stream.Half()) continue;
+      const int64_t from = stream.Between(begin, end);
+      const int64_t until = stream.Between(end, end + (end - begin));
+      for (uint32_t peer = 0; peer < nodes_; ++peer) {
+        if (peer == node) continue;
+        for (const bool out : {false, true}) {
+          PlanEvent event;
+          event.kind = EventKind::kClog;
+          event.at_us = from;
+          event.for_us = until - from;
+          event.node = out ? node : peer;
+          event.peer = out ? peer : node;
+          plan_.events.push_back(std::move(event));
+        }
+      }
+    }
+  }
+
+  Plan& plan_;
+  Stream chance_;
+  const uint32_t nodes_;
+  std::vector<uint32_t> frail_;
+};
+
+}  // namespace
+
+void DrawFaults(Plan& plan, const std::string& profile) {
+  Drawer(plan).Run(profile);
+}
+
+}  // namespace dovetail::sim

@@ -1,0 +1,280 @@
+// What clients do: typed operations on few keys by many nodes, with and
+// without tokens, batches, big sets, deletes and re-creations; and two objects
+// whose rules are so tight that any lost or doubled write breaks them:
+//
+//   exact   a counter that is only added to: its value is the sum of the
+//           acknowledged amounts plus some of those without an answer
+//   unique  a set; each element is added once, and maybe removed once by
+//           somebody who saw it
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tests/sim/draw.h"
+
+namespace dovetail::sim {
+namespace {
+
+constexpr std::array<const char*, 9> kTypes = {
+    "register", "mv",     "set",     "rwset", "gset",
+    "ewflag",   "dwflag", "counter", "map"};
+constexpr size_t kMap = 8;
+
+// Where an operation goes: an object and, in a map, a way into it.
+struct Target {
+  std::string type;    // of the object
+  std::string key;     // as written
+  std::string path;    // "/f0:map/f1:set", or nothing
+  std::string inner;   // the type at the end of the path
+  std::string Place() const { return key + path; }
+};
+
+struct TakenToken {
+  std::string name;
+  std::string type;
+  std::string key;
+};
+
+class Drawer {
+ public:
+  explicit Drawer(Plan& plan)
+      : plan_(plan),
+        chance_(plan.seed, "operations"),
+        nodes_(static_cast<uint32_t>(plan.options.nodes)) {
+    for (const char* type : kTypes) {
+      if (chance_.Half()) types_.emplace_back(type);
+    }
+    if (types_.empty()) types_.emplace_back(kTypes[chance_.Below(9)]);
+    keys_ = static_cast<uint32_t>(chance_.LogBetween(1, 12));
+    elements_ = static_cast<uint32_t>(chance_.LogBetween(2, 60));
+    token_permille_ = chance_.Half() ? chance_.Between(50, 700) : 0;
+    batch_permille_ = chance_.Half() ? chance_.Between(20, 300) : 0;
+    delete_permille_ = chance_.Half() ? chance_.Between(20, 200) : 0;
+    bulk_permille_ = chance_.Half() ? chance_.Between(20, 200) : 0;
+    fsync_permille_ = chance_.Half() ? chance_.Between(20, 1000) : 0;
+    read_permille_ = chance_.Between(50, 500);
+    weak_ = chance_.Half();
+    tight_permille_ = chance_.Half() ? chance_.Between(50, 500) : 0;
+  }
+
+  void Run() {
+    const auto count = chance_.LogBetween(10, 250);
+    // The last tenth of the time is for faults without new writes.
+    const int64_t end = plan_.options.duration_us * 9 / 10;
+    std::vector<int64_t> times;
+    // Bursts: most operations come close upon another one.
+    for (int64_t i = 0; i < count; ++i) {
+      if (!times.empty() && chance_.Permille(600)) {
+        times.push_back(std::min(
+            end, times.back() + chance_.Exponential(2'000)));
+      } else {
+        times.push_back(chance_.Between(0, end));
+      }
+    }
+    std::sort(times.begin(), times.end());
+    for (const int64_t at : times) {
+      // A stream of its own for each operation: one less changes no other.
+      one_ = Stream(plan_.seed, "operation", static_cast<uint64_t>(number_));
+      ++number_;
+      Draw(at);
+    }
+  }
+
+ private:
+  void Draw(int64_t at) {
+    if (one_.Permille(tight_permille_)) return DrawTight(at);
+    if (one_.Permille(read_permille_)) return DrawRead(at);
+    if (one_.Permille(batch_permille_)) return DrawBatch(at);
+    const Target target = DrawTarget(DrawKey());
+    Add(at, absl::StrCat(Sentence(target), " ", Level("w"),
+                         TokenFor(target)));
+  }
+
+  std::string DrawKey() { return absl::StrCat("k", one_.Below(keys_)); }
+
+  Target DrawTarget(std::string key) {
+    Target target;
+    target.type = one_.Pick(types_);
+    target.key = std::move(key);
+    target.inner = target.type;
+    for (int depth = 0; target.inner == "map" && depth < 3; ++depth) {
+      // Deeper levels are maps less often, so that leaves are reached.
+      const std::string inner =
+          depth == 2 ? kTypes[one_.Below(kMap)] : kTypes[one_.Below(9)];
+      if (depth > 0 || one_.Permille(850)) {
+        absl::StrAppend(&target.path, "/f", one_.Below(3), ":", inner);
+        target.inner = inner;
+      } else {
+        break;  // an operation on the map itself
+      }
+    }
+    return target;
+  }
+
+  std::string Elements() {
+    size_t n = one_.OneIn(4) ? 1 + one_.Below(3) : 1;
+    if (one_.Permille(bulk_permille_)) n = 5 + one_.Below(60);
+    std::vector<std::string> words;
+    for (size_t i = 0; i < n; ++i) {
+      words.push_back(absl::StrCat("e", one_.Below(elements_)));
+    }
+    std::sort(words.begin(), words.end());
+    words.erase(std::unique(words.begin(), words.end()), words.end());
+    return absl::StrJoin(words, " ");
+  }
+
+  // "set add k1 e3": the operation without its options.
+  std::string Sentence(const Target& t) {
+    if (one_.Permille(delete_permille_)) {
+      return absl::StrCat("delete ", t.key, ":", t.type);
+    }
+    const auto say = [&](const std::string& verb, const std::string& args) {
+      std::string text =
+          t.path.empty() ? absl::StrCat(t.type, " ", verb, " ", t.Place())
+                         : absl::StrCat(t.type, " ", t.Place(), " ", verb);
+      if (!args.empty()) absl::StrAppend(&text, " ", args);
+      return text;
+    };
+    const std::string& type = t.inner;
+    const std::string value = absl::StrCat("v", number_, ".", one_.Below(100));
+    if (type == "register") {
+      return one_.OneIn(6) ? say("clear", "") : say("write", value);
+    }
+    if (type == "mv") {
+      if (one_.OneIn(6)) return say("clear", "");
+      // Blind writes pile up siblings, of which there may be 100.
+      return say(one_.OneIn(10) ? "write-blind" : "write", value);
+    }
+    if (type == "gset") return say("add", Elements());
+    if (type == "set" || type == "rwset") {
+      if (one_.OneIn(12)) return say("clear", "");
+      return say(one_.OneIn(3) ? "remove" : "add", Elements());
+    }
+    if (type == "ewflag" || type == "dwflag") {
+      return say(one_.Half() ? "enable" : "disable", "");
+    }
+    if (type == "counter") {
+      if (one_.OneIn(6)) return say("reset", "");
+      const int64_t amount = one_.Between(1, 9);
+      return say("add", absl::StrCat(one_.OneIn(3) ? -amount : amount));
+    }
+    // A map: take out one of its fields. Cleared as a whole now and then.
+    if (one_.OneIn(8)) return say("clear", "");
+    const std::string field =
+        absl::StrCat("f", one_.Below(3), ":", kTypes[one_.Below(9)]);
+    return t.path.empty() ? absl::StrCat("map ", t.key, " remove ", field)
+                          : say("remove", field);
+  }
+
+  std::string Level(const char* name) {
+    const uint32_t n = weak_ && one_.Half() ? 1 : 1 + one_.Below32(nodes_);
+    return absl::StrCat(name, "=", n);
+  }
+
+  // " with T7", if there is a token of that object.
+  std::string TokenFor(const Target& target) {
+    if (!one_.Permille(token_permille_)) return "";
+    std::vector<std::string> fitting;
+    for (const TakenToken& token : tokens_) {
+      if (token.type == target.type && token.key == target.key) {
+        fitting.push_back(token.name);
+      }
+    }
+    if (fitting.empty()) return "";
+    // Mostly the newest, sometimes any: tokens may be old.
+    return absl::StrCat(
+        " with ", one_.OneIn(4) ? one_.Pick(fitting) : fitting.back());
+  }
+
+  void DrawRead(int64_t at) {
+    const Target target = DrawTarget(DrawKey());
+    const bool whole = target.path.empty() || one_.Half();
+    if (!whole) {
+      return Add(at, absl::StrCat(target.type, " read ", target.Place(), " ",
+                                  Level("r")));
+    }
+    TakeToken(at, target.type, target.key);
+  }
+
+  void TakeToken(int64_t at, const std::string& type, const std::string& key) {
+    const std::string name = absl::StrCat("T", number_);
+    tokens_.push_back({name, type, key});
+    Add(at, absl::StrCat(type, " read ", key, " ", Level("r")), name);
+  }
+
+  void DrawBatch(int64_t at) {
+    // Keys with a common tag lie in one partition.
+    const uint64_t tag = one_.Below(3);
+    std::vector<std::string> steps;
+    const uint64_t n = 2 + one_.Below(4);
+    for (uint64_t i = 0; i < n; ++i) {
+      const Target target = DrawTarget(
+          absl::StrCat("\"{t", tag, "}k", one_.Below(keys_), "\""));
+      steps.push_back(Sentence(target));
+    }
+    Add(at, absl::StrCat("batch { ", absl::StrJoin(steps, " ; "), " } ",
+                         Level("w")));
+  }
+
+  void DrawTight(int64_t at) {
+    const uint64_t kind = one_.Below(4);
+    if (kind == 0) {
+      return Add(at, absl::StrCat("counter add exact ", one_.Between(1, 100),
+                                  " ", Level("w")));
+    }
+    if (kind == 1) return TakeToken(at, "set", "unique");
+    if (kind == 2 && !unremoved_.empty()) {
+      for (auto token = tokens_.rbegin(); token != tokens_.rend(); ++token) {
+        if (token->key != "unique") continue;
+        const size_t i = static_cast<size_t>(one_.Below(unremoved_.size()));
+        const std::string element = unremoved_[i];
+        unremoved_.erase(unremoved_.begin() + static_cast<std::ptrdiff_t>(i));
+        return Add(at, absl::StrCat("set remove unique ", element, " ",
+                                    Level("w"), " with ", token->name));
+      }
+    }
+    const std::string element = absl::StrCat("u", number_);
+    unremoved_.push_back(element);
+    Add(at, absl::StrCat("set add unique ", element, " ", Level("w")));
+  }
+
+  void Add(int64_t at, const std::string& sentence,
+           const std::string& token = "") {
+    PlanEvent event;
+    event.at_us = at;
+    event.kind = EventKind::kOperation;
+    event.value = one_.Permille(fsync_permille_) ? 1 : 0;
+    event.for_us = one_.OneIn(5) ? one_.LogBetween(1'000, 1'000'000) : 2'000'000;
+    event.text = absl::StrCat(token.empty() ? "" : token + " = ", "n",
+                              one_.Below(nodes_), " ", sentence);
+    plan_.events.push_back(std::move(event));
+  }
+
+  Plan& plan_;
+  Stream chance_;
+  Stream one_{0, ""};
+  const uint32_t nodes_;
+  std::vector<std::string> types_;
+  uint32_t keys_ = 1;
+  uint32_t elements_ = 1;
+  int64_t token_permille_ = 0;
+  int64_t batch_permille_ = 0;
+  int64_t delete_permille_ = 0;
+  int64_t bulk_permille_ = 0;
+  int64_t fsync_permille_ = 0;
+  int64_t read_permille_ = 0;
+  int64_t tight_permille_ = 0;
+  bool weak_ = false;
+  int64_t number_ = 0;
+  std::vector<TakenToken> tokens_;
+  std::vector<std::string> unremoved_;
+};
+
+}  // namespace
+
+void DrawOperations(Plan& plan) { Drawer(plan).Run(); }
+
+}  // namespace dovetail::sim

@@ -1,0 +1,205 @@
+// What must hold when everything has healed and time has passed without any
+// client: all owners are identical, agree with the oracle, and hold what was
+// acknowledged.
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/convert.h"
+
+namespace dovetail::sim {
+
+using replica::PartitionId;
+
+bool Checker::Converged() {
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    if (!cluster_->node(node).running()) return false;
+  }
+  if (!pending_.empty()) return false;
+  const bool truncates = plan_.options.truncate_entries_per_turn > 0;
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const crdt::Context& first =
+        cluster_->ShardOf(0, partition).ContextOf(partition);
+    for (uint32_t node = 1; node < cluster_->size(); ++node) {
+      const crdt::Context& its =
+          cluster_->ShardOf(node, partition).ContextOf(partition);
+      if (!(its.applied == first.applied)) return false;
+    }
+  }
+  if (!truncates) return true;
+  // What is stable everywhere leaves the logs.
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    for (const Lane& lane : cluster_->node(node).process->lanes) {
+      for (const replica::PartitionDigest& digest : lane.shard->Digests()) {
+        if (digest.log_entries > 0) return false;
+      }
+    }
+  }
+  return true;
+}
+
+void Checker::ProbeAll() {
+  for (oracle::Oracle& oracle : oracles_) {
+    for (const oracle::Object& object : oracle.Objects()) {
+      for (uint32_t node = 0; node < cluster_->size(); ++node) {
+        Probe(node, object);
+      }
+    }
+  }
+}
+
+void Checker::FinalCheck(bool converged) {
+  if (!violation_.empty()) return;
+  CheckAnswered();
+  if (!converged) {
+    if (plan_.options.may_lose != 0 && LossIsLoud()) return;
+    std::vector<std::string> parts;
+    for (uint32_t node = 0; node < cluster_->size(); ++node) {
+      if (!cluster_->node(node).running()) {
+        parts.push_back(absl::StrCat("node ", node, " is down"));
+        continue;
+      }
+      for (const Lane& lane : cluster_->node(node).process->lanes) {
+        for (const replica::PartitionDigest& d : lane.shard->Digests()) {
+          parts.push_back(absl::StrCat("n", node, "/p", Index(d.partition), " ",
+                                       d.events, " events, ", d.log_entries,
+                                       " logged"));
+        }
+      }
+    }
+    return OnViolation(absl::StrCat("the nodes do not converge: ",
+                                    absl::StrJoin(parts, "; ")));
+  }
+  CheckReplicas();
+  CheckAcknowledged();
+  CheckExact();
+  CheckUnique();
+}
+
+// A loss that the plan was allowed to cause must at least show somewhere.
+bool Checker::LossIsLoud() {
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    if (!cluster_->node(node).running()) return true;
+    for (const Lane& lane : cluster_->node(node).process->lanes) {
+      const replica::ShardStats stats = lane.shard->stats();
+      if (stats.log_gaps + stats.quarantined + stats.corruptions > 0) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+void Checker::CheckAnswered() {
+  for (const auto& [id, pending] : pending_) {
+    return OnViolation(absl::StrCat(Story(pending), " was never answered",
+                                    pending.handled ? "" : ", nor begun"));
+  }
+}
+
+void Checker::CheckReplicas() {
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    for (const Lane& lane : cluster_->node(node).process->lanes) {
+      const absl::Status sums = lane.shard->VerifyDigests();
+      if (!sums.ok()) {
+        return OnViolation(absl::StrCat("node ", node, ": ", sums.ToString()));
+      }
+    }
+  }
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    replica::Shard& first = cluster_->ShardOf(0, partition);
+    const auto rows = first.DumpRows(partition);
+    if (!rows.ok()) return OnViolation(rows.status().ToString());
+    if (!losses_ && !first.ContextOf(partition).superseded.empty()) {
+      return OnViolation(absl::StrCat(
+          "partition ", p, ": X is not empty although nothing was lost"));
+    }
+    for (uint32_t node = 1; node < cluster_->size(); ++node) {
+      replica::Shard& shard = cluster_->ShardOf(node, partition);
+      if (!(shard.ContextOf(partition) == first.ContextOf(partition))) {
+        return OnViolation(absl::StrCat("partition ", p, ": nodes 0 and ", node,
+                                        " have different contexts"));
+      }
+      const auto theirs = shard.DumpRows(partition);
+      if (!theirs.ok() || *theirs != *rows) {
+        return OnViolation(absl::StrCat("partition ", p, ": nodes 0 and ", node,
+                                        " have different rows"));
+      }
+    }
+  }
+}
+
+void Checker::CheckAcknowledged() {
+  for (const Acknowledged& write : acknowledged_) {
+    if (write.holders.empty() || plan_.options.may_lose != 0) continue;
+    if (!Holds(0, write.partition, write.events)) {
+      return OnViolation(absl::StrCat(
+          "\"", plan_.events[write.event].text,
+          "\" was acknowledged, its copies are intact, and it is gone"));
+    }
+  }
+}
+
+// The counter that is only added to: between what was acknowledged (and cannot
+// have been lost) and what was tried.
+void Checker::CheckExact() {
+  int64_t at_least = 0;
+  for (const Acknowledged& write : acknowledged_) {
+    const auto amount = exact_acknowledged_.find(write.event);
+    if (amount != exact_acknowledged_.end() && !write.holders.empty()) {
+      at_least += amount->second;
+    }
+  }
+  crdt::ObjectId object{"b", "exact", crdt::Type::kCounter};
+  const PartitionId partition = PartitionOf(object);
+  if (plan_.options.may_lose != 0) return;
+  const oracle::View view = OracleOf(partition).Read(
+      ToOracle(object), {},
+      ToOracle(cluster_->ShardOf(0, partition).ContextOf(partition).applied));
+  if (view.number < at_least || view.number > exact_attempted_) {
+    OnViolation(absl::StrCat("counter \"exact\" is ", view.number,
+                             "; acknowledged were ", at_least, " of ",
+                             exact_attempted_, " tried"));
+  }
+}
+
+// The set of elements that are added once: what was acknowledged and never
+// tried to remove is there.
+void Checker::CheckUnique() {
+  if (plan_.options.may_lose != 0) return;
+  std::set<std::string> removed;
+  for (const std::optional<scenario::Action>& action : actions_) {
+    if (!action) continue;
+    const auto* operate = std::get_if<scenario::Operate>(&*action);
+    if (operate == nullptr) continue;
+    const crdt::Operation& operation = operate->steps.front().operation;
+    if (operation.object.key == "unique" &&
+        operation.verb == crdt::Verb::kRemove) {
+      removed.insert(operation.elements.front());
+    }
+  }
+  crdt::ObjectId object{"b", "unique", crdt::Type::kSet};
+  const PartitionId partition = PartitionOf(object);
+  const oracle::View view = OracleOf(partition).Read(
+      ToOracle(object), {},
+      ToOracle(cluster_->ShardOf(0, partition).ContextOf(partition).applied));
+  for (const Acknowledged& write : acknowledged_) {
+    const auto& operate = std::get<scenario::Operate>(*actions_[write.event]);
+    const crdt::Operation& operation = operate.steps.front().operation;
+    if (operation.object.key != "unique" || write.holders.empty()) continue;
+    const std::string& element = operation.elements.front();
+    const bool present = std::find(view.values.begin(), view.values.end(),
+                                   element) != view.values.end();
+    if (operation.verb == crdt::Verb::kAdd && !removed.contains(element) &&
+        !present) {
+      return OnViolation(absl::StrCat(
+          "set \"unique\" lacks ", element,
+          ", which was acknowledged and never removed"));
+    }
+  }
+}
+
+}  // namespace dovetail::sim

@@ -1,0 +1,130 @@
+// One simulated node: a disk that outlives processes, clocks, and at most one
+// process, which is the real replica/ code on that disk.
+//
+// Inputs wait in a queue per shard and are worked off in turns. What a turn
+// lets out leaves only after the time that its commit takes: a crash in
+// between keeps the commit and loses the outputs.
+#ifndef DOVETAIL_TESTS_SIM_NODE_H_
+#define DOVETAIL_TESTS_SIM_NODE_H_
+
+#include <cstdint>
+#include <deque>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "replica/message.h"
+#include "replica/request.h"
+#include "replica/shard.h"
+#include "replica/storage.h"
+#include "tests/sim/sim_disk.h"
+
+namespace dovetail::sim {
+
+inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+
+// Between a process and its disk: time that calls take, and a full disk.
+class DiskDoor final : public replica::Storage {
+ public:
+  explicit DiskDoor(replica::Storage& storage) : storage_(storage) {}
+
+  void set_full(bool full) { full_ = full; }
+  // Commits and fsyncs since the last call.
+  struct Calls {
+    int64_t commits = 0;
+    int64_t fsyncs = 0;
+  };
+  Calls TakeCalls() { return std::exchange(calls_, {}); }
+
+  absl::StatusOr<std::optional<std::string>> Get(
+      replica::Family family, absl::string_view key) override {
+    return storage_.Get(family, key);
+  }
+  absl::Status Scan(replica::Family family, absl::string_view begin,
+                    absl::string_view end,
+                    absl::FunctionRef<bool(absl::string_view, absl::string_view)>
+                        visit) override {
+    return storage_.Scan(family, begin, end, visit);
+  }
+  absl::Status Commit(const replica::WriteBatch& batch,
+                      replica::CommitMode mode) override;
+  absl::Status Sync() override {
+    ++calls_.fsyncs;
+    return storage_.Sync();
+  }
+  absl::Status Checkpoint(const std::string& directory) override {
+    return storage_.Checkpoint(directory);
+  }
+
+ private:
+  replica::Storage& storage_;
+  bool full_ = false;
+  Calls calls_;
+};
+
+struct PeerChange {
+  replica::NodeId peer{};
+  bool up = false;
+};
+struct PeerInput {
+  replica::NodeId from{};
+  replica::Message message;
+};
+using Input = std::variant<replica::ClientRequest, PeerInput, PeerChange>;
+
+// One shard of a running process.
+struct Lane {
+  std::unique_ptr<replica::Shard> shard;
+  std::deque<Input> inbox;
+  int64_t wake_at_us = kNever;  // of the newest wake that is scheduled
+  int64_t busy_until_us = 0;    // outputs of the last turn leave then
+};
+
+struct Process {
+  explicit Process(SimDisk& disk) : storage(disk), door(storage) {}
+  SimStorage storage;
+  DiskDoor door;
+  std::vector<Lane> lanes;
+  crdt::ActorId actor{};
+  int64_t started_us = 0;
+};
+
+struct NodeClock {
+  int64_t offset_ms = 0;
+  int64_t drift_ppm = 0;
+  uint64_t WallMs(int64_t now_us) const;
+};
+
+struct Node {
+  SimDisk disk;
+  std::optional<SimDisk> backup;
+  std::unique_ptr<Process> process;  // nullptr: not running
+  uint64_t starts = 0;               // numbers the incarnations
+  NodeClock clock;
+  std::vector<bool> believes_up;  // by peer
+
+  // --- Faults ---
+  int64_t start_at_us = kNever;  // a start that is due
+  int64_t paused_until_us = 0;
+  int64_t slow_until_us = 0;
+  int64_t slow_step_us = 0;
+  int64_t disk_full_until_us = 0;
+  int64_t disk_slow_until_us = 0;
+  int64_t disk_slow_us = 0;
+  bool row_unreadable = false;  // until the next start
+  bool row_corrupt = false;     // until the disk is replaced
+  bool needs_restart = false;   // its process trusts no write any more
+  bool disk_failed_ever = false;
+
+  bool running() const { return process != nullptr; }
+};
+
+}  // namespace dovetail::sim
+
+#endif  // DOVETAIL_TESTS_SIM_NODE_H_

@@ -1,0 +1,143 @@
+// A plan: everything that a simulation does on purpose, as a list that can be
+// written down, edited, cut and run again. A seed is drawn into a plan
+// (draw.h); what chance adds while it runs (delays, losses, which site of
+// BUGGIFY fires) comes from streams of the plan's seed.
+//
+// Text form, one line each:
+//
+//   plan 1
+//   seed 7996
+//   option nodes 3                       those that differ from their default
+//   at 120000 operation timeout=2000000 text=T1 = n0 set read k1 r=2
+//   at 500000 crash node=1 value=1000 for=3000000
+//
+// Times are microseconds of virtual time. Operations are sentences of the
+// scenario language (tests/scenarios/README.md), coordinated by nodes n0, n1 …
+#ifndef DOVETAIL_TESTS_SIM_PLAN_H_
+#define DOVETAIL_TESTS_SIM_PLAN_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace dovetail::sim {
+
+// Numbers only, so that a plan can list them and a shrinker can set them back.
+struct PlanOptions {
+  // The cluster.
+  int64_t nodes = 3;
+  int64_t partitions = 4;
+  int64_t shards = 1;
+  // ShardOptions of the same name.
+  int64_t row_cache_bytes = 64 << 20;
+  int64_t inline_leaves_max = 16;
+  int64_t inline_bytes_max = 1 << 10;
+  int64_t fsync_period_us = 1'000'000;
+  int64_t sync_period_min_us = 1'000'000;
+  int64_t sync_period_max_us = 60'000'000;
+  int64_t sync_chunk_bytes = 256 << 10;
+  int64_t checkpoint_deltas = 4096;
+  int64_t truncate_entries_per_turn = 2048;  // 0: logs are kept for ever
+  int64_t read_hedge_after_us = 50'000;
+  int64_t requests_in_flight_max = 65'536;
+  int64_t turn_inputs_max = 256;
+  // The network, beside what events do to it.
+  int64_t delay_min_us = 200;
+  int64_t delay_mean_us = 300;
+  int64_t loss_permille = 0;
+  int64_t duplicate_permille = 0;
+  int64_t late_permille = 0;  // frames that arrive seconds later
+  int64_t detect_us = 1'000'000;  // until a node notices that a link is down
+  // Nodes and disks.
+  int64_t step_us = 20;     // a turn takes so long
+  int64_t commit_us = 50;   // and a commit so long
+  int64_t fsync_us = 500;   // and an fsync so long
+  int64_t drift_ppm = 0;    // of wall clocks, at most, either way
+  int64_t offset_ms = 0;    // of wall clocks, at most, either way
+  int64_t buggify = 0;
+  // Reads of a node's own copy that the checker adds, per 1000 turns.
+  int64_t probe_permille = 100;
+  // Plan time; after it everything heals.
+  int64_t duration_us = 20'000'000;
+  // 1: faults may take every copy of a write; then the loss must be loud.
+  int64_t may_lose = 0;
+  friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
+};
+
+struct OptionField {
+  const char* name;
+  int64_t PlanOptions::* member;
+};
+// All fields, in the order above.
+const std::vector<OptionField>& OptionFields();
+
+// What can happen. Fields of PlanEvent are used as the comments say; `for` is
+// how long it lasts.
+enum class EventKind {
+  kOperation,   // text; for=: its timeout; value=1: fsync durability
+  // Processes. Each ends the process and starts it again after `for`.
+  kCrash,       // node; value=permille of the un-synced batches that are lost
+  kRestartAll,  // value as kCrash
+  kWipe,        // node: with an empty disk
+  kRestore,     // node: with the disk of its newest backup
+  kLie,         // node: the disk takes back all since its newest backup
+  kClone,       // node, peer: the node starts on a copy of the peer's disk
+  kBackup,      // node; keeps running
+  kPause,       // node: does nothing, then goes on with what it knew
+  kSlow,        // node: a turn takes `value` µs
+  // Clocks.
+  kClockJump,  // node; value=ms
+  // Links.
+  kCutOneWay,  // node, peer
+  kCutPair,    // node, peer
+  kIsolate,    // node
+  kSplit,      // value=bit mask of one side
+  kFlap,       // node, peer; value=µs between changes
+  kClog,       // node, peer: frames wait until the end of it
+  kBlink,      // node, peer: the node believes the link went down and up
+  kReplay,     // node, peer: old frames arrive again
+  kWithhold,   // peer: the delta of the operation at `value` µs never arrives
+  // Disks.
+  kFailCommit,  // node; value=1: the batch turns up after a restart
+  kFailSync,    // node
+  kDiskFull,    // node
+  kSlowDisk,    // node; value=µs per commit
+  kReadError,   // node: one row cannot be read until the next start
+  kCorruptRow,  // node: one row cannot be read until the disk is replaced
+  // Controls that a node has anyway.
+  kCheckpoint,  // node
+  kSyncNow,     // node, peer
+};
+inline constexpr int kEventKinds = 28;
+const char* EventName(EventKind kind);
+
+struct PlanEvent {
+  int64_t at_us = 0;
+  EventKind kind = EventKind::kOperation;
+  uint32_t node = 0;
+  uint32_t peer = 0;
+  int64_t value = 0;
+  int64_t for_us = 0;
+  std::string text;
+  bool is_fault() const { return kind != EventKind::kOperation; }
+  friend bool operator==(const PlanEvent&, const PlanEvent&) = default;
+};
+
+struct Plan {
+  uint64_t seed = 0;
+  PlanOptions options;
+  std::vector<PlanEvent> events;  // by time
+  friend bool operator==(const Plan&, const Plan&) = default;
+};
+
+std::string ToText(const PlanEvent& event);
+std::string ToText(const Plan& plan);
+// InvalidArgument with the number of the line.
+absl::StatusOr<Plan> ParsePlan(absl::string_view text);
+
+}  // namespace dovetail::sim
+
+#endif  // DOVETAIL_TESTS_SIM_PLAN_H_

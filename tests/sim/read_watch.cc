@@ -1,0 +1,70 @@
+#include "tests/sim/read_watch.h"
+
+namespace dovetail::sim {
+namespace {
+
+// More would only be possible for a read that is asked again and again.
+constexpr size_t kCandidatesMax = 64;
+
+bool SamePlace(const crdt::ReadSpec& a, const crdt::ReadSpec& b) {
+  return a.object == b.object && a.fields == b.fields && a.element == b.element;
+}
+
+void KeepNew(std::vector<crdt::EventSet>& sets, const crdt::EventSet& set) {
+  if (sets.empty() || sets.back() != set) sets.push_back(set);
+}
+
+}  // namespace
+
+void ReadWatch::OnQuerySent(const replica::ReadQuery& query,
+                            const crdt::EventSet& applied) {
+  Read& read = reads_[query.ticket];
+  read.spec = query.spec;
+  read.sent = applied;
+}
+
+void ReadWatch::OnQueryAnswered(uint32_t node, const replica::ReadQuery& query,
+                                const crdt::EventSet& applied) {
+  KeepNew(reads_[query.ticket].answered[node], applied);
+}
+
+void ReadWatch::OnAnswer(const replica::ReadAnswer& answer,
+                         const crdt::EventSet& applied) {
+  KeepNew(reads_[answer.ticket].at_answers, applied);
+}
+
+std::vector<crdt::EventSet> ReadWatch::Candidates(
+    crdt::ActorId actor, uint32_t self, const crdt::ReadSpec& spec,
+    const crdt::EventSet& begun,
+    const std::vector<replica::NodeId>& nodes) const {
+  std::vector<crdt::EventSet> result;
+  for (auto it = reads_.lower_bound({actor, 0});
+       it != reads_.end() && it->first.incarnation == actor; ++it) {
+    const Read& read = it->second;
+    if (!SamePlace(read.spec, spec)) continue;
+    std::vector<crdt::EventSet> joined = {begun, read.sent};
+    joined.insert(joined.end(), read.at_answers.begin(),
+                  read.at_answers.end());
+    for (const replica::NodeId node : nodes) {
+      if (replica::Index(node) == self) continue;
+      const auto answers = read.answered.find(replica::Index(node));
+      if (answers == read.answered.end()) {
+        joined.clear();
+        break;
+      }
+      std::vector<crdt::EventSet> next;
+      for (const crdt::EventSet& so_far : joined) {
+        for (const crdt::EventSet& theirs : answers->second) {
+          next.push_back(so_far);
+          next.back().UnionWith(theirs);
+        }
+      }
+      joined = std::move(next);
+      if (joined.size() > kCandidatesMax) joined.resize(kCandidatesMax);
+    }
+    result.insert(result.end(), joined.begin(), joined.end());
+  }
+  return result;
+}
+
+}  // namespace dovetail::sim

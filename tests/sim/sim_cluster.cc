@@ -1,0 +1,467 @@
+#include "tests/sim/sim_cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "crdt/check.h"
+#include "crdt/hooks.h"
+#include "net/frame.h"
+#include "net/peer_codec.h"
+
+namespace dovetail::sim {
+
+using replica::Envelope;
+using replica::Message;
+using replica::NodeId;
+using replica::Now;
+using replica::Shard;
+
+namespace {
+
+replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
+  replica::ShardOptions options;
+  options.row_cache_bytes = static_cast<size_t>(plan.row_cache_bytes);
+  options.inline_leaves_max = static_cast<size_t>(plan.inline_leaves_max);
+  options.inline_bytes_max = static_cast<size_t>(plan.inline_bytes_max);
+  options.fsync_period = absl::Microseconds(plan.fsync_period_us);
+  options.sync_period_min = absl::Microseconds(plan.sync_period_min_us);
+  options.sync_period_max = absl::Microseconds(plan.sync_period_max_us);
+  options.sync_chunk_bytes = static_cast<size_t>(plan.sync_chunk_bytes);
+  options.checkpoint_deltas = static_cast<uint64_t>(plan.checkpoint_deltas);
+  options.truncate_entries_per_turn =
+      static_cast<size_t>(plan.truncate_entries_per_turn);
+  options.read_hedge_after = absl::Microseconds(plan.read_hedge_after_us);
+  options.requests_in_flight_max =
+      static_cast<size_t>(plan.requests_in_flight_max);
+  return options;
+}
+
+}  // namespace
+
+SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
+                       hooks::Run& hooks, Observer& observer)
+    : plan_(plan),
+      scheduler_(scheduler),
+      trace_(trace),
+      hooks_(hooks),
+      observer_(observer),
+      shard_options_(ToShardOptions(plan.options)),
+      placement_(static_cast<uint32_t>(plan.options.nodes),
+                 static_cast<uint32_t>(plan.options.partitions)),
+      network_(scheduler, plan,
+               [this](uint32_t from, uint32_t to, const Frame& frame) {
+                 OnFrame(from, to, frame);
+               }),
+      nodes_(static_cast<size_t>(plan.options.nodes)),
+      chance_(plan.seed, "cluster") {
+  for (uint32_t id = 0; id < size(); ++id) {
+    Stream clock(plan.seed, "clock", id);
+    const int64_t offset = plan.options.offset_ms;
+    const int64_t drift = plan.options.drift_ppm;
+    nodes_[id].clock = {clock.Between(-offset, offset),
+                        clock.Between(-drift, drift)};
+    nodes_[id].believes_up.assign(size(), false);
+  }
+}
+
+Shard& SimCluster::ShardOf(uint32_t node, replica::PartitionId partition) {
+  Process& process = *nodes_[node].process;
+  return *process.lanes[Index(partition) % process.lanes.size()].shard;
+}
+
+Now SimCluster::NowAt(const Node& node) const {
+  const int64_t us = scheduler_.now_us();
+  return {absl::Microseconds(us), node.clock.WallMs(us)};
+}
+
+// --- Processes ---------------------------------------------------------------
+
+void SimCluster::StartAll() {
+  for (uint32_t id = 0; id < size(); ++id) Start(id);
+}
+
+void SimCluster::Start(uint32_t id) {
+  Node& node = nodes_[id];
+  node.start_at_us = kNever;
+  if (node.running()) return;
+  node.needs_restart = false;
+  if (node.row_unreadable) {
+    node.disk.ClearFaults();
+    node.row_unreadable = false;
+  }
+  const absl::Status opened = Open(id);
+  trace_.Add(scheduler_.now_us(), "start", id, node.starts, opened.ok(),
+             [&] { return absl::StrCat("node ", id, " ", opened.ToString()); });
+  if (!opened.ok()) {
+    node.process.reset();
+    if (!node.row_corrupt && !node.disk_failed_ever) {
+      observer_.OnViolation(absl::StrCat("node ", id, " cannot start: ",
+                                         opened.ToString()));
+    }
+    return;
+  }
+  observer_.OnStarted(id);
+  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
+    Wake(id, lane, scheduler_.now_us());
+  }
+  node.believes_up.assign(size(), false);
+  ReconsiderAll(id, 1'000);
+}
+
+absl::Status SimCluster::Open(uint32_t id) {
+  Node& node = nodes_[id];
+  node.process = std::make_unique<Process>(node.disk);
+  Process& process = *node.process;
+  process.started_us = scheduler_.now_us();
+  hooks_.SetNode(id, ++node.starts);
+  process.actor = crdt::MakeActorId(
+      crdt::ActorKind::kNode,
+      Stream(plan_.seed, "actor", id, node.starts).Next());
+  if (DOVETAIL_MUTANT("a restored disk keeps its incarnation")) {
+    auto recorded = replica::RecordedActors(process.storage);
+    if (recorded.ok() && !recorded->empty()) process.actor = recorded->back();
+  }
+  DOVETAIL_RETURN_IF_ERROR(
+      replica::RecordActor(process.storage, process.actor));
+  const auto shards = static_cast<uint32_t>(plan_.options.shards);
+  for (uint32_t i = 0; i < shards; ++i) {
+    Lane lane;
+    lane.shard = std::make_unique<Shard>(
+        shard_options_, placement_,
+        Shard::Identity{NodeId{id}, process.actor, i, shards}, process.door);
+    DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));
+    process.lanes.push_back(std::move(lane));
+  }
+  return absl::OkStatus();
+}
+
+void SimCluster::Kill(uint32_t id, Death death, int64_t down_us) {
+  Node& node = nodes_[id];
+  trace_.Add(scheduler_.now_us(), "stop", id, static_cast<uint64_t>(death),
+             static_cast<uint64_t>(down_us),
+             [&] { return absl::StrCat("node ", id); });
+  if (node.running()) {
+    node.process.reset();
+    observer_.OnStopped(id, death);
+    for (uint32_t peer = 0; peer < size(); ++peer) {
+      if (peer != id) ReconsiderLater(peer, id, plan_.options.detect_us);
+    }
+  } else if (death == Death::kDisk) {
+    observer_.OnStopped(id, death);
+  }
+  const int64_t at = scheduler_.now_us() + down_us;
+  // The later of two wins: the earlier one finds another time written here.
+  if (node.start_at_us == kNever || node.start_at_us < at) {
+    node.start_at_us = at;
+    scheduler_.At(at, [this, id, at] {
+      if (nodes_[id].start_at_us == at) Start(id);
+    });
+  }
+}
+
+void SimCluster::Crash(uint32_t id, int64_t lose_permille, int64_t down_us) {
+  Node& node = nodes_[id];
+  if (!node.running()) return;
+  Kill(id, lose_permille > 0 ? Death::kPower : Death::kProcess, down_us);
+  if (lose_permille > 0) {
+    const auto unsynced = static_cast<int64_t>(node.disk.unsynced_batches());
+    node.disk.CrashLosing(
+        static_cast<size_t>((unsynced * lose_permille + 999) / 1000));
+  }
+}
+
+void SimCluster::ReplaceDisk(uint32_t id, SimDisk disk, int64_t down_us) {
+  Kill(id, Death::kDisk, down_us);
+  nodes_[id].disk = std::move(disk);
+  nodes_[id].row_corrupt = false;
+  nodes_[id].row_unreadable = false;
+}
+
+void SimCluster::Pause(uint32_t id, int64_t for_us) {
+  int64_t& until = nodes_[id].paused_until_us;
+  until = std::max(until, scheduler_.now_us() + for_us);
+}
+
+void SimCluster::HealAll() {
+  healed_ = true;
+  network_.HealAll();
+  for (uint32_t id = 0; id < size(); ++id) {
+    Node& node = nodes_[id];
+    node.paused_until_us = 0;
+    node.slow_until_us = 0;
+    node.disk_full_until_us = 0;
+    node.disk_slow_until_us = 0;
+    const bool row_corrupt = node.row_corrupt;
+    if (row_corrupt) {
+      ReplaceDisk(id, SimDisk(), 0);  // what an operator does with such a disk
+    } else if (node.row_unreadable || node.needs_restart) {
+      Crash(id, 0, 0);
+    }
+    node.disk.ClearFaults();
+    if (!node.running()) Start(id);
+    for (uint32_t lane = 0; node.running() && lane < node.process->lanes.size();
+         ++lane) {
+      Wake(id, lane, scheduler_.now_us());
+    }
+    ReconsiderAll(id, 1'000);
+  }
+}
+
+// --- Links as nodes see them -------------------------------------------------
+
+void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
+  network_.Cut(from, to, scheduler_.now_us() + for_us);
+  for (const int64_t after : {plan_.options.detect_us, for_us + 1'000}) {
+    ReconsiderLater(from, to, after);
+    ReconsiderLater(to, from, after);
+  }
+}
+
+void SimCluster::Blink(uint32_t id, uint32_t peer) {
+  if (!nodes_[id].running() || !nodes_[id].believes_up[peer]) return;
+  nodes_[id].believes_up[peer] = false;
+  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
+    Push(id, lane, PeerChange{NodeId{peer}, false});
+  }
+  ReconsiderLater(id, peer, 5'000);
+}
+
+void SimCluster::ReconsiderAll(uint32_t id, int64_t after_us) {
+  for (uint32_t peer = 0; peer < size(); ++peer) {
+    if (peer == id) continue;
+    ReconsiderLater(id, peer, after_us);
+    ReconsiderLater(peer, id, after_us);
+  }
+}
+
+void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer,
+                                 int64_t after_us) {
+  const int64_t jitter =
+      static_cast<int64_t>(chance_.Below(static_cast<uint64_t>(after_us) + 1));
+  scheduler_.After(after_us + jitter, [this, id, peer] {
+    Reconsider(id, peer);
+  });
+}
+
+void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
+  Node& node = nodes_[id];
+  if (!node.running()) return;
+  const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
+                  !network_.IsCut(peer, id);
+  if (node.believes_up[peer] == up) return;
+  node.believes_up[peer] = up;
+  trace_.Add(scheduler_.now_us(), up ? "link-up" : "link-down", id, peer, up,
+             [&] { return absl::StrCat("node ", id, " of node ", peer); });
+  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
+    Push(id, lane, PeerChange{NodeId{peer}, up});
+  }
+}
+
+// --- Inputs ------------------------------------------------------------------
+
+bool SimCluster::Submit(uint32_t id, replica::ClientRequest request) {
+  Node& node = nodes_[id];
+  if (!node.running()) return false;
+  const crdt::ObjectId* object = nullptr;
+  if (const auto* write = std::get_if<replica::WriteRequest>(&request.body)) {
+    object = &write->operations.front().object;
+  } else if (const auto* read =
+                 std::get_if<replica::ReadRequest>(&request.body)) {
+    object = &read->spec.object;
+  }
+  const uint32_t lane =
+      object == nullptr
+          ? 0
+          : Index(replica::PartitionOf(object->bucket, object->key,
+                                       partitions())) %
+                static_cast<uint32_t>(node.process->lanes.size());
+  Push(id, lane, std::move(request));
+  return true;
+}
+
+void SimCluster::Control(uint32_t id,
+                         absl::FunctionRef<void(Shard&)> action) {
+  Node& node = nodes_[id];
+  if (!node.running()) return;
+  hooks_.SetNode(id, node.starts);
+  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
+    action(*node.process->lanes[lane].shard);
+    Wake(id, lane, scheduler_.now_us());
+  }
+}
+
+void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
+  Node& node = nodes_[to];
+  trace_.Add(scheduler_.now_us(), "frame", from, to, HashOf(*frame), [&] {
+    return absl::StrCat("node ", from, " to node ", to, ", ", frame->size(),
+                        " bytes", node.running() ? "" : ", nobody there");
+  });
+  if (!node.running()) return;
+  net::FrameParser parser(net::kPeerFrameBytesMax);
+  absl::string_view rest = *frame;
+  auto words = parser.Next(rest);
+  DOVETAIL_CHECK(words.ok() && words->has_value() && rest.empty());
+  auto decoded = net::DecodePeerFrame(**words, partitions());
+  if (!decoded.ok()) {
+    return observer_.OnViolation(absl::StrCat(
+        "a frame of node ", from, " does not decode: ",
+        decoded.status().ToString()));
+  }
+  for (Message& message : std::get<net::PeerMessages>(*decoded)) {
+    const uint32_t lane = Index(message.partition) %
+                          static_cast<uint32_t>(node.process->lanes.size());
+    Push(to, lane, PeerInput{NodeId{from}, std::move(message)});
+  }
+}
+
+void SimCluster::Push(uint32_t id, uint32_t lane, Input input) {
+  nodes_[id].process->lanes[lane].inbox.push_back(std::move(input));
+  Wake(id, lane, scheduler_.now_us());
+}
+
+void SimCluster::Wake(uint32_t id, uint32_t lane_index, int64_t at_us) {
+  Node& node = nodes_[id];
+  Lane& lane = node.process->lanes[lane_index];
+  at_us = std::max({at_us, lane.busy_until_us, node.paused_until_us,
+                    scheduler_.now_us()});
+  if (at_us >= lane.wake_at_us) return;
+  lane.wake_at_us = at_us;
+  scheduler_.At(at_us, [this, id, lane_index, at_us, starts = node.starts] {
+    Node& then = nodes_[id];
+    if (!then.running() || then.starts != starts) return;
+    Lane& its = then.process->lanes[lane_index];
+    if (its.wake_at_us != at_us) return;  // woken earlier meanwhile
+    its.wake_at_us = kNever;
+    if (then.paused_until_us > scheduler_.now_us()) {
+      Wake(id, lane_index, then.paused_until_us);
+    } else {
+      Turn(id, lane_index);
+    }
+  });
+}
+
+// --- Turns -------------------------------------------------------------------
+
+void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
+  Node& node = nodes_[id];
+  Process& process = *node.process;
+  Lane& lane = process.lanes[lane_index];
+  Shard& shard = *lane.shard;
+  ++turns_;
+  hooks_.SetNode(id, node.starts);
+  process.door.set_full(node.disk_full_until_us > scheduler_.now_us());
+  const Now now = NowAt(node);
+  const size_t inputs =
+      std::min(lane.inbox.size(),
+               static_cast<size_t>(plan_.options.turn_inputs_max));
+  for (size_t i = 0; i < inputs; ++i) {
+    Input input = std::move(lane.inbox.front());
+    lane.inbox.pop_front();
+    Handle(id, shard, std::move(input), now);
+  }
+  if (now.steady >= shard.next_deadline()) shard.HandleTimers(now);
+  replica::Output output = shard.EndTurn(now);
+  observer_.OnTurn(id, shard, output);
+  trace_.Add(scheduler_.now_us(), "turn", id, inputs,
+             output.messages.size() + (output.replies.size() << 20), [&] {
+               return absl::StrCat("node ", id, " lane ", lane_index, ": ",
+                                   inputs, " inputs, ",
+                                   output.messages.size(), " messages, ",
+                                   output.replies.size(), " replies");
+             });
+  if (!output.fatal.ok()) {
+    if (!node.disk_failed_ever) {
+      observer_.OnViolation(absl::StrCat("node ", id, " gave up: ",
+                                         output.fatal.ToString()));
+    }
+    return Kill(id, Death::kProcess, 1'000'000);
+  }
+  lane.busy_until_us = scheduler_.now_us() + TurnTime(node);
+  Release(id, lane_index, std::move(output));
+  if (!lane.inbox.empty()) {
+    Wake(id, lane_index, lane.busy_until_us);
+  } else if (shard.next_deadline() < absl::InfiniteDuration()) {
+    Wake(id, lane_index,
+         std::max(absl::ToInt64Microseconds(shard.next_deadline()) + 1,
+                  lane.busy_until_us));
+  }
+}
+
+int64_t SimCluster::TurnTime(Node& node) {
+  const int64_t now = scheduler_.now_us();
+  const bool slow = node.slow_until_us > now;
+  const bool slow_disk = node.disk_slow_until_us > now;
+  const DiskDoor::Calls calls = node.process->door.TakeCalls();
+  return 1 + (slow ? node.slow_step_us : plan_.options.step_us) +
+         calls.commits *
+             (slow_disk ? node.disk_slow_us : plan_.options.commit_us) +
+         calls.fsyncs *
+             (slow_disk ? node.disk_slow_us : plan_.options.fsync_us);
+}
+
+void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
+  if (auto* request = std::get_if<replica::ClientRequest>(&input)) {
+    const replica::RequestId request_id = request->id;
+    observer_.BeforeRequest(id, shard, *request);
+    shard.HandleRequest(std::move(*request), now);
+    observer_.AfterRequest(id, shard, request_id);
+  } else if (auto* peer = std::get_if<PeerInput>(&input)) {
+    const Message copy = peer->message;
+    shard.HandleMessage(peer->from, std::move(peer->message), now);
+    observer_.AfterMessage(id, shard, Index(peer->from), copy);
+  } else {
+    const auto& change = std::get<PeerChange>(input);
+    if (change.up) {
+      shard.HandlePeerUp(change.peer, now);
+    } else {
+      shard.HandlePeerDown(change.peer, now);
+    }
+  }
+}
+
+void SimCluster::Release(uint32_t id, uint32_t lane_index,
+                         replica::Output output) {
+  if (output.messages.empty() && output.replies.empty()) return;
+  const Node& node = nodes_[id];
+  auto frames = Encode(id, output.messages);
+  scheduler_.At(
+      node.process->lanes[lane_index].busy_until_us,
+      [this, id, starts = node.starts, frames = std::move(frames),
+       replies = std::move(output.replies)]() mutable {
+        // The process that committed the turn died before it could speak.
+        if (!nodes_[id].running() || nodes_[id].starts != starts) return;
+        for (auto& [to, bytes] : frames) {
+          network_.Send(id, to, std::move(bytes));
+        }
+        for (const replica::ClientReply& reply : replies) {
+          observer_.OnReply(id, reply);
+        }
+      });
+}
+
+std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
+    uint32_t id, const std::vector<Envelope>& messages) {
+  std::vector<std::vector<const Message*>> by_peer(size());
+  for (const Envelope& envelope : messages) {
+    if (observer_.OnSend(id, envelope)) {
+      by_peer[Index(envelope.to)].push_back(&envelope.message);
+    }
+  }
+  std::vector<std::pair<uint32_t, std::string>> frames;
+  for (uint32_t to = 0; to < size(); ++to) {
+    if (by_peer[to].empty()) continue;
+    auto bytes = net::EncodeMessages(by_peer[to]);
+    if (!bytes.ok()) {
+      observer_.OnViolation(absl::StrCat("messages of node ", id,
+                                         " do not encode: ",
+                                         bytes.status().ToString()));
+      continue;
+    }
+    frames.emplace_back(to, *std::move(bytes));
+  }
+  return frames;
+}
+
+}  // namespace dovetail::sim

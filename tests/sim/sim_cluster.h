@@ -1,0 +1,124 @@
+// A whole cluster in one thread: nodes that run the real replica/ code, frames
+// in the real wire encoding, virtual time. It moves things; who checks them is
+// an Observer.
+#ifndef DOVETAIL_TESTS_SIM_SIM_CLUSTER_H_
+#define DOVETAIL_TESTS_SIM_SIM_CLUSTER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "replica/options.h"
+#include "replica/placement.h"
+#include "tests/sim/hooks.h"
+#include "tests/sim/network.h"
+#include "tests/sim/node.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/scheduler.h"
+#include "tests/sim/trace.h"
+
+namespace dovetail::sim {
+
+// Why a process ended; what it means for what its disk had acknowledged.
+enum class Death {
+  kProcess,  // the disk keeps everything
+  kPower,    // the disk may lose what was not synced
+  kDisk,     // the disk was replaced, emptied or set back
+};
+
+// Called at the places where an invariant can be checked. `shard` is in the
+// middle of a turn in Before/After, between turns in the others.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void BeforeRequest(uint32_t node, replica::Shard& shard,
+                             const replica::ClientRequest& request) = 0;
+  virtual void AfterRequest(uint32_t node, replica::Shard& shard,
+                            replica::RequestId id) = 0;
+  virtual void AfterMessage(uint32_t node, replica::Shard& shard,
+                            uint32_t from, const replica::Message& message) = 0;
+  // Before its outputs leave.
+  virtual void OnTurn(uint32_t node, replica::Shard& shard,
+                      const replica::Output& output) = 0;
+  // The message is about to be encoded and sent; false: it never arrives.
+  virtual bool OnSend(uint32_t node, const replica::Envelope& envelope) = 0;
+  // The reply reaches the client.
+  virtual void OnReply(uint32_t node, const replica::ClientReply& reply) = 0;
+  virtual void OnStopped(uint32_t node, Death death) = 0;
+  virtual void OnStarted(uint32_t node) = 0;
+  // What no fault explains.
+  virtual void OnViolation(std::string what) = 0;
+};
+
+class SimCluster {
+ public:
+  // All references must outlive the cluster.
+  SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
+             hooks::Run& hooks, Observer& observer);
+
+  uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
+  uint32_t partitions() const { return placement_.partitions(); }
+  Node& node(uint32_t id) { return nodes_[id]; }
+  Network& network() { return network_; }
+  replica::Shard& ShardOf(uint32_t node, replica::PartitionId partition);
+
+  void StartAll();
+  // A client's request arrives. False: nobody listens.
+  bool Submit(uint32_t node, replica::ClientRequest request);
+  // Runs something on a lane between turns, as an administrator could.
+  void Control(uint32_t node, absl::FunctionRef<void(replica::Shard&)> action);
+
+  // --- Processes ---
+  // Ends the process, and starts another after `down_us`. `lose_permille`: how
+  // many of the un-synced batches a power failure takes; 0: it was no power
+  // failure.
+  void Crash(uint32_t node, int64_t lose_permille, int64_t down_us);
+  // Likewise, and replaces the disk while it is down.
+  void ReplaceDisk(uint32_t node, SimDisk disk, int64_t down_us);
+  void Start(uint32_t node);
+  void Pause(uint32_t node, int64_t for_us);
+  void Blink(uint32_t node, uint32_t peer);
+  void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
+  // Ends every fault, starts who is down.
+  void HealAll();
+
+  uint64_t turns() const { return turns_; }
+
+ private:
+  void Kill(uint32_t node, Death death, int64_t down_us);
+  absl::Status Open(uint32_t node);
+  void OnFrame(uint32_t from, uint32_t to, const Frame& frame);
+  void Push(uint32_t node, uint32_t lane, Input input);
+  void Wake(uint32_t node, uint32_t lane, int64_t at_us);
+  void Turn(uint32_t node, uint32_t lane);
+  void Handle(uint32_t node, replica::Shard& shard, Input input,
+              replica::Now now);
+  void Release(uint32_t node, uint32_t lane, replica::Output output);
+  std::vector<std::pair<uint32_t, std::string>> Encode(
+      uint32_t node, const std::vector<replica::Envelope>& messages);
+  int64_t TurnTime(Node& node);
+  replica::Now NowAt(const Node& node) const;
+
+  // Whether `node` believes in its link to `peer` is looked at again then.
+  void ReconsiderLater(uint32_t node, uint32_t peer, int64_t after_us);
+  void Reconsider(uint32_t node, uint32_t peer);
+  void ReconsiderAll(uint32_t node, int64_t after_us);
+
+  const Plan& plan_;
+  Scheduler& scheduler_;
+  Trace& trace_;
+  hooks::Run& hooks_;
+  Observer& observer_;
+  replica::ShardOptions shard_options_;
+  replica::Placement placement_;
+  Network network_;
+  std::vector<Node> nodes_;
+  Stream chance_;
+  bool healed_ = false;
+  uint64_t turns_ = 0;
+};
+
+}  // namespace dovetail::sim
+
+#endif  // DOVETAIL_TESTS_SIM_SIM_CLUSTER_H_

@@ -1,0 +1,342 @@
+#include "tests/sim/simulation.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tests/sim/hooks.h"
+
+namespace dovetail::sim {
+namespace {
+
+// After everything healed: how many sync rounds may it take to agree, and how
+// much beyond them.
+constexpr int64_t kRoundsMax = 12;
+constexpr int64_t kConvergeExtraUs = 120'000'000;
+constexpr int64_t kFinalProbesUs = 60'000'000;
+
+class Simulation {
+ public:
+  Simulation(const Plan& plan, const RunSettings& settings)
+      : plan_(plan),
+        settings_(settings),
+        scheduler_(plan.seed),
+        trace_(settings.trace_from),
+        hooks_(plan.seed, plan.options.buggify != 0, settings.mutant),
+        checker_(plan, scheduler_, trace_),
+        cluster_(plan, scheduler_, trace_, hooks_, checker_),
+        chance_(plan.seed, "faults-at-run-time"),
+        probes_(plan.seed, "probes") {
+    checker_.Attach(cluster_);
+  }
+
+  Outcome Run() {
+    cluster_.StartAll();
+    for (size_t i = 0; i < plan_.events.size(); ++i) {
+      scheduler_.At(plan_.events[i].at_us, [this, i] { Strike(i); });
+    }
+    RunUntil(plan_.options.duration_us);
+    if (Going()) Heal();
+    return Report();
+  }
+
+ private:
+  bool Going() const {
+    return checker_.violation().empty() && trace_.events() < settings_.until;
+  }
+
+  void RunUntil(int64_t end_us) {
+    uint64_t turns = cluster_.turns();
+    while (Going() && scheduler_.RunOne(end_us)) {
+      if (healed_ || turns == cluster_.turns()) continue;
+      turns = cluster_.turns();
+      if (probes_.Permille(plan_.options.probe_permille)) ProbeSomething();
+    }
+  }
+
+  void ProbeSomething() {
+    const uint32_t node = probes_.Below32(cluster_.size());
+    checker_.ProbeAny(node, probes_);
+  }
+
+  void Heal() {
+    healed_ = true;
+    checker_.ReleaseWithheld();
+    hooks_.SetBuggify(false);
+    cluster_.HealAll();
+    const int64_t healed_us = scheduler_.now_us();
+    const int64_t deadline = healed_us + kConvergeExtraUs +
+                             kRoundsMax * plan_.options.sync_period_max_us;
+    bool converged = false;
+    while (Going() && !converged && scheduler_.now_us() < deadline) {
+      RunUntil(std::min(deadline, scheduler_.now_us() + 1'000'000));
+      converged = checker_.Converged();
+    }
+    outcome_.converged_after_us = scheduler_.now_us() - healed_us;
+    if (converged && Going()) {
+      checker_.ProbeAll();
+      RunUntil(scheduler_.now_us() + kFinalProbesUs);
+    }
+    if (Going()) checker_.FinalCheck(converged);
+  }
+
+  Outcome Report() {
+    outcome_.violation = checker_.violation();
+    outcome_.trace_hash = trace_.hash();
+    outcome_.events = trace_.events();
+    outcome_.virtual_us = scheduler_.now_us();
+    outcome_.turns = cluster_.turns();
+    outcome_.clients = checker_.stats();
+    outcome_.network = cluster_.network().stats();
+    outcome_.marks = hooks_.marks();
+    outcome_.buggified = hooks_.buggified();
+    outcome_.mutant_passes = hooks_.mutant_passes();
+    return std::move(outcome_);
+  }
+
+  Phase PhaseOf(uint32_t node) {
+    const Node& its = cluster_.node(node);
+    if (checker_.busy_at(node) > 0) return Phase::kRequests;
+    if (!its.running() ||
+        its.process->started_us + 2'000'000 > scheduler_.now_us()) {
+      return Phase::kRecovering;
+    }
+    for (uint32_t peer = 0; peer < cluster_.size(); ++peer) {
+      if (cluster_.network().IsCut(node, peer) ||
+          cluster_.network().IsCut(peer, node)) {
+        return Phase::kPartitioned;
+      }
+    }
+    return checker_.LacksEvents(node) ? Phase::kCatchingUp : Phase::kQuiet;
+  }
+
+  void Strike(size_t index) {
+    const PlanEvent& event = plan_.events[index];
+    if (!event.is_fault()) return checker_.Run(index);
+    // A plan that was edited may name nodes that are not there.
+    if (event.node >= cluster_.size() || event.peer >= cluster_.size()) return;
+    trace_.Add(scheduler_.now_us(), "fault", static_cast<uint64_t>(event.kind),
+               event.node, event.peer, [&] { return ToText(event); });
+    const Phase phase = PhaseOf(event.node);
+    ++outcome_.faults[static_cast<size_t>(event.kind)]
+                     [static_cast<size_t>(phase)];
+    switch (event.kind) {
+      case EventKind::kOperation:
+        return;
+      case EventKind::kCrash:
+      case EventKind::kRestartAll:
+      case EventKind::kWipe:
+      case EventKind::kRestore:
+      case EventKind::kLie:
+      case EventKind::kClone:
+      case EventKind::kBackup:
+      case EventKind::kPause:
+      case EventKind::kSlow:
+      case EventKind::kClockJump:
+        return StrikeProcess(event);
+      case EventKind::kCutOneWay:
+      case EventKind::kCutPair:
+      case EventKind::kIsolate:
+      case EventKind::kSplit:
+      case EventKind::kFlap:
+      case EventKind::kClog:
+      case EventKind::kBlink:
+      case EventKind::kReplay:
+      case EventKind::kWithhold:
+        return StrikeNetwork(event);
+      case EventKind::kFailCommit:
+      case EventKind::kFailSync:
+      case EventKind::kDiskFull:
+      case EventKind::kSlowDisk:
+      case EventKind::kReadError:
+      case EventKind::kCorruptRow:
+        return StrikeDisk(event);
+      case EventKind::kCheckpoint:
+        return cluster_.Control(event.node, [](replica::Shard& shard) {
+          shard.CheckpointAll();
+        });
+      case EventKind::kSyncNow:
+        return cluster_.Control(event.node, [&](replica::Shard& shard) {
+          shard.StartSync(replica::NodeId{event.peer},
+                          {absl::Microseconds(scheduler_.now_us()), 0});
+        });
+    }
+  }
+
+  void StrikeProcess(const PlanEvent& event) {
+    Node& node = cluster_.node(event.node);
+    switch (event.kind) {
+      case EventKind::kCrash:
+        return cluster_.Crash(event.node, event.value, event.for_us);
+      case EventKind::kRestartAll:
+        for (uint32_t id = 0; id < cluster_.size(); ++id) {
+          cluster_.Crash(id, event.value,
+                         chance_.Between(1, std::max<int64_t>(event.for_us, 1)));
+        }
+        return;
+      case EventKind::kWipe:
+        return cluster_.ReplaceDisk(event.node, SimDisk(), event.for_us);
+      case EventKind::kRestore:
+      case EventKind::kLie:
+        // Without a backup so far, to the very beginning.
+        return cluster_.ReplaceDisk(
+            event.node, node.backup ? *node.backup : SimDisk(), event.for_us);
+      case EventKind::kClone:
+        return cluster_.ReplaceDisk(
+            event.node, SimDisk(cluster_.node(event.peer).disk), event.for_us);
+      case EventKind::kBackup:
+        node.backup = SimDisk(node.disk);
+        return;
+      case EventKind::kPause:
+        return cluster_.Pause(event.node, event.for_us);
+      case EventKind::kSlow:
+        node.slow_until_us = scheduler_.now_us() + event.for_us;
+        node.slow_step_us = event.value;
+        return;
+      default:
+        node.clock.offset_ms += event.value;
+        return;
+    }
+  }
+
+  void StrikeNetwork(const PlanEvent& event) {
+    const uint32_t node = event.node;
+    const uint32_t peer = event.peer;
+    const int64_t until = scheduler_.now_us() + event.for_us;
+    switch (event.kind) {
+      case EventKind::kCutOneWay:
+        return cluster_.CutBetween(node, peer, event.for_us);
+      case EventKind::kCutPair:
+        cluster_.CutBetween(node, peer, event.for_us);
+        return cluster_.CutBetween(peer, node, event.for_us);
+      case EventKind::kIsolate:
+        return Split(uint64_t{1} << node, event.for_us);
+      case EventKind::kSplit:
+        return Split(static_cast<uint64_t>(event.value), event.for_us);
+      case EventKind::kFlap:
+        return Flap(node, peer, std::max<int64_t>(event.value, 1'000), until);
+      case EventKind::kClog:
+        return cluster_.network().Clog(node, peer, until);
+      case EventKind::kBlink:
+        return cluster_.Blink(node, peer);
+      case EventKind::kReplay:
+        return cluster_.network().Replay(node, peer);
+      default:
+        return checker_.Withhold(peer, event.value);
+    }
+  }
+
+  void Split(uint64_t side, int64_t for_us) {
+    for (uint32_t a = 0; a < cluster_.size(); ++a) {
+      for (uint32_t b = 0; b < cluster_.size(); ++b) {
+        const bool crosses = ((side >> a) & 1) != ((side >> b) & 1);
+        if (a != b && crosses) cluster_.CutBetween(a, b, for_us);
+      }
+    }
+  }
+
+  void Flap(uint32_t node, uint32_t peer, int64_t period_us, int64_t until_us) {
+    if (healed_ || scheduler_.now_us() >= until_us) return;
+    cluster_.CutBetween(node, peer, period_us / 2);
+    cluster_.CutBetween(peer, node, period_us / 2);
+    scheduler_.After(period_us, [this, node, peer, period_us, until_us] {
+      Flap(node, peer, period_us, until_us);
+    });
+  }
+
+  void StrikeDisk(const PlanEvent& event) {
+    Node& node = cluster_.node(event.node);
+    const int64_t now = scheduler_.now_us();
+    switch (event.kind) {
+      case EventKind::kFailCommit: {
+        node.disk_failed_ever = true;
+        const bool reappears = event.value != 0;
+        node.disk.FailCommit(
+            1,
+            reappears ? absl::DataLossError("the disk failed a write")
+                      : absl::ResourceExhaustedError("the disk is full"),
+            reappears ? FailedBatch::kReappears : FailedBatch::kGone);
+        // After such a failure no write is trusted; somebody restarts it.
+        if (reappears) {
+          scheduler_.After(event.for_us, [this, id = event.node] {
+            if (!healed_) cluster_.Crash(id, 0, 100'000);
+          });
+          node.needs_restart = true;
+        }
+        return;
+      }
+      case EventKind::kFailSync:
+        node.disk_failed_ever = true;
+        return node.disk.FailSync(absl::DataLossError("fsync failed"));
+      case EventKind::kDiskFull:
+        node.disk_full_until_us = now + event.for_us;
+        return;
+      case EventKind::kSlowDisk:
+        node.disk_slow_until_us = now + event.for_us;
+        node.disk_slow_us = event.value;
+        return;
+      default:
+        return SpoilRow(event);
+    }
+  }
+
+  void SpoilRow(const PlanEvent& event) {
+    Node& node = cluster_.node(event.node);
+    const SimDisk::Keys& rows = node.disk.keys(replica::Family::kRows);
+    if (rows.empty()) return;
+    auto row = rows.begin();
+    std::advance(row, static_cast<std::ptrdiff_t>(chance_.Below(rows.size())));
+    node.disk.FailRead(replica::Family::kRows, row->first);
+    node.disk_failed_ever = true;
+    if (event.kind == EventKind::kCorruptRow) {
+      node.row_corrupt = true;
+    } else {
+      node.row_unreadable = true;
+      scheduler_.After(event.for_us, [this, id = event.node] {
+        if (!healed_ && cluster_.node(id).row_unreadable) {
+          cluster_.Crash(id, 0, 100'000);
+        }
+      });
+    }
+  }
+
+  const Plan& plan_;
+  const RunSettings& settings_;
+  Scheduler scheduler_;
+  Trace trace_;
+  hooks::Run hooks_;
+  Checker checker_;
+  SimCluster cluster_;
+  Stream chance_;
+  Stream probes_;
+  bool healed_ = false;
+  Outcome outcome_;
+};
+
+}  // namespace
+
+const char* PhaseName(Phase phase) {
+  switch (phase) {
+    case Phase::kQuiet:
+      return "quiet";
+    case Phase::kRequests:
+      return "requests";
+    case Phase::kRecovering:
+      return "recovering";
+    case Phase::kPartitioned:
+      return "partitioned";
+    case Phase::kCatchingUp:
+      return "catching up";
+  }
+  return "";
+}
+
+Outcome RunPlan(const Plan& plan, const RunSettings& settings) {
+  // On the heap: much of it is large, and the stack of a test may be small.
+  return std::make_unique<Simulation>(plan, settings)->Run();
+}
+
+}  // namespace dovetail::sim
