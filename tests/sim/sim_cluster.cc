@@ -9,6 +9,7 @@
 #include "crdt/hooks.h"
 #include "net/frame.h"
 #include "net/peer_codec.h"
+#include "replica/hash.h"
 
 namespace dovetail::sim {
 

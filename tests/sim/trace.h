@@ -7,13 +7,13 @@
 #include <cstdio>
 #include <functional>
 #include <string>
-#include <string_view>
 
+#include "absl/strings/string_view.h"
 #include "tests/sim/stream.h"
 
 namespace dovetail::sim {
 
-inline uint64_t HashOf(std::string_view bytes) {
+inline uint64_t HashOf(absl::string_view bytes) {
   uint64_t hash = bytes.size();
   while (!bytes.empty()) {
     uint64_t word = 0;

@@ -1,0 +1,89 @@
+// What must a reader see? An independent model of one partition, for the
+// simulator's checker: it is told every write (the batch, the events it minted,
+// and the events that its replica had applied before), and answers for any set
+// of events what a replica that has applied exactly these must show.
+//
+// It is sequential history and counting; there are no deltas, contexts or joins
+// in it (oracle_history.h). It shares no code with crdt/ or replica/, not even
+// names of types.
+//
+// One oracle for each partition: events are counted by partition.
+//
+// Rules for the caller:
+//  - Record in an order in which every write comes after those it has seen,
+//    and the writes of one actor in the order of their events.
+//  - Record also what a failed commit minted: it may reappear after a restart.
+//    What never reappears does no harm, since no replica's events contain it.
+//
+// Not modelled: clears of more than 1,000 dots, which take several deltas (that
+// ends the process); other limits (an operation that is refused is none: do not
+// record it); tokens of a page that was not all of its place; counters near the
+// ends of int64.
+#ifndef DOVETAIL_TESTS_SIM_ORACLE_H_
+#define DOVETAIL_TESTS_SIM_ORACLE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "tests/sim/oracle_history.h"
+#include "tests/sim/oracle_types.h"
+
+namespace dovetail::oracle {
+
+// What somebody read at a place, exactly.
+struct Sight {
+  Object object;
+  std::vector<size_t> facts;
+  std::map<size_t, Tally> tallies;
+};
+
+class Oracle {
+ public:
+  // --- What happens ---
+
+  // What the batch will do at a replica that has applied `before`, with
+  // `actor` for its writer.
+  Expectation Expect(const std::vector<Mutation>& batch, uint64_t actor,
+                     const Events& before) const;
+
+  // It happened, and minted the events first … first + count - 1 of `actor`.
+  // Requires: count >= 1.
+  void Record(const std::vector<Mutation>& batch, uint64_t actor,
+              uint64_t first, uint64_t count, const Events& before);
+
+  // Somebody read `object` at `fields`, or one element there, from a replica
+  // that had applied `visible`, or from several that had so together, and took
+  // a token. (A token of one element serves for no other, so whether it saw the
+  // others is all the same.)
+  SightId See(const Object& object, const std::vector<Field>& fields,
+              const Events& visible);
+
+  // The timestamp that a write to a register was given, which may be known
+  // only after Record.
+  void SetStamp(const Object& object, uint64_t actor, uint64_t counter,
+                Stamp stamp);
+
+  // --- What must be seen ---
+
+  // At a replica that has applied `visible`, or at the join of several that
+  // have so together. Cost: O(writes of the object).
+  View Read(const Object& object, const std::vector<Field>& fields,
+            const Events& visible) const;
+
+  // Every object that was ever written, in order.
+  std::vector<Object> Objects() const;
+  // The events of all writes recorded.
+  const Events& AllEvents() const { return all_; }
+
+ private:
+  std::map<Object, History> histories_;
+  std::vector<Sight> sights_;
+  Events all_;
+};
+
+}  // namespace dovetail::oracle
+
+#endif  // DOVETAIL_TESTS_SIM_ORACLE_H_
