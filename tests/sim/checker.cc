@@ -506,9 +506,8 @@ void Checker::OnReadReply(const Pending& pending,
     if (Shows(reply.result, view, spec.element)) {
       if (!pending.token.empty() && reply.result.token && !reply.result.more) {
         tokens_.insert_or_assign(
-            pending.token, Token{*reply.result.token,
-                                 oracle.See(object, fields, events,
-                                            spec.element)});
+            pending.token,
+            Token{*reply.result.token, oracle.See(object, fields, events)});
       }
       return;
     }
