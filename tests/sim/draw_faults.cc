@@ -153,8 +153,8 @@ class Drawer {
         break;
       }
       case EventKind::kSplit:
-        event.value = stream.Between(1, (int64_t{1} << nodes_) - 2);
         if (nodes_ < 2) return;
+        event.value = stream.Between(1, (int64_t{1} << nodes_) - 2);
         break;
       case EventKind::kFlap:
         event.value = stream.LogBetween(50 * kMs, 5 * kS);
