@@ -316,10 +316,10 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
                            const replica::Message& message) {
   const crdt::EventSet& applied = shard.ContextOf(message.partition).applied;
   if (const auto* query = std::get_if<replica::ReadQuery>(&message.body)) {
-    reads_.OnQueryAnswered(node, *query, applied);
+    reads_.OnQueryAnswered(node, message.partition, *query, applied);
   } else if (const auto* answer =
                  std::get_if<replica::ReadAnswer>(&message.body)) {
-    reads_.OnAnswer(*answer, applied);
+    reads_.OnAnswer(message.partition, *answer, applied);
   }
 }
 
@@ -332,8 +332,9 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
   for (const replica::Envelope& envelope : output.messages) {
     if (const auto* query =
             std::get_if<replica::ReadQuery>(&envelope.message.body)) {
-      reads_.OnQuerySent(*query,
-                         shard.ContextOf(envelope.message.partition).applied);
+      const PartitionId partition = envelope.message.partition;
+      reads_.OnQuerySent(partition, *query,
+                         shard.ContextOf(partition).applied);
     }
   }
 }
@@ -495,8 +496,8 @@ void Checker::OnReadReply(const Pending& pending,
     candidates.push_back(pending.visible);
   } else {
     candidates = reads_.Candidates(
-        cluster_->node(pending.node).process->actor, pending.node, spec,
-        pending.visible, reply.receipt.nodes);
+        pending.partition, cluster_->node(pending.node).process->actor,
+        pending.node, spec, pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
   std::string expected;
