@@ -116,9 +116,10 @@ absl::Duration Shard::next_deadline() const {
 
 void Shard::State::TruncateIdleOrFull() {
   if (DOVETAIL_BUGGIFY("truncate: nothing in this round")) return;
-  size_t budget = DOVETAIL_BUGGIFY("truncate: one entry at the most")
-                      ? 1
-                      : core.options.truncate_entries_per_turn;
+  size_t budget = core.options.truncate_entries_per_turn;
+  if (DOVETAIL_BUGGIFY("truncate: one entry at the most")) {
+    budget = std::min<size_t>(budget, 1);
+  }
   for (const auto& partition : core.partitions) {
     uint64_t& seen = sequence_at_round[partition->id()];
     const bool idle = seen == partition->sequence();
