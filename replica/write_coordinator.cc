@@ -82,6 +82,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
 }
 
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
+  ran_in_turn_.push_back(id);
   absl::StatusOr<MutateOutcome> outcome =
       core_.Get(job.partition)
           .Mutate(job.operations, job.resume_after,
@@ -118,7 +119,6 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   const crdt::DotRun& events = outcome->minted->events;
   job.waiting_for = {events.actor, events.first};
   by_delta_[{job.partition, job.waiting_for}] = id;
-  minted_in_turn_.push_back(id);
   const std::vector<NodeId> others = core_.OtherOwners(job.partition);
   job.tally = Tally(job.required, static_cast<uint32_t>(others.size()) + 1);
   for (NodeId owner : others) {
@@ -209,12 +209,17 @@ void WriteCoordinator::OnTimers(Now now) {
 }
 
 void WriteCoordinator::OnTurnFailed(const absl::Status& why) {
-  for (RequestId id : minted_in_turn_) {
-    // One entry a request is enough: a second reply would match nothing.
+  for (RequestId id : std::exchange(ran_in_turn_, {})) {
+    auto job = jobs_.find(id);
+    if (job == jobs_.end()) continue;  // replied to: the turn's own affair
     core_.Reply(id, why);
-    if (auto job = jobs_.find(id); job != jobs_.end()) End(job);
+    End(job);
   }
-  minted_in_turn_.clear();
+}
+
+bool WriteCoordinator::RanInTurn(RequestId id) const {
+  return std::find(ran_in_turn_.begin(), ran_in_turn_.end(), id) !=
+         ran_in_turn_.end();
 }
 
 absl::Duration WriteCoordinator::next_deadline() const {
