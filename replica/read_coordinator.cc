@@ -169,7 +169,8 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
     answer.status = page.status();
   } else if (DOVETAIL_BUGGIFY("read: refused by an owner")) {
     answer.status = absl::UnavailableError("as if it was not up to it");
-  } else if (DigestOf(query.spec.object.type, *page) == query.digest &&
+  } else if ((DigestOf(query.spec.object.type, *page) == query.digest ||
+              DOVETAIL_MUTANT("read: an owner always agrees")) &&
              !DOVETAIL_BUGGIFY("read: the same, in full")) {
     answer.same = true;
   } else {
@@ -205,7 +206,7 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
     if (!job.not_asked.empty()) Ask(it->first, job, job.not_asked.front());
     return;
   }
-  if (!answer.same) {
+  if (!answer.same && !DOVETAIL_MUTANT("read: another answer is not joined")) {
     job.different.emplace_back(
         from, Answer{std::move(answer.page), std::move(answer.context)});
   }
@@ -254,6 +255,7 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
   const crdt::Context& mine = core_.Get(job.partition).context();
   crdt::EventSet known = mine.applied;
   known.UnionWith(mine.superseded);
+  if (DOVETAIL_MUTANT("read: joins without contexts")) known = {};
   for (const auto& [peer, answer] : job.different) {
     if (answer.page.truncated &&
         (!joined.truncated || answer.page.end < joined.end)) {

@@ -23,7 +23,9 @@ Output Shard::EndTurn(Now now) {
     s.SaveClock();
     const bool synced = core.turn_synced;
     const absl::Status status =
-        core.rows.Commit(synced ? CommitMode::kSynced : CommitMode::kWritten);
+        core.rows.Commit(synced && !DOVETAIL_MUTANT("turn: never fsynced")
+                             ? CommitMode::kSynced
+                             : CommitMode::kWritten);
     ++core.stats.commits;
     if (status.ok()) {
       if (synced) {
@@ -36,6 +38,9 @@ Output Shard::EndTurn(Now now) {
       } else if (!s.unsynced) {
         s.unsynced = true;
         s.next_fsync = now.steady + core.options.fsync_period;
+      }
+      if (DOVETAIL_MUTANT("durable: as soon as written")) {
+        for (const auto& p : core.partitions) p->TurnCommitted(true);
       }
       s.writes.OnTurnCommitted();
     } else if (synced) {
@@ -61,10 +66,13 @@ Output Shard::EndTurn(Now now) {
 void Shard::State::FailTurn(const absl::Status& why) {
   DOVETAIL_MARK("turn: failed and reloaded");
   ++core.stats.commits_failed;
-  core.output = {};
+  if (!DOVETAIL_MUTANT("turn: answers though the commit failed")) {
+    core.output = {};
+  }
   // Everything in memory goes back to what is on disk; only the mint counters
   // stay, so that the dots of this turn are never used again.
   for (const auto& partition : core.partitions) {
+    if (DOVETAIL_MUTANT("turn: a failed one keeps its context")) break;
     absl::Status loaded = partition->Load();
     if (!loaded.ok()) {
       DOVETAIL_MARK("turn: failed, and what is on disk cannot be read");
@@ -190,6 +198,7 @@ absl::Status Shard::State::LoadClock() {
 
 void Shard::State::SaveClock() {
   if (core.clock.last() == clock_saved) return;
+  if (DOVETAIL_MUTANT("clock: not written")) return;
   std::string value;
   crdt::Writer out(&value);
   out.Byte(crdt::kCodecVersion);
