@@ -197,7 +197,7 @@ absl::StatusOr<Leaf> DeltaBuilder::Read(const Path& path) {
 }
 
 absl::StatusOr<ObservedLeaf> DeltaBuilder::Observe(const Path& path) {
-  if (operation_->observed) {
+  if (operation_->observed && !DOVETAIL_MUTANT("token: ignored")) {
     const auto it = operation_->observed->leaves.find(path);
     DOVETAIL_MARK_IF("token: says nothing of a leaf",
                      it == operation_->observed->leaves.end());
@@ -216,7 +216,7 @@ absl::Status DeltaBuilder::ObserveAll(
            (after.bytes().empty() || !path.HasPrefix(after));
   };
   const Path least = std::max(prefix, after);
-  if (operation_->observed) {
+  if (operation_->observed && !DOVETAIL_MUTANT("token: ignored")) {
     const auto& leaves = operation_->observed->leaves;
     for (auto it = leaves.lower_bound(least); it != leaves.end(); ++it) {
       if (!it->first.HasPrefix(prefix)) break;

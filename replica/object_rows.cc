@@ -198,7 +198,9 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
   if (header.exploded) {
     if (after.empty()) {
       DOVETAIL_MARK("rows: a leaf of a large object is gone");
-      rows_.Delete(key.LeafKey(path));
+      if (!DOVETAIL_MUTANT("rows: a leaf of a large object stays")) {
+        rows_.Delete(key.LeafKey(path));
+      }
     } else {
       rows_.Put(key.LeafKey(path), EncodeLeafRow(leaf_type, after));
     }
@@ -220,7 +222,9 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
     rows_.PutOther(Family::kIndex, IndexKey(object), "");
   } else if (was_listed && header.visible == 0) {
     DOVETAIL_MARK("index: an object vanishes");
-    rows_.DeleteOther(Family::kIndex, IndexKey(object));
+    if (!DOVETAIL_MUTANT("index: keeps what is gone")) {
+      rows_.DeleteOther(Family::kIndex, IndexKey(object));
+    }
   }
   return absl::OkStatus();
 }

@@ -63,6 +63,9 @@ absl::StatusOr<const std::string*> RowStore::Get(absl::string_view key) {
   absl::StatusOr<std::optional<std::string>> row =
       storage_.Get(Family::kRows, key);
   DOVETAIL_MARK_IF("rows: one cannot be read", !row.ok());
+  if (!row.ok() && DOVETAIL_MUTANT("rows: what cannot be read is not there")) {
+    return nullptr;
+  }
   if (!row.ok()) return row.status();
   if (!*row) return nullptr;
   scratch_ = **std::move(row);
@@ -154,7 +157,9 @@ absl::Status RowStore::Commit(CommitMode mode) {
   DOVETAIL_MARK_IF("rows: a commit failed", !status.ok());
   for (const auto& [key, value] : turn_) {
     // A failed batch may or may not be on disk: forget what was cached too.
-    if (status.ok() && value && !DOVETAIL_BUGGIFY("cache: keeps no write")) {
+    const bool keep =
+        status.ok() || DOVETAIL_MUTANT("cache: keeps a failed write");
+    if (keep && value && !DOVETAIL_BUGGIFY("cache: keeps no write")) {
       cache_.Put(key, *value);
     } else {
       cache_.Erase(key);

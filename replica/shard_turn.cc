@@ -23,7 +23,9 @@ Output Shard::EndTurn(Now now) {
     s.SaveClock();
     const bool synced = core.turn_synced;
     const absl::Status status =
-        core.rows.Commit(synced ? CommitMode::kSynced : CommitMode::kWritten);
+        core.rows.Commit(synced && !DOVETAIL_MUTANT("turn: never fsynced")
+                             ? CommitMode::kSynced
+                             : CommitMode::kWritten);
     ++core.stats.commits;
     if (status.ok()) {
       if (synced) {
@@ -36,6 +38,9 @@ Output Shard::EndTurn(Now now) {
       } else if (!s.unsynced) {
         s.unsynced = true;
         s.next_fsync = now.steady + core.options.fsync_period;
+      }
+      if (DOVETAIL_MUTANT("durable: as soon as written")) {
+        for (const auto& p : core.partitions) p->TurnCommitted(true);
       }
       s.writes.OnTurnCommitted();
     } else if (synced && !absl::IsResourceExhausted(status)) {
@@ -67,6 +72,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   // Everything in memory goes back to what is on disk; only the mint counters
   // stay, so that the dots of this turn are never used again.
   for (const auto& partition : core.partitions) {
+    if (DOVETAIL_MUTANT("turn: a failed one keeps its context")) break;
     absl::Status loaded = partition->Load();
     if (!loaded.ok()) {
       DOVETAIL_MARK("turn: failed, and what is on disk cannot be read");
@@ -83,7 +89,11 @@ void Shard::State::FailTurn(const absl::Status& why) {
       why.code(), absl::StrCat("a write beside this read could not be "
                                "committed, and it may have shown it: ",
                                why.message()));
-  Salvage(std::move(turn), write_failed, read_failed);
+  if (DOVETAIL_MUTANT("turn: answers though the commit failed")) {
+    core.output = std::move(turn);
+  } else {
+    Salvage(std::move(turn), write_failed, read_failed);
+  }
   writes.OnTurnFailed(write_failed);
   reads.OnTurnFailed(read_failed);
   for (const Applied& applied : applied_in_turn) {
@@ -232,6 +242,7 @@ absl::Status Shard::State::LoadClock() {
 
 void Shard::State::SaveClock() {
   if (core.clock.last() == clock_saved) return;
+  if (DOVETAIL_MUTANT("clock: not written")) return;
   std::string value;
   crdt::Writer out(&value);
   out.Byte(crdt::kCodecVersion);
