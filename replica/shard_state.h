@@ -35,14 +35,17 @@ struct Shard::State {
   // --- Messages ---
   void OnReplicate(NodeId from, PartitionId partition,
                    const Replicate& replicate, Now now);
-  void OnSyncDeltas(NodeId from, PartitionId partition,
-                    const SyncDeltas& chunk, Now now);
+  void OnSyncDeltas(NodeId from, PartitionId partition, const SyncDeltas& chunk,
+                    Now now);
   absl::StatusOr<ApplyOutcome> Apply(PartitionId partition,
                                      const crdt::Delta& delta,
                                      absl::string_view encoded, Now now);
 
   // --- The turn ---
   void FailTurn(const absl::Status& why);
+  // When the background fsync is to begin.
+  absl::Duration FsyncDeadline() const;
+  void AskForFsync();
   void TruncateIdleOrFull();
   size_t Truncate(Partition& partition, size_t max);
 
@@ -52,9 +55,12 @@ struct Shard::State {
   Sync sync;
 
   crdt::Timestamp clock_saved;
-  // Commits since the last fsync, and when the next one is due.
+  // Commits since the last fsync (began), and when the next one is due.
   bool unsynced = false;
   absl::Duration next_fsync = absl::InfiniteDuration();
+  // The driver's fsync: to be asked for at the end of this turn; running.
+  bool fsync_due = false;
+  bool fsync_running = false;
   absl::Duration next_maintenance;
   // Deltas ever applied per partition at the last maintenance round: one that
   // did not move is idle.
