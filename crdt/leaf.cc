@@ -120,6 +120,16 @@ bool IsVisible(Type leaf_type, const Leaf& leaf) {
   return false;
 }
 
+size_t PayloadBytesMax(const Payload& payload) {
+  if (const auto* value = std::get_if<Value>(&payload)) {
+    return kVarintBytesMax + value->bytes.size();
+  }
+  if (const auto* stamped = std::get_if<Stamped>(&payload)) {
+    return 3 * kVarintBytesMax + stamped->bytes.size();
+  }
+  return std::holds_alternative<Tally>(payload) ? 4 * kVarintBytesMax : 1;
+}
+
 void AppendPayload(Writer& out, const Payload& payload) {
   struct Visitor {
     Writer& out;

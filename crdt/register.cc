@@ -19,10 +19,7 @@ absl::StatusOr<Before> ObserveBefore(DeltaBuilder& builder, const Path& path,
                                      bool blind) {
   DOVETAIL_ASSIGN_OR_RETURN(const Leaf held, builder.Read(path));
   Before before;
-  if (!blind) {
-    DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
-    before.observed = std::move(observed.dots);
-  }
+  if (!blind) before.observed = builder.Observe(path, held).dots;
   size_t siblings = 0;
   for (const auto& [dot, payload] : held.entries()) {
     if (!std::binary_search(before.observed.begin(), before.observed.end(),

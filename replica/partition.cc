@@ -98,18 +98,18 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
     if (absl::IsDataLoss(status)) Quarantine(status);
     return status;
   }
-  const std::string value =
+  std::string value =
       EncodeLogValue({delta.events, sequence_ + 1, changes, encoded});
+  log_bytes_ += value.size();
   if (delta.events.actor == actor_ ||
       !DOVETAIL_MUTANT("log: deltas of others are not kept")) {
-    rows_.PutOther(Family::kLog, LogKey(id_, first), value);
+    rows_.PutOther(Family::kLog, LogKey(id_, first), std::move(value));
   }
 
   AddToContext(delta);
   sums_.Apply(changes);
   ++sequence_;
   ++log_entries_;
-  log_bytes_ += value.size();
   logged_.InsertRun(delta.events);
   ++version_;
   return ApplyOutcome::kApplied;
@@ -246,11 +246,21 @@ void Partition::MarkSettled() {
   settled_ = context_.applied;
 }
 
-void Partition::TurnCommitted(bool synced) {
-  if (synced && !(durable_ == context_.applied)) {
-    durable_ = context_.applied;
+void Partition::AllSynced() {
+  MarkSyncing();
+  MarkedSynced();
+}
+
+void Partition::MarkSyncing() { syncing_ = context_.applied; }
+
+void Partition::MarkedSynced() {
+  // A later fsync may have overtaken the one that was marked.
+  if (!syncing_) return;
+  if (!(durable_ == *syncing_)) {
+    durable_ = *std::move(syncing_);
     ++version_;
   }
+  syncing_.reset();
 }
 
 absl::Status Partition::VerifySums() {

@@ -30,9 +30,7 @@ Output Shard::EndTurn(Now now) {
     if (status.ok()) {
       if (synced) {
         ++core.stats.fsyncs;
-        for (const auto& partition : core.partitions) {
-          partition->TurnCommitted(true);
-        }
+        for (const auto& partition : core.partitions) partition->AllSynced();
         s.unsynced = false;
         s.next_fsync = absl::InfiniteDuration();
       } else if (!s.unsynced) {
@@ -40,7 +38,7 @@ Output Shard::EndTurn(Now now) {
         s.next_fsync = now.steady + core.options.fsync_period;
       }
       if (DOVETAIL_MUTANT("durable: as soon as written")) {
-        for (const auto& p : core.partitions) p->TurnCommitted(true);
+        for (const auto& p : core.partitions) p->AllSynced();
       }
       s.writes.OnTurnCommitted();
     } else if (synced && !absl::IsResourceExhausted(status)) {
@@ -55,6 +53,7 @@ Output Shard::EndTurn(Now now) {
   } else {
     s.writes.OnTurnCommitted();
   }
+  if (s.fsync_due && core.output.fatal.ok()) s.AskForFsync();
   core.touched.clear();
   core.turn_synced = false;
   s.applied_in_turn.clear();
@@ -141,9 +140,11 @@ void Shard::HandleTimers(Now now) {
   s.writes.OnTimers(now);
   s.reads.OnTimers(now);
   s.sync.OnTimers(now);
-  if (s.unsynced && now.steady >= s.next_fsync) {
+  if (now.steady >= s.FsyncDeadline()) {
     if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
       s.next_fsync = now.steady + s.core.options.fsync_period;
+    } else if (s.core.options.background_fsync) {
+      s.fsync_due = true;
     } else {
       s.core.turn_synced = true;
     }
@@ -158,9 +159,32 @@ void Shard::HandleTimers(Now now) {
 absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
   return std::min({s.writes.next_deadline(), s.reads.next_deadline(),
-                   s.sync.next_deadline(),
-                   s.unsynced ? s.next_fsync : absl::InfiniteDuration(),
+                   s.sync.next_deadline(), s.FsyncDeadline(),
                    s.next_maintenance});
+}
+
+absl::Duration Shard::State::FsyncDeadline() const {
+  return unsynced && !fsync_running ? next_fsync : absl::InfiniteDuration();
+}
+
+// After the turn's commit: the fsync covers it, and what is committed later may
+// not be covered.
+void Shard::State::AskForFsync() {
+  fsync_due = false;
+  if (!unsynced) return;  // this very turn was synced
+  unsynced = false;
+  next_fsync = absl::InfiniteDuration();
+  fsync_running = true;
+  for (const auto& partition : core.partitions) partition->MarkSyncing();
+  core.output.fsync_due = true;
+}
+
+void Shard::HandleFsynced() {
+  State& s = *state_;
+  DOVETAIL_CHECK(s.fsync_running);
+  s.fsync_running = false;
+  ++s.core.stats.fsyncs;
+  for (const auto& partition : s.core.partitions) partition->MarkedSynced();
 }
 
 void Shard::State::TruncateIdleOrFull() {
@@ -208,9 +232,7 @@ void Shard::CheckpointAll() {
 absl::Status Shard::SyncToDisk() {
   DOVETAIL_RETURN_IF_ERROR(state_->core.storage.Sync());
   ++state_->core.stats.fsyncs;
-  for (const auto& partition : state_->core.partitions) {
-    partition->TurnCommitted(true);
-  }
+  for (const auto& partition : state_->core.partitions) partition->AllSynced();
   state_->unsynced = false;
   state_->next_fsync = absl::InfiniteDuration();
   return absl::OkStatus();
