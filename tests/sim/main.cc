@@ -1,43 +1,193 @@
+// dovetail-sim: the whole cluster in one process. One seed, one plan or a
+// campaign of thousands; docs/testing.md shows how to work with it.
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
-#include <cstdlib>
+#include <fstream>
+#include <sstream>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "tests/sim/campaign.h"
 #include "tests/sim/draw.h"
-#include "tests/sim/simulation.h"
+#include "tests/sim/hooks.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/seed_run.h"
+#include "tests/sim/single.h"
 
-int main(int argc, char** argv) {
-  using namespace dovetail::sim;
-  const uint64_t from = std::strtoull(argv[1], nullptr, 0);
-  const uint64_t count = std::strtoull(argv[2], nullptr, 0);
-  const std::string profile = argc > 3 ? argv[3] : "swarm";
-  RunSettings settings;
-  if (argc > 4) settings.trace_from = std::strtoull(argv[4], nullptr, 0);
-  uint64_t failed = 0;
-  double virtual_s = 0;
-  ClientStats all;
-  for (uint64_t seed = from; seed < from + count; ++seed) {
-    auto plan = DrawPlan(seed, profile);
-    if (count == 1) std::fprintf(stderr, "%s", ToText(*plan).c_str());
-    Outcome outcome = RunPlan(*plan, settings);
-    virtual_s += static_cast<double>(outcome.virtual_us) / 1e6;
-    all.operations += outcome.clients.operations;
-    all.acknowledged += outcome.clients.acknowledged;
-    all.failed += outcome.clients.failed;
-    all.checks += outcome.clients.checks;
-    if (!outcome.violation.empty()) {
-      ++failed;
-      std::printf("seed %llu: %s\n", (unsigned long long)seed,
-                  outcome.violation.substr(0, 600).c_str());
-    }
-    if (count == 1) {
-      std::printf("hash %016llx events %llu\n",
-                  (unsigned long long)outcome.trace_hash,
-                  (unsigned long long)outcome.events);
-    }
-  }
-  std::printf("%llu seeds, %llu failed, %.0f virtual s, %llu ops %llu acks %llu errors %llu checks\n",
-              (unsigned long long)count, (unsigned long long)failed, virtual_s,
-              (unsigned long long)all.operations, (unsigned long long)all.acknowledged, (unsigned long long)all.failed,
-              (unsigned long long)all.checks);
-  return failed != 0;
+namespace dovetail::sim {
+namespace {
+
+struct Arguments {
+  std::string profile = "swarm";
+  // One seed or plan.
+  uint64_t seed = 0;
+  std::string plan_file;
+  std::string write_plan;
+  SingleSettings single;
+  // Many.
+  CampaignSettings campaign;
+  std::string of;
+  bool list_mutants = false;
+};
+
+// What was asked for, by the options that were given.
+struct Asked {
+  CLI::Option* seed = nullptr;
+  CLI::Option* plan = nullptr;
+  CLI::Option* seeds = nullptr;
+  CLI::Option* time = nullptr;
+  CLI::Option* from = nullptr;
+  CLI::Option* of = nullptr;
+};
+
+Asked Declare(CLI::App& app, Arguments& args) {
+  Asked asked;
+  app.add_option("--profile", args.profile, "What kinds of faults there are")
+      ->check(CLI::IsMember(ProfileChoices()))
+      ->capture_default_str();
+  app.add_option("--mutant", args.single.mutant,
+                 "Plants this bug (dovetail-sim-mutants)");
+  asked.seed =
+      app.add_option("--seed", args.seed, "Runs this seed")->group("One run");
+  asked.plan = app.add_option("--plan", args.plan_file, "Runs a plan")
+                   ->check(CLI::ExistingFile)
+                   ->excludes(asked.seed)
+                   ->group("One run");
+  app.add_option("--write-plan", args.write_plan,
+                 "Writes the plan instead of running it")
+      ->group("One run");
+  app.add_flag("--trace", args.single.trace, "Prints the end of the trace")
+      ->group("One run");
+  app.add_option("--until", args.single.until, "Stops after this event")
+      ->group("One run");
+  app.add_option("--last", args.single.last,
+                 "--trace prints so many events; 0: all")
+      ->capture_default_str()
+      ->group("One run");
+  app.add_flag("--hash-only", args.single.hash_only,
+               "Prints the hash of the trace and nothing else")
+      ->group("One run");
+  CampaignSettings& campaign = args.campaign;
+  asked.seeds = app.add_option("--seeds", campaign.seeds, "Runs so many seeds")
+                    ->group("A campaign");
+  asked.time = app.add_option("--time", campaign.seconds,
+                              "Begins no more seeds after so many seconds")
+                   ->group("A campaign");
+  asked.from = app.add_option("--from", campaign.from, "The first seed")
+                   ->group("A campaign");
+  asked.of = app.add_option("--of", args.of,
+                            "Draws the first seed from this text (a commit)")
+                 ->excludes(asked.from)
+                 ->group("A campaign");
+  app.add_option("--jobs", campaign.jobs, "Processes at a time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str()
+      ->group("A campaign");
+  app.add_option("--recheck-permille", campaign.seed.recheck_permille,
+                 "Of so many seeds in 1000, runs three: all the same?")
+      ->check(CLI::Range(0, 1000))
+      ->group("A campaign");
+  app.add_option("--json", campaign.json_file, "Writes the report")
+      ->group("A campaign");
+  app.add_option("--hashes", campaign.hashes_file,
+                 "Writes the hash of each seed's trace")
+      ->group("A campaign");
+  app.add_flag("--marks-must-hit", campaign.marks_must_hit,
+               "A mark that no seed reaches is a failure")
+      ->group("A campaign");
+  app.add_flag("--brief", campaign.brief, "One line unless something failed")
+      ->group("A campaign");
+  app.add_flag("--list-mutants", args.list_mutants,
+               "Names the bugs that can be planted")
+      ->group("Planted bugs");
+  return asked;
 }
+
+int Fail(const std::string& why) {
+  std::fprintf(stderr, "dovetail-sim: %s\n", why.c_str());
+  return 2;
+}
+
+std::vector<std::string> Mutants() {
+  std::vector<std::string> names;
+  for (const hooks::SiteInfo& site : hooks::AllSites()) {
+    if (site.kind == hooks::Kind::kMutant) names.push_back(site.name);
+  }
+  return names;
+}
+
+absl::StatusOr<Plan> PlanOf(const Arguments& args) {
+  if (args.plan_file.empty()) {
+    return DrawPlan(args.seed, ProfileOf(args.seed, args.profile));
+  }
+  std::ifstream file(args.plan_file);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return ParsePlan(text.str());
+}
+
+int RunOne(const Arguments& args) {
+  const absl::StatusOr<Plan> plan = PlanOf(args);
+  if (!plan.ok()) {
+    return Fail(absl::StrCat(args.plan_file, ": ", plan.status().message()));
+  }
+  if (!args.write_plan.empty()) {
+    return WriteFile(args.write_plan, ToText(*plan)) ? 0 : 2;
+  }
+  const std::string mutant =
+      args.single.mutant.empty()
+          ? ""
+          : absl::StrCat(" --mutant=", args.single.mutant);
+  const std::string replay =
+      args.plan_file.empty()
+          ? ReplayCommand(args.seed, ProfileOf(args.seed, args.profile),
+                          args.single.mutant)
+          : absl::StrCat(ProgramName(), " --plan=", args.plan_file, mutant);
+  return RunSingle(*plan, args.single, replay);
+}
+
+int RunMany(Arguments& args, const Asked& asked) {
+  CampaignSettings& campaign = args.campaign;
+  if (asked.seeds->empty()) campaign.seeds = uint64_t{1} << 62;
+  if (!asked.of->empty()) campaign.from = SeedOf(args.of);
+  campaign.seed.profile = args.profile;
+  campaign.seed.mutant = args.single.mutant;
+  return RunCampaign(campaign);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Simulates whole clusters under faults, and judges them.",
+               "dovetail-sim");
+  Arguments args;
+  const Asked asked = Declare(app, args);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const std::vector<std::string> mutants = Mutants();
+  if (args.list_mutants) {
+    for (const std::string& name : mutants) std::printf("%s\n", name.c_str());
+    return 0;
+  }
+  const std::string& mutant = args.single.mutant;
+  if (!mutant.empty() &&
+      std::find(mutants.begin(), mutants.end(), mutant) == mutants.end()) {
+    return Fail(absl::StrCat("no mutant \"", mutant,
+                             "\" is compiled in; see --list-mutants"));
+  }
+  if (!asked.seed->empty() || !asked.plan->empty()) return RunOne(args);
+  if (!asked.seeds->empty() || !asked.time->empty()) {
+    return RunMany(args, asked);
+  }
+  return Fail(
+      "one of --seed, --plan, --seeds and --time is needed; --help "
+      "says more");
+}
+
+}  // namespace
+}  // namespace dovetail::sim
+
+int main(int argc, char** argv) { return dovetail::sim::Main(argc, argv); }
