@@ -33,11 +33,13 @@ Output Shard::EndTurn(Now now) {
         s.next_fsync = now.steady + core.options.fsync_period;
       }
       s.writes.OnTurnCommitted();
-    } else if (synced) {
+    } else if (synced && !absl::IsResourceExhausted(status)) {
       core.output = {};
       core.output.fatal = status;
     } else {
       s.FailTurn(status);
+      // Not at once again, if it was for the background fsync.
+      if (s.unsynced) s.next_fsync = now.steady + core.options.fsync_period;
     }
   } else {
     s.writes.OnTurnCommitted();

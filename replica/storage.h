@@ -11,8 +11,10 @@
 //     ends: then the batch may turn up after a restart.
 //  6. A failed Sync, or Commit(kSynced), says nothing about what is on disk.
 //     The caller ends the process; it never tries again and trusts the answer.
-// Damage and I/O errors are DataLoss, never "not found". A full disk is
-// ResourceExhausted.
+//  7. ResourceExhausted means refused: a full disk, and nothing of the batch
+//     was written or will turn up. Points 5 and 6 do not apply; the caller may
+//     go on, and try again when there is room.
+// Damage and I/O errors are DataLoss, never "not found".
 //
 // Implementations are safe for use from several threads at once: shards share
 // one storage, each writing keys of its own partitions.

@@ -301,7 +301,7 @@ void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
   OracleOf(pending.partition)
       .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
               runs[0].count, ToOracle(pending.visible));
-  minted_in_turn_.push_back(id);
+  minted_in_turn_.push_back({node, pending.partition, runs[0]});
   for (Withheld& withheld : withheld_until_released_) {
     if (withheld.events || withheld.from_us > scheduler_.now_us() ||
         withheld.peer == node) {
@@ -316,50 +316,57 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
                            const replica::Message& message) {
   const crdt::EventSet& applied = shard.ContextOf(message.partition).applied;
   if (const auto* query = std::get_if<replica::ReadQuery>(&message.body)) {
-    reads_.OnQueryAnswered(node, *query, applied);
+    reads_.OnQueryAnswered(node, message.partition, *query, applied);
   } else if (const auto* answer =
                  std::get_if<replica::ReadAnswer>(&message.body)) {
-    reads_.OnAnswer(*answer, applied);
+    reads_.OnAnswer(message.partition, *answer, applied);
   }
 }
 
 void Checker::OnTurn(uint32_t node, Shard& shard,
                      const replica::Output& output) {
-  for (const RequestId id : std::exchange(minted_in_turn_, {})) {
-    const auto pending = pending_.find(id);
-    if (pending != pending_.end()) ReadStamps(node, pending->second);
+  for (const Minted& minted : std::exchange(minted_in_turn_, {})) {
+    if (!ReadStamps(node, minted.partition, minted.events)) {
+      minted_in_vain_.push_back(minted);
+    }
   }
   for (const replica::Envelope& envelope : output.messages) {
     if (const auto* query =
             std::get_if<replica::ReadQuery>(&envelope.message.body)) {
-      reads_.OnQuerySent(*query,
-                         shard.ContextOf(envelope.message.partition).applied);
+      const PartitionId partition = envelope.message.partition;
+      reads_.OnQuerySent(partition, *query,
+                         shard.ContextOf(partition).applied);
     }
   }
 }
 
 // The timestamps that a write to registers was given stand in its log entry;
-// if there is none, the turn failed.
-void Checker::ReadStamps(uint32_t node, const Pending& pending) {
+// if there is none (false), the turn failed.
+bool Checker::ReadStamps(uint32_t node, PartitionId partition,
+                         const crdt::DotRun& minted) {
   const auto& log = cluster_->node(node).disk.keys(replica::Family::kLog);
-  const crdt::Dot first{pending.minted->actor, pending.minted->first};
-  const std::string key = replica::LogKey(pending.partition, first);
+  const std::string key =
+      replica::LogKey(partition, {minted.actor, minted.first});
   const auto row = log.find(key);
-  if (row == log.end()) return;
+  if (row == log.end()) return false;
   const auto entry = replica::DecodeLogEntry(key, row->second);
-  if (!entry.ok()) return OnViolation(entry.status().ToString());
-  const auto delta = crdt::Delta::Decode(entry->delta);
-  if (!delta.ok()) return OnViolation(delta.status().ToString());
+  const auto delta = entry.ok() ? crdt::Delta::Decode(entry->delta)
+                                : absl::StatusOr<crdt::Delta>(entry.status());
+  if (!delta.ok()) {
+    OnViolation(absl::StrCat("the log of node ", node, " does not decode: ",
+                             delta.status().ToString()));
+    return true;
+  }
   for (const crdt::DeltaLeaf& leaf : delta->leaves) {
     for (const auto& [dot, payload] : leaf.store.entries()) {
       const auto* stamped = std::get_if<crdt::Stamped>(&payload);
       if (stamped == nullptr) continue;
-      OracleOf(pending.partition)
-          .SetStamp(ToOracle(leaf.object), crdt::ActorBits(dot.actor),
-                    dot.counter,
-                    {stamped->stamp.wall_ms, stamped->stamp.logical});
+      OracleOf(partition).SetStamp(
+          ToOracle(leaf.object), crdt::ActorBits(dot.actor), dot.counter,
+          {stamped->stamp.wall_ms, stamped->stamp.logical});
     }
   }
+  return true;
 }
 
 bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
@@ -495,8 +502,8 @@ void Checker::OnReadReply(const Pending& pending,
     candidates.push_back(pending.visible);
   } else {
     candidates = reads_.Candidates(
-        cluster_->node(pending.node).process->actor, pending.node, spec,
-        pending.visible, reply.receipt.nodes);
+        pending.partition, cluster_->node(pending.node).process->actor,
+        pending.node, spec, pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
   std::string expected;
@@ -533,12 +540,14 @@ void Checker::OnStopped(uint32_t node, Death death) {
     ++stats_.unknown;
     it = pending_.erase(it);
   }
-  std::erase_if(minted_in_turn_,
-                [&](RequestId id) { return !pending_.contains(id); });
 }
 
 void Checker::OnStarted(uint32_t node) {
   const End& end = ends_[node];
+  std::erase_if(minted_in_vain_, [&](const Minted& minted) {
+    return minted.node == node &&
+           ReadStamps(node, minted.partition, minted.events);
+  });
   for (Acknowledged& write : acknowledged_) {
     if (!write.holders.contains(node) ||
         Holds(node, write.partition, write.events)) {

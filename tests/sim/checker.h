@@ -137,7 +137,8 @@ class Checker final : public Observer {
   void SubmitWrite(size_t index, const scenario::Operate& operate);
   void SubmitRead(size_t index, const scenario::ReadObject& read);
   void Submit(Pending pending, replica::ClientRequest request);
-  void ReadStamps(uint32_t node, const Pending& pending);
+  bool ReadStamps(uint32_t node, replica::PartitionId partition,
+                  const crdt::DotRun& minted);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
@@ -162,7 +163,14 @@ class Checker final : public Observer {
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event
   std::map<replica::RequestId, Pending> pending_;
   uint64_t next_request_ = 1;
-  std::vector<replica::RequestId> minted_in_turn_;
+  struct Minted {
+    uint32_t node = 0;
+    replica::PartitionId partition{};
+    crdt::DotRun events;
+  };
+  std::vector<Minted> minted_in_turn_;
+  // Their turns failed; what they wrote may turn up after a restart.
+  std::vector<Minted> minted_in_vain_;
   std::map<std::string, Token> tokens_;
   std::vector<Acknowledged> acknowledged_;
   std::vector<End> ends_;  // the last one of each node

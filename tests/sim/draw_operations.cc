@@ -75,10 +75,16 @@ class Drawer {
       }
     }
     std::sort(times.begin(), times.end());
+    int64_t before = 0;
     for (const int64_t at : times) {
       // A stream of its own for each operation: one less changes no other.
       one_ = Stream(plan_.seed, "operation", static_cast<uint64_t>(number_));
       ++number_;
+      // What is close in time is often about the same object: that is where
+      // replicas that know different things meet.
+      same_object_ = number_ > 1 && one_.Permille(at - before < 500'000 ? 700
+                                                                     : 200);
+      before = at;
       Draw(at);
     }
   }
@@ -93,12 +99,16 @@ class Drawer {
                          TokenFor(target)));
   }
 
-  std::string DrawKey() { return absl::StrCat("k", one_.Below(keys_)); }
+  std::string DrawKey() {
+    return same_object_ ? last_key_ : absl::StrCat("k", one_.Below(keys_));
+  }
 
   Target DrawTarget(std::string key) {
     Target target;
-    target.type = one_.Pick(types_);
+    target.type = same_object_ ? last_type_ : one_.Pick(types_);
     target.key = std::move(key);
+    last_type_ = target.type;
+    last_key_ = target.key;
     target.inner = target.type;
     for (int depth = 0; target.inner == "map" && depth < 3; ++depth) {
       // Deeper levels are maps less often, so that leaves are reached.
@@ -269,6 +279,9 @@ class Drawer {
   int64_t tight_permille_ = 0;
   bool weak_ = false;
   int64_t number_ = 0;
+  bool same_object_ = false;
+  std::string last_type_ = "set";
+  std::string last_key_ = "k0";
   std::vector<TakenToken> tokens_;
   std::vector<std::string> unremoved_;
 };

@@ -16,30 +16,37 @@ void KeepNew(std::vector<crdt::EventSet>& sets, const crdt::EventSet& set) {
 
 }  // namespace
 
-void ReadWatch::OnQuerySent(const replica::ReadQuery& query,
+void ReadWatch::OnQuerySent(replica::PartitionId partition,
+                            const replica::ReadQuery& query,
                             const crdt::EventSet& applied) {
-  Read& read = reads_[query.ticket];
+  Read& read = reads_[{partition, query.ticket}];
   read.spec = query.spec;
   read.sent = applied;
 }
 
-void ReadWatch::OnQueryAnswered(uint32_t node, const replica::ReadQuery& query,
+void ReadWatch::OnQueryAnswered(uint32_t node,
+                                replica::PartitionId partition,
+                                const replica::ReadQuery& query,
                                 const crdt::EventSet& applied) {
-  KeepNew(reads_[query.ticket].answered[node], applied);
+  KeepNew(reads_[{partition, query.ticket}].answered[node], applied);
 }
 
-void ReadWatch::OnAnswer(const replica::ReadAnswer& answer,
+void ReadWatch::OnAnswer(replica::PartitionId partition,
+                         const replica::ReadAnswer& answer,
                          const crdt::EventSet& applied) {
-  KeepNew(reads_[answer.ticket].at_answers, applied);
+  KeepNew(reads_[{partition, answer.ticket}].at_answers, applied);
 }
 
 std::vector<crdt::EventSet> ReadWatch::Candidates(
-    crdt::ActorId actor, uint32_t self, const crdt::ReadSpec& spec,
+    replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
+    const crdt::ReadSpec& spec,
     const crdt::EventSet& begun,
     const std::vector<replica::NodeId>& nodes) const {
   std::vector<crdt::EventSet> result;
-  for (auto it = reads_.lower_bound({actor, 0});
-       it != reads_.end() && it->first.incarnation == actor; ++it) {
+  for (auto it = reads_.lower_bound({partition, {actor, 0}});
+       it != reads_.end() && it->first.first == partition &&
+       it->first.second.incarnation == actor;
+       ++it) {
     const Read& read = it->second;
     if (!SamePlace(read.spec, spec)) continue;
     std::vector<crdt::EventSet> joined = {begun, read.sent};

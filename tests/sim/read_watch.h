@@ -22,20 +22,24 @@ namespace dovetail::sim {
 class ReadWatch {
  public:
   // A coordinator that holds `applied` sent this query.
-  void OnQuerySent(const replica::ReadQuery& query,
+  void OnQuerySent(replica::PartitionId partition,
+                   const replica::ReadQuery& query,
                    const crdt::EventSet& applied);
   // `node`, which holds `applied`, answered it.
-  void OnQueryAnswered(uint32_t node, const replica::ReadQuery& query,
+  void OnQueryAnswered(uint32_t node, replica::PartitionId partition,
+                       const replica::ReadQuery& query,
                        const crdt::EventSet& applied);
   // The coordinator, which holds `applied`, got an answer.
-  void OnAnswer(const replica::ReadAnswer& answer,
+  void OnAnswer(replica::PartitionId partition,
+                const replica::ReadAnswer& answer,
                 const crdt::EventSet& applied);
 
   // What the coordinator `actor` and the others in `nodes` may have held
   // together when they answered a read of `spec` that began when the
   // coordinator held `begun`.
   std::vector<crdt::EventSet> Candidates(
-      crdt::ActorId actor, uint32_t self, const crdt::ReadSpec& spec,
+      replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
+      const crdt::ReadSpec& spec,
       const crdt::EventSet& begun,
       const std::vector<replica::NodeId>& nodes) const;
 
@@ -46,7 +50,9 @@ class ReadWatch {
     std::vector<crdt::EventSet> at_answers;  // of the coordinator
     std::map<uint32_t, std::vector<crdt::EventSet>> answered;
   };
-  std::map<replica::ReadTicket, Read> reads_;
+  // Shards of one process number their reads apart.
+  using Key = std::pair<replica::PartitionId, replica::ReadTicket>;
+  std::map<Key, Read> reads_;
 };
 
 }  // namespace dovetail::sim
