@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "tests/sim/campaign.h"
 #include "tests/sim/draw.h"
 #include "tests/sim/hooks.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/seed_run.h"
+#include "tests/sim/shrink.h"
 #include "tests/sim/single.h"
 
 namespace dovetail::sim {
@@ -26,6 +28,8 @@ struct Arguments {
   std::string plan_file;
   std::string write_plan;
   SingleSettings single;
+  bool shrink = false;
+  double budget = 60;
   // Many.
   CampaignSettings campaign;
   std::string of;
@@ -56,7 +60,8 @@ Asked Declare(CLI::App& app, Arguments& args) {
                    ->excludes(asked.seed)
                    ->group("One run");
   app.add_option("--write-plan", args.write_plan,
-                 "Writes the plan instead of running it")
+                 "Writes the plan (with --shrink: the small one)\n"
+                 "instead of running it")
       ->group("One run");
   app.add_flag("--trace", args.single.trace, "Prints the end of the trace")
       ->group("One run");
@@ -68,6 +73,12 @@ Asked Declare(CLI::App& app, Arguments& args) {
       ->group("One run");
   app.add_flag("--hash-only", args.single.hash_only,
                "Prints the hash of the trace and nothing else")
+      ->group("One run");
+  app.add_flag("--shrink", args.shrink,
+               "Looks for a small plan that fails alike, and writes it")
+      ->group("One run");
+  app.add_option("--budget", args.budget, "--shrink takes so many seconds")
+      ->capture_default_str()
       ->group("One run");
   CampaignSettings& campaign = args.campaign;
   asked.seeds = app.add_option("--seeds", campaign.seeds, "Runs so many seeds")
@@ -128,11 +139,29 @@ absl::StatusOr<Plan> PlanOf(const Arguments& args) {
   return ParsePlan(text.str());
 }
 
+int ShrinkOne(const Plan& plan, const Arguments& args) {
+  ShrinkSettings settings;
+  settings.seconds = args.budget;
+  settings.mutant = args.single.mutant;
+  const std::string seed = absl::StrFormat("seed-0x%x", args.seed);
+  settings.comment = args.plan_file.empty()
+                         ? absl::StrCat("Found by ", seed, " of profile ",
+                                        ProfileOf(args.seed, args.profile), ".")
+                         : absl::StrCat("Shrunk from ", args.plan_file, ".");
+  settings.file = args.write_plan;
+  if (settings.file.empty()) {
+    settings.file = absl::StrCat(
+        args.plan_file.empty() ? seed + ".plan" : args.plan_file, ".min");
+  }
+  return RunShrink(plan, settings);
+}
+
 int RunOne(const Arguments& args) {
   const absl::StatusOr<Plan> plan = PlanOf(args);
   if (!plan.ok()) {
     return Fail(absl::StrCat(args.plan_file, ": ", plan.status().message()));
   }
+  if (args.shrink) return ShrinkOne(*plan, args);
   if (!args.write_plan.empty()) {
     return WriteFile(args.write_plan, ToText(*plan)) ? 0 : 2;
   }
