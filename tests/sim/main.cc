@@ -1,18 +1,19 @@
 // dovetail-sim: the whole cluster in one process. One seed, one plan or a
 // campaign of thousands; docs/testing.md shows how to work with it.
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tests/sim/campaign.h"
 #include "tests/sim/draw.h"
-#include "tests/sim/hooks.h"
+#include "tests/sim/hunt.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/seed_run.h"
 #include "tests/sim/shrink.h"
@@ -33,6 +34,7 @@ struct Arguments {
   // Many.
   CampaignSettings campaign;
   std::string of;
+  std::vector<std::string> hunt;
   bool list_mutants = false;
 };
 
@@ -44,15 +46,19 @@ struct Asked {
   CLI::Option* time = nullptr;
   CLI::Option* from = nullptr;
   CLI::Option* of = nullptr;
+  CLI::Option* profile = nullptr;
+  CLI::Option* hunt = nullptr;
 };
 
 Asked Declare(CLI::App& app, Arguments& args) {
   Asked asked;
-  app.add_option("--profile", args.profile, "What kinds of faults there are")
-      ->check(CLI::IsMember(ProfileChoices()))
-      ->capture_default_str();
+  asked.profile = app.add_option("--profile", args.profile,
+                                 "What kinds of faults there are")
+                      ->check(CLI::IsMember(ProfileChoices()))
+                      ->capture_default_str();
   app.add_option("--mutant", args.single.mutant,
-                 "Plants this bug (dovetail-sim-mutants)");
+                 "Plants this bug (dovetail-sim-mutants); a part of\n"
+                 "its name will do");
   asked.seed =
       app.add_option("--seed", args.seed, "Runs this seed")->group("One run");
   asked.plan = app.add_option("--plan", args.plan_file, "Runs a plan")
@@ -110,6 +116,13 @@ Asked Declare(CLI::App& app, Arguments& args) {
       ->group("A campaign");
   app.add_flag("--brief", campaign.brief, "One line unless something failed")
       ->group("A campaign");
+  asked.hunt =
+      app.add_option("--hunt", args.hunt,
+                     "Hunts planted bugs: all, random:COUNT (of --from, --of\n"
+                     "or the day) or names; each with --seeds seeds")
+          ->excludes(asked.seed)
+          ->excludes(asked.plan)
+          ->group("Planted bugs");
   app.add_flag("--list-mutants", args.list_mutants,
                "Names the bugs that can be planted")
       ->group("Planted bugs");
@@ -119,14 +132,6 @@ Asked Declare(CLI::App& app, Arguments& args) {
 int Fail(const std::string& why) {
   std::fprintf(stderr, "dovetail-sim: %s\n", why.c_str());
   return 2;
-}
-
-std::vector<std::string> Mutants() {
-  std::vector<std::string> names;
-  for (const hooks::SiteInfo& site : hooks::AllSites()) {
-    if (site.kind == hooks::Kind::kMutant) names.push_back(site.name);
-  }
-  return names;
 }
 
 absl::StatusOr<Plan> PlanOf(const Arguments& args) {
@@ -168,7 +173,7 @@ int RunOne(const Arguments& args) {
   const std::string mutant =
       args.single.mutant.empty()
           ? ""
-          : absl::StrCat(" --mutant=", args.single.mutant);
+          : absl::StrCat(" --mutant=\"", args.single.mutant, "\"");
   const std::string replay =
       args.plan_file.empty()
           ? ReplayCommand(args.seed, ProfileOf(args.seed, args.profile),
@@ -186,6 +191,30 @@ int RunMany(Arguments& args, const Asked& asked) {
   return RunCampaign(campaign);
 }
 
+int RunHunt(const Arguments& args, const Asked& asked) {
+  HuntSettings hunt;
+  if (!asked.of->empty()) {
+    hunt.from = SeedOf(args.of);
+  } else if (!asked.from->empty()) {
+    hunt.from = args.campaign.from;
+  } else {
+    constexpr uint64_t kSecondsPerDay = 86'400;
+    hunt.from = SeedOf(absl::StrCat(static_cast<uint64_t>(std::time(nullptr)) /
+                                    kSecondsPerDay));
+  }
+  absl::StatusOr<std::vector<std::string>> mutants =
+      ChooseMutants(args.hunt, hunt.from);
+  if (!mutants.ok()) return Fail(std::string(mutants.status().message()));
+  hunt.mutants = *std::move(mutants);
+  if (!asked.profile->empty()) hunt.profile = args.profile;
+  if (!asked.seeds->empty()) hunt.seeds = args.campaign.seeds;
+  hunt.jobs = args.campaign.jobs;
+  hunt.json_file = args.campaign.json_file;
+  std::printf("%zu planted bugs, seeds from 0x%llx\n", hunt.mutants.size(),
+              static_cast<unsigned long long>(hunt.from));
+  return sim::RunHunt(hunt);
+}
+
 int Main(int argc, char** argv) {
   CLI::App app("Simulates whole clusters under faults, and judges them.",
                "dovetail-sim");
@@ -196,23 +225,22 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  const std::vector<std::string> mutants = Mutants();
   if (args.list_mutants) {
-    for (const std::string& name : mutants) std::printf("%s\n", name.c_str());
+    for (const std::string& name : Mutants()) std::printf("%s\n", name.c_str());
     return 0;
   }
-  const std::string& mutant = args.single.mutant;
-  if (!mutant.empty() &&
-      std::find(mutants.begin(), mutants.end(), mutant) == mutants.end()) {
-    return Fail(absl::StrCat("no mutant \"", mutant,
-                             "\" is compiled in; see --list-mutants"));
+  if (!args.single.mutant.empty()) {
+    const absl::StatusOr<std::string> mutant = MutantOf(args.single.mutant);
+    if (!mutant.ok()) return Fail(std::string(mutant.status().message()));
+    args.single.mutant = *mutant;
   }
+  if (!asked.hunt->empty()) return RunHunt(args, asked);
   if (!asked.seed->empty() || !asked.plan->empty()) return RunOne(args);
   if (!asked.seeds->empty() || !asked.time->empty()) {
     return RunMany(args, asked);
   }
   return Fail(
-      "one of --seed, --plan, --seeds and --time is needed; --help "
+      "one of --seed, --plan, --seeds, --time and --hunt is needed; --help "
       "says more");
 }
 

@@ -120,7 +120,10 @@ std::string HashInFreshProcess(uint64_t seed, const SeedSettings& settings) {
   const std::string command = absl::StrCat(
       "'", std::filesystem::read_symlink("/proc/self/exe").string(),
       "' --hash-only --seed=", seed, " --profile=", settings.profile,
-      settings.mutant.empty() ? "" : " --mutant=", settings.mutant, " 2>&1");
+      settings.mutant.empty()
+          ? ""
+          : absl::StrCat(" --mutant=\"", settings.mutant, "\""),
+      " 2>&1");
   std::FILE* const output = popen(command.c_str(), "r");
   DOVETAIL_CHECK(output != nullptr);
   char buffer[4096];
@@ -256,8 +259,9 @@ std::string ProgramName() {
 
 std::string ReplayCommand(uint64_t seed, const std::string& profile,
                           const std::string& mutant) {
-  return absl::StrFormat("%s --seed=0x%x --profile=%s%s%s", ProgramName(), seed,
-                         profile, mutant.empty() ? "" : " --mutant=", mutant);
+  return absl::StrFormat(
+      "%s --seed=0x%x --profile=%s%s", ProgramName(), seed, profile,
+      mutant.empty() ? "" : absl::StrCat(" --mutant=\"", mutant, "\""));
 }
 
 }  // namespace dovetail::sim
