@@ -7,6 +7,7 @@
 #include "absl/numeric/int128.h"
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 
 namespace dovetail::crdt {
@@ -47,6 +48,10 @@ absl::Status AddToCounter(DeltaBuilder& builder, const Path& path) {
   if (extend) {
     builder.Emit(path, Leaf(own->first, tally), {});
   } else {
+    DOVETAIL_MARK_IF("counter: an entry beside those of other writers",
+                     !own && !leaf.empty());
+    DOVETAIL_MARK_IF("counter: a new entry retires the reset one",
+                     own.has_value());
     std::vector<Dot> retired;
     if (own) retired.push_back(own->first);
     builder.Emit(path, Leaf(builder.Mint(), tally), std::move(retired));
@@ -71,9 +76,11 @@ void ResetCounter(DeltaBuilder& builder, const Path& path,
     Tally tally = observed.tallies[i];
     if (tally.fully_reset()) continue;
     if (dot.actor == builder.actor() && !by_token) {
+      DOVETAIL_MARK("counter: a reset retires its own entry");
       retired.push_back(dot);
       continue;
     }
+    DOVETAIL_MARK_IF("counter: a reset by token", by_token);
     tally.reset_added = tally.added;
     tally.reset_subtracted = tally.subtracted;
     store.Append(dot, tally);

@@ -6,6 +6,7 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/dot_codec.h"
+#include "crdt/hooks.h"
 
 namespace dovetail::crdt {
 namespace {
@@ -126,6 +127,7 @@ void EventSet::InsertRun(const DotRun& run) {
     merged.last = std::max(merged.last, end->last);
     ++end;
   }
+  DOVETAIL_MARK_IF("events: a gap is closed", end - begin > 1);
   if (begin == end) {
     intervals.insert(begin, merged);
   } else {

@@ -4,10 +4,12 @@
 #include <limits>
 
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 
 namespace dovetail::crdt {
 
 Timestamp HybridClock::Next(uint64_t wall_ms) {
+  DOVETAIL_MARK_IF("clock: the wall clock is behind", wall_ms < last_.wall_ms);
   if (wall_ms > last_.wall_ms) {
     last_ = {wall_ms, 0};
   } else if (last_.logical < std::numeric_limits<uint16_t>::max()) {
@@ -21,8 +23,10 @@ Timestamp HybridClock::Next(uint64_t wall_ms) {
 
 bool HybridClock::Receive(Timestamp remote, uint64_t wall_ms) {
   if (remote.wall_ms > wall_ms && remote.wall_ms - wall_ms > kDriftMaxMs) {
+    DOVETAIL_MARK("clock: a timestamp too far ahead is refused");
     return false;
   }
+  DOVETAIL_MARK_IF("clock: it follows another node's", remote > last_);
   // Next() always goes past `last_`, so being level with `remote` is enough.
   last_ = std::max(last_, remote);
   return true;

@@ -2,6 +2,8 @@
 //
 //   DOVETAIL_MARK("sync: a gap in the log");
 //       A rare branch was taken. A campaign that never takes it has a hole.
+//   DOVETAIL_MARK_IF("sync: more than one chunk", chunk.more);
+//       The same, with a condition that only a simulator evaluates.
 //   if (DOVETAIL_BUGGIFY("sync: a tiny chunk")) ...
 //       Rare but legal behaviour, which any correct peer must survive.
 //   if (DOVETAIL_MUTANT("the token is ignored")) ...
@@ -50,23 +52,35 @@ inline const Site kSite(kind, name.text);
 
 }  // namespace dovetail::hooks
 
+// DOVETAIL_SIMULATED and DOVETAIL_MUTATED say whether there are any hooks in
+// this build: for what takes more than an `if`.
 #ifdef DOVETAIL_SIMULATION
+#define DOVETAIL_SIMULATED true
 #define DOVETAIL_MARK(name) \
   ::dovetail::hooks::Mark(  \
       ::dovetail::hooks::kSite<::dovetail::hooks::Kind::kMark, name>)
+#define DOVETAIL_MARK_IF(name, condition) \
+  do {                                    \
+    if (condition) DOVETAIL_MARK(name);   \
+  } while (false)
 #define DOVETAIL_BUGGIFY(name) \
   ::dovetail::hooks::Buggify(  \
       ::dovetail::hooks::kSite<::dovetail::hooks::Kind::kBuggify, name>)
 #else
+#define DOVETAIL_SIMULATED false
 #define DOVETAIL_MARK(name) static_cast<void>(0)
+#define DOVETAIL_MARK_IF(name, condition) \
+  static_cast<void>(sizeof((condition) ? 1 : 0))
 #define DOVETAIL_BUGGIFY(name) false
 #endif
 
 #ifdef DOVETAIL_MUTANTS
+#define DOVETAIL_MUTATED true
 #define DOVETAIL_MUTANT(name) \
   ::dovetail::hooks::Mutant(  \
       ::dovetail::hooks::kSite<::dovetail::hooks::Kind::kMutant, name>)
 #else
+#define DOVETAIL_MUTATED false
 #define DOVETAIL_MUTANT(name) false
 #endif
 

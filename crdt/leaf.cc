@@ -6,12 +6,17 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/dot_codec.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 
 namespace dovetail::crdt {
 namespace {
 
 void JoinTally(Tally& mine, const Tally& theirs) {
+  DOVETAIL_MARK_IF(
+      "counter: a reset meets an add it had not seen",
+      (mine.added < theirs.added && mine.reset_added > theirs.reset_added) ||
+          (mine.added > theirs.added && mine.reset_added < theirs.reset_added));
   mine.added = std::max(mine.added, theirs.added);
   mine.subtracted = std::max(mine.subtracted, theirs.subtracted);
   mine.reset_added = std::max(mine.reset_added, theirs.reset_added);

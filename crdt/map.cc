@@ -2,6 +2,7 @@
 
 #include "crdt/counter.h"
 #include "crdt/dot_codec.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 
 namespace dovetail::crdt {
@@ -29,11 +30,13 @@ absl::StatusOr<MutationOutcome> RemoveAll(DeltaBuilder& builder,
         dots += here;
         bytes += path.bytes().size() + here * (kDotBytesMax + sizeof(Tally));
         if (!first && (dots > kDotsPerClearDelta || bytes > kClearBytesMax)) {
+          DOVETAIL_MARK("clear: goes on in another delta");
           outcome.more = true;
           outcome.resume_after = last;
           return false;
         }
         last = path;
+        DOVETAIL_MARK_IF("clear: a counter on the way is reset", counter);
         if (counter) {
           ResetCounter(builder, path, leaf);
         } else {

@@ -9,6 +9,7 @@
 #include "crdt/counter.h"
 #include "crdt/dot_codec.h"
 #include "crdt/flag.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "crdt/map.h"
 #include "crdt/register.h"
@@ -174,6 +175,8 @@ std::optional<Delta> DeltaBuilder::Finish() {
   std::erase_if(delta.leaves, [](const DeltaLeaf& leaf) {
     return leaf.store.empty() && leaf.superseded.empty();
   });
+  DOVETAIL_MARK_IF("batch: what it wrote it removed again",
+                   delta.leaves.empty() && delta.events.count > 0);
   if (delta.leaves.empty()) return std::nullopt;
   return delta;
 }
@@ -189,12 +192,15 @@ absl::StatusOr<Leaf> DeltaBuilder::Read(const Path& path) {
   DOVETAIL_ASSIGN_OR_RETURN(Leaf leaf, state_.Get(operation_->object, path));
   const auto it = pending_.find({operation_->object, path});
   if (it == pending_.end()) return leaf;
+  DOVETAIL_MARK("batch: an operation sees the one before it");
   return Working(std::move(leaf), it->second);
 }
 
 absl::StatusOr<ObservedLeaf> DeltaBuilder::Observe(const Path& path) {
   if (operation_->observed) {
     const auto it = operation_->observed->leaves.find(path);
+    DOVETAIL_MARK_IF("token: says nothing of a leaf",
+                     it == operation_->observed->leaves.end());
     return it == operation_->observed->leaves.end() ? ObservedLeaf()
                                                     : it->second;
   }
@@ -234,6 +240,7 @@ absl::Status DeltaBuilder::ObserveAll(
            (bound == nullptr || it->first.second < *bound);
          ++it) {
       if (!in_range(it->first.second)) continue;
+      DOVETAIL_MARK("batch: a leaf that only the batch knows of");
       go_on = show(it->first.second, Working(Leaf(), it->second));
     }
   };

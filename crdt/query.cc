@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/counter.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "crdt/operation.h"
 #include "crdt/page.h"
@@ -148,6 +149,7 @@ absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec) {
   absl::Status status;
   DOVETAIL_RETURN_IF_ERROR(ForEachUnit(state, spec, [&](PageUnit&& unit) {
     if (!page.Admit(unit)) {
+      DOVETAIL_MARK("query: the page is full");
       result.more = true;
       return false;
     }
@@ -174,7 +176,9 @@ absl::StatusOr<LeafPage> CollectPage(StateView& state, const ReadSpec& spec) {
   PageLimits page(spec, PageLimits::Mode::kBounded);
   absl::Status status;
   DOVETAIL_RETURN_IF_ERROR(ForEachUnit(state, spec, [&](PageUnit&& unit) {
-    if (!page.Admit(unit)) {
+    if (!page.Admit(unit) || (!result.leaves.children().empty() &&
+                              DOVETAIL_BUGGIFY("page: a short one"))) {
+      DOVETAIL_MARK("page: it ends before the place does");
       result.truncated = true;
       return false;
     }

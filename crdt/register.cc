@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 
 namespace dovetail::crdt {
@@ -31,6 +32,7 @@ absl::StatusOr<Before> ObserveBefore(DeltaBuilder& builder, const Path& path,
       before.stamp_max = std::max(before.stamp_max, stamped->stamp);
     }
   }
+  DOVETAIL_MARK_IF("register: values stay beside the new one", siblings > 0);
   if (siblings >= kSiblingsMax) {
     return absl::ResourceExhaustedError(absl::StrCat(
         siblings, " concurrent values would stay; the limit is ", kSiblingsMax,
@@ -69,6 +71,8 @@ const Stamped* WinnerOf(const Leaf& leaf) {
   const Stamped* winner = nullptr;
   for (const auto& [dot, payload] : leaf.entries()) {
     const auto& stamped = std::get<Stamped>(payload);
+    DOVETAIL_MARK_IF("register: equal timestamps",
+                     winner != nullptr && stamped.stamp == winner->stamp);
     // Dots ascend, so at equal stamps the greater dot comes later and wins.
     if (winner == nullptr || stamped.stamp >= winner->stamp) winner = &stamped;
   }

@@ -3,6 +3,8 @@
 #include <set>
 #include <string>
 
+#include "crdt/hooks.h"
+
 namespace dovetail::crdt {
 namespace {
 
@@ -35,7 +37,12 @@ absl::Status RemoveElements(DeltaBuilder& builder, const Path& place) {
   for (const std::string& element : Distinct(builder)) {
     const Path path = place.Element(element);
     DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
-    if (observed.dots.empty()) continue;
+    if (observed.dots.empty()) {
+      DOVETAIL_MARK("set: a removal of what is not here");
+      continue;
+    }
+    DOVETAIL_MARK_IF("set: an element with several dots is removed",
+                     observed.dots.size() > 1);
     builder.Emit(path, Leaf(), std::move(observed.dots));
   }
   return absl::OkStatus();

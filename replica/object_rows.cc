@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/codec.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 
 namespace dovetail::replica {
@@ -24,6 +25,7 @@ constexpr size_t kPathBytesMax =
 
 absl::Status Damaged(absl::string_view what, const ObjectId& object,
                      const absl::Status& why) {
+  DOVETAIL_MARK("rows: one does not decode");
   return absl::DataLossError(absl::StrCat(what, " of ", crdt::ToString(object),
                                           " does not decode: ", why.message()));
 }
@@ -195,6 +197,7 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
   header.count -= before.empty() ? 0 : 1;
   if (header.exploded) {
     if (after.empty()) {
+      DOVETAIL_MARK("rows: a leaf of a large object is gone");
       rows_.Delete(key.LeafKey(path));
     } else {
       rows_.Put(key.LeafKey(path), EncodeLeafRow(leaf_type, after));
@@ -209,9 +212,14 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
     header.leaves.Set(path, std::move(after));
     WriteHeader(key, object, header);
   }
+  DOVETAIL_MARK_IF("rows: leaves that nobody can see",
+                   header.count > 0 && header.visible == 0);
   if (!was_listed && header.visible > 0) {
+    DOVETAIL_MARK_IF("index: an object with hidden leaves appears again",
+                     count_before > 0);
     rows_.PutOther(Family::kIndex, IndexKey(object), "");
   } else if (was_listed && header.visible == 0) {
+    DOVETAIL_MARK("index: an object vanishes");
     rows_.DeleteOther(Family::kIndex, IndexKey(object));
   }
   return absl::OkStatus();
@@ -220,19 +228,25 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
 void ObjectRows::WriteHeader(const ObjectKey& key, const ObjectId& object,
                              Header& header) {
   if (header.count == 0) {
+    DOVETAIL_MARK_IF("rows: a large object is gone", header.exploded);
     rows_.Delete(key.HeaderKey());
     return;
   }
   if (!header.exploded) {
     std::string bytes = EncodeInline(object.type, header.leaves);
     // A single leaf gains nothing by a row of its own.
-    if (header.count == 1 || (header.count <= options_.inline_leaves_max &&
-                              bytes.size() <= options_.inline_bytes_max)) {
+    if (header.count == 1 ||
+        (header.count <= options_.inline_leaves_max &&
+         bytes.size() <= options_.inline_bytes_max &&
+         !DOVETAIL_BUGGIFY("rows: a small object gets a row per leaf")) ||
+        DOVETAIL_BUGGIFY("rows: a large object stays in one")) {
       rows_.Put(key.HeaderKey(), std::move(bytes));
       return;
     }
     Explode(key, object, header);
   }
+  DOVETAIL_MARK_IF("rows: a large object has become small",
+                   header.count <= options_.inline_leaves_max);
   std::string bytes;
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
@@ -244,6 +258,7 @@ void ObjectRows::WriteHeader(const ObjectKey& key, const ObjectId& object,
 
 void ObjectRows::Explode(const ObjectKey& key, const ObjectId& object,
                          Header& header) {
+  DOVETAIL_MARK("rows: an object gets a row per leaf");
   for (const auto& [path, leaf] : header.leaves.children()) {
     rows_.Put(key.LeafKey(path),
               EncodeLeafRow(crdt::LeafTypeOf(object.type, path.bytes()), leaf));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
@@ -30,6 +31,7 @@ absl::Status Partition::Available() const {
 
 void Partition::Quarantine(const absl::Status& why) {
   if (quarantined_) return;
+  DOVETAIL_MARK("partition: quarantined");
   quarantined_ = true;
   quarantine_reason_ = std::string(why.message());
 }
@@ -62,6 +64,7 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   SumChanges changes;
   rows_.Mark();
   if (absl::Status status = ApplyLeaves(delta, changes); !status.ok()) {
+    DOVETAIL_MARK("apply: damage here takes the delta back");
     rows_.RollBack();
     if (absl::IsDataLoss(status)) Quarantine(status);
     return status;
@@ -103,16 +106,22 @@ void Partition::AddToContext(const crdt::Delta& delta) {
   context_.applied.InsertRun(delta.events);
   crdt::EventSet& superseded = context_.superseded;
   if (superseded.IntersectsRun(delta.events)) {
+    DOVETAIL_MARK("apply: an event some dots of which were superseded already");
     superseded.EraseRun(delta.events);
     superseded_changed_ = true;
   }
   auto know = [&](crdt::Dot dot) {
     if (context_.Contains(dot)) return;
+    DOVETAIL_MARK("apply: a dot is known before its event");
+    DOVETAIL_MARK_IF("token: it names an event that has not come here",
+                     delta.events.actor == actor_);
     superseded.Insert(dot);
     superseded_changed_ = true;
   };
   for (const crdt::DeltaLeaf& leaf : delta.leaves) {
     for (const crdt::Leaf::Entry& entry : leaf.store.entries()) {
+      DOVETAIL_MARK_IF("counter: extended before its first event came",
+                       !context_.Contains(entry.first));
       know(entry.first);
     }
     for (crdt::Dot dot : leaf.superseded) know(dot);
@@ -121,10 +130,13 @@ void Partition::AddToContext(const crdt::Delta& delta) {
 
 absl::Status Partition::CheckDuplicate(const crdt::DotRun& events,
                                        absl::string_view encoded) {
+  DOVETAIL_MARK_IF("apply: a duplicate of what was truncated",
+                   !logged_.ContainsRun(events));
   if (!logged_.ContainsRun(events)) return absl::OkStatus();
   DOVETAIL_ASSIGN_OR_RETURN(
       std::optional<std::string> value,
       storage_.Get(Family::kLog, LogKey(id_, {events.actor, events.first})));
+  DOVETAIL_MARK_IF("apply: a duplicate within one turn", !value);
   // Applied earlier in this very turn, and so not on disk yet.
   if (!value) return absl::OkStatus();
   DOVETAIL_ASSIGN_OR_RETURN(
@@ -141,6 +153,7 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
     const crdt::Path& resume_after,
     absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp) {
   DOVETAIL_RETURN_IF_ERROR(Available());
+  if (DOVETAIL_BUGGIFY("mint: some dots are burnt")) next_counter_ += 3;
   MutateOutcome outcome;
   crdt::DeltaBuilder builder(objects_, {actor_, next_counter_}, stamp);
   for (const crdt::Operation& operation : operations) {

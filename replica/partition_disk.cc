@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/codec.h"
+#include "crdt/hooks.h"
 #include "replica/keys.h"
 #include "replica/log_entry.h"
 #include "replica/partition.h"
@@ -79,6 +80,14 @@ absl::Status Partition::Load() {
     return absl::DataLossError(absl::StrCat("the context of partition ",
                                             Index(id_), " contradicts itself"));
   }
+  DOVETAIL_MARK_IF("load: a log without a checkpoint",
+                   !checkpoint && log_entries_ > 0);
+  DOVETAIL_MARK_IF("load: a checkpoint and deltas after it",
+                   checkpoint && sequence_ > checkpoint_);
+  DOVETAIL_MARK_IF("load: all of the log was truncated",
+                   checkpoint && log_entries_ == 0);
+  DOVETAIL_MARK_IF("load: dots known before their events",
+                   !context_.superseded.empty());
   ++version_;
   return absl::OkStatus();
 }
@@ -109,6 +118,7 @@ void Partition::FlushTurn() {
   if (!superseded_changed_) return;
   superseded_changed_ = false;
   if (context_.superseded.empty()) {
+    DOVETAIL_MARK("superseded: all of their events have come");
     rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
   } else {
     rows_.PutOther(Family::kMeta, SupersededKey(id_),
@@ -135,12 +145,14 @@ absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
                                            size_t max) {
   const crdt::EventSet removable = logged_.Intersect(stable);
   if (removable.empty()) return 0;
+  DOVETAIL_MARK_IF("truncate: checkpoints first", checkpoint_ != sequence_);
   // Entries newer than the checkpoint are all that restores their sums.
   if (checkpoint_ != sequence_) Checkpoint();
   std::vector<crdt::DotRun> gone;
   uint64_t bytes = 0;
   DOVETAIL_RETURN_IF_ERROR(ScanLog(
       storage_, id_, removable, [&](const LogEntry& entry, size_t value_bytes) {
+        DOVETAIL_MARK_IF("truncate: no more in this turn", gone.size() >= max);
         if (gone.size() >= max) return false;
         if (!removable.ContainsRun(entry.events)) return true;
         rows_.DeleteOther(Family::kLog, LogKey(id_, {entry.events.actor,
@@ -152,6 +164,7 @@ absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
   for (const crdt::DotRun& events : gone) logged_.EraseRun(events);
   log_entries_ -= gone.size();
   log_bytes_ -= bytes;
+  DOVETAIL_MARK_IF("truncate: somebody still needs some", log_entries_ > 0);
   return gone.size();
 }
 

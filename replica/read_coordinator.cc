@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/codec.h"
+#include "crdt/hooks.h"
 #include "replica/hash.h"
 
 namespace dovetail::replica {
@@ -83,7 +84,8 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
   absl::StatusOr<uint32_t> required =
       ResolveLevel(options.read, core_.options.read_default, replicas, "R");
   if (!required.ok()) return core_.Reply(id, required.status());
-  if (*required == 1 && request.only.empty()) {
+  if (*required == 1 && request.only.empty() &&
+      !DOVETAIL_BUGGIFY("read: one replica by the long way")) {
     Partition& mine = core_.Get(partition);
     absl::Status available = mine.Available();
     if (!available.ok()) return core_.Reply(id, std::move(available));
@@ -106,6 +108,7 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
   const auto up = static_cast<uint32_t>(
       std::count_if(others.begin(), others.end(),
                     [&](NodeId node) { return core_.IsUp(node); }));
+  DOVETAIL_MARK_IF("read: too few owners reachable", up + 1 < *required);
   if (up + 1 < *required) {
     return core_.Reply(id, absl::UnavailableError(absl::StrCat(
                                "R=", *required, ": ", up + 1, " of ", replicas,
@@ -117,6 +120,8 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
   job.spec = std::move(request.spec);
   job.deadline = now.steady + options.timeout;
   job.hedge_at = now.steady + core_.options.read_hedge_after;
+  if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = now.steady;
+  if (DOVETAIL_BUGGIFY("read: not hedged")) job.hedge_at = job.deadline;
   job.tally = Tally(*required, static_cast<uint32_t>(others.size()) + 1);
   job.others = std::move(others);
   Launch(std::move(job));
@@ -139,6 +144,10 @@ void ReadCoordinator::Launch(Job job) {
   for (uint32_t i = 1; i < required; ++i) {
     Ask(sequence, placed, placed.not_asked.front());
   }
+  while (!placed.not_asked.empty() &&
+         DOVETAIL_BUGGIFY("read: one owner more is asked")) {
+    Ask(sequence, placed, placed.not_asked.front());
+  }
   if (required == 1) Finish(jobs_.find(sequence));  // `only` was this node
 }
 
@@ -156,8 +165,12 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
   absl::StatusOr<LeafPage> page =
       valid.ok() ? LocalPage(partition, query.spec) : valid;
   if (!page.ok()) {
+    DOVETAIL_MARK("read: an owner cannot answer");
     answer.status = page.status();
-  } else if (DigestOf(query.spec.object.type, *page) == query.digest) {
+  } else if (DOVETAIL_BUGGIFY("read: refused by an owner")) {
+    answer.status = absl::UnavailableError("as if it was not up to it");
+  } else if (DigestOf(query.spec.object.type, *page) == query.digest &&
+             !DOVETAIL_BUGGIFY("read: the same, in full")) {
     answer.same = true;
   } else {
     answer.page = *std::move(page);
@@ -168,10 +181,14 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
 
 void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
                                ReadAnswer answer) {
+  DOVETAIL_MARK_IF("read: an answer from before the restart",
+                   answer.ticket.incarnation != core_.identity.actor);
   if (answer.ticket.incarnation != core_.identity.actor) return;
   auto it = jobs_.find(answer.ticket.sequence);
+  DOVETAIL_MARK_IF("read: nobody waits for this answer", it == jobs_.end());
   if (it == jobs_.end() || it->second.partition != partition) return;
   Job& job = it->second;
+  DOVETAIL_MARK_IF("read: an owner answers twice", job.tally.Answered(from));
   if (job.tally.Answered(from)) return;
   if (answer.status.ok() && !answer.same) {
     answer.status = CheckPage(job.spec.object.type, answer.page);
@@ -179,7 +196,10 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   }
   if (!answer.status.ok()) {
     job.last_error = std::move(answer.status);
+    DOVETAIL_MARK_IF("read: another owner is asked instead",
+                     !job.not_asked.empty());
     if (job.tally.AddFailure(from) == Verdict::kImpossible) {
+      DOVETAIL_MARK("read: R cannot be met any more");
       return Fail(it, job.last_error);
     }
     if (!job.not_asked.empty()) Ask(it->first, job, job.not_asked.front());
@@ -198,6 +218,7 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
   if (job.different.empty()) {
     page = std::move(job.page);
   } else {
+    DOVETAIL_MARK("read: replicas differ");
     ++core_.stats.read_mismatches;
     absl::StatusOr<LeafPage> joined = JoinPages(job);
     if (!joined.ok()) return Fail(it, joined.status());
@@ -211,6 +232,7 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
   if (!result.ok()) return Fail(it, result.status());
   result->more = result->more || page.truncated;
   if (page.truncated && ShowsNothing(job.spec, result->view)) {
+    DOVETAIL_MARK("read: a page of nothing but removed elements");
     // All of this page is deleted somewhere. An empty page would leave the
     // client without a place to go on from, so the read goes on by itself.
     Job rest = std::move(job);
@@ -249,6 +271,7 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
     known.UnionWith(answer.context.superseded);
   }
   if (joined.truncated) {
+    DOVETAIL_MARK("read: the joined page ends at the least end");
     crdt::Store cut;
     for (const auto& [path, leaf] : joined.leaves.children()) {
       if (path <= joined.end || path.HasPrefix(joined.end)) {
@@ -276,6 +299,7 @@ void ReadCoordinator::OnPeerDown(NodeId peer) {
     if (job.tally.Answered(peer) || job.not_asked.empty()) continue;
     const bool asked =
         std::count(job.not_asked.begin(), job.not_asked.end(), peer) == 0;
+    DOVETAIL_MARK_IF("read: an owner that was asked goes down", asked);
     if (asked) Ask(sequence, job, job.not_asked.front());
   }
 }
@@ -288,16 +312,19 @@ void ReadCoordinator::OnTimers(Now now) {
     if (it == jobs_.end()) continue;
     Job& job = it->second;
     if (job.deadline <= now.steady) {
+      DOVETAIL_MARK("read: its deadline passes");
       Fail(it, absl::DeadlineExceededError(absl::StrCat(
                    "R=", job.tally.required(), " not met in time: ",
                    job.tally.succeeded().size(), " answered")));
       continue;
     }
+    DOVETAIL_MARK_IF("read: hedged", !job.not_asked.empty());
     while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
   }
 }
 
 void ReadCoordinator::OnTurnFailed(const absl::Status& why) {
+  DOVETAIL_MARK_IF("read: a turn failed under it", !jobs_.empty());
   while (!jobs_.empty()) Fail(jobs_.begin(), why);
 }
 

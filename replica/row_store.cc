@@ -1,6 +1,7 @@
 #include "replica/row_store.h"
 
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 
 namespace dovetail::replica {
 
@@ -14,6 +15,7 @@ const std::string* RowCache::Find(absl::string_view key) {
 void RowCache::Put(absl::string_view key, absl::string_view value) {
   const size_t cost = key.size() + value.size() + kRowOverhead;
   if (cost > bytes_max_ / 8) {  // one giant row must not empty the cache
+    DOVETAIL_MARK("cache: a row too large for it");
     Erase(key);
     return;
   }
@@ -28,7 +30,10 @@ void RowCache::Put(absl::string_view key, absl::string_view value) {
     by_key_.emplace(rows_.front().first, rows_.begin());
     bytes_ += cost;
   }
-  while (bytes_ > bytes_max_) {
+  while (
+      bytes_ > bytes_max_ ||
+      (!rows_.empty() && DOVETAIL_BUGGIFY("cache: a row is evicted early"))) {
+    DOVETAIL_MARK("cache: a row is evicted");
     auto& [old_key, old_value] = rows_.back();
     bytes_ -= old_key.size() + old_value.size() + kRowOverhead;
     by_key_.erase(old_key);
@@ -49,13 +54,15 @@ absl::StatusOr<const std::string*> RowStore::Get(absl::string_view key) {
   if (auto it = turn_.find(key); it != turn_.end()) {
     return it->second ? &*it->second : nullptr;
   }
-  if (const std::string* row = cache_.Find(key)) {
+  if (const std::string* row = cache_.Find(key);
+      row != nullptr && !DOVETAIL_BUGGIFY("cache: a row is read again")) {
     ++hits_;
     return row;
   }
   ++misses_;
   absl::StatusOr<std::optional<std::string>> row =
       storage_.Get(Family::kRows, key);
+  DOVETAIL_MARK_IF("rows: one cannot be read", !row.ok());
   if (!row.ok()) return row.status();
   if (!*row) return nullptr;
   scratch_ = **std::move(row);
@@ -96,6 +103,7 @@ absl::Status RowStore::Scan(
       [&](absl::string_view key, absl::string_view value) {
         visit_written(key);
         if (go_on && written != written_end && written->first == key) {
+          DOVETAIL_MARK("rows: a scan meets a row of its turn");
           if (written->second) go_on = visit(key, *written->second);
           ++written;
         } else if (go_on) {
@@ -115,6 +123,7 @@ void RowStore::Mark() {
 void RowStore::RollBack() {
   for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo) {
     if (undo->before) {
+      DOVETAIL_MARK("rows: rolled back to what the turn wrote before");
       turn_[undo->key] = *std::move(undo->before);
     } else {
       turn_.erase(undo->key);
@@ -142,9 +151,10 @@ absl::Status RowStore::Commit(CommitMode mode) {
     }
   }
   const absl::Status status = storage_.Commit(batch, mode);
+  DOVETAIL_MARK_IF("rows: a commit failed", !status.ok());
   for (const auto& [key, value] : turn_) {
     // A failed batch may or may not be on disk: forget what was cached too.
-    if (status.ok() && value) {
+    if (status.ok() && value && !DOVETAIL_BUGGIFY("cache: keeps no write")) {
       cache_.Put(key, *value);
     } else {
       cache_.Erase(key);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
@@ -47,8 +48,13 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   }
   options.timeout =
       std::min(options.timeout, s.core.options.request_timeout_max);
+  if (DOVETAIL_BUGGIFY("request: almost no time")) {
+    options.timeout = std::min(options.timeout, absl::Milliseconds(1));
+  }
   if (s.writes.in_flight() + s.reads.in_flight() >=
-      s.core.options.requests_in_flight_max) {
+          s.core.options.requests_in_flight_max ||
+      DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
+    DOVETAIL_MARK("request: overloaded");
     return s.core.Reply(
         request.id, absl::ResourceExhaustedError(absl::StrCat(
                         "overloaded: ", s.core.options.requests_in_flight_max,
@@ -91,6 +97,7 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
         PartitionOf(operation.object.bucket, operation.object.key,
                     core.placement.partitions());
     if (partition && *partition != its) {
+      DOVETAIL_MARK("request: a batch over several partitions");
       return absl::InvalidArgumentError(
           absl::StrCat("an atomic batch lies in one partition, but ",
                        crdt::ToString(write.operations.front().object), " and ",
@@ -115,7 +122,10 @@ void Shard::State::List(RequestId id, const ListRequest& list) {
       Family::kIndex, range.begin, range.end,
       [&](absl::string_view key, absl::string_view) {
         if (reply.objects.size() >= list.limit ||
-            bytes >= crdt::kReplyBytesMax) {
+            bytes >= crdt::kReplyBytesMax ||
+            (!reply.objects.empty() &&
+             DOVETAIL_BUGGIFY("list: a short page"))) {
+          DOVETAIL_MARK("list: more than one page");
           reply.more = true;
           return false;
         }
@@ -167,6 +177,7 @@ absl::StatusOr<ApplyOutcome> Shard::State::Apply(PartitionId partition,
     return outcome;
   }
   if (*outcome == ApplyOutcome::kDuplicate) {
+    DOVETAIL_MARK("apply: a duplicate");
     ++core.stats.deltas_duplicate;
     return outcome;
   }
@@ -194,11 +205,16 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
     return;
   }
   absl::StatusOr<ApplyOutcome> outcome =
-      Apply(partition, *delta, replicate.delta, now);
+      DOVETAIL_BUGGIFY("replicate: refused")
+          ? absl::ResourceExhaustedError("as if there was no room")
+          : Apply(partition, *delta, replicate.delta, now);
   if (!outcome.ok()) {
+    DOVETAIL_MARK("replicate: refused");
     return core.Send(from, partition, Refuse{delta->events, outcome.status()});
   }
-  if (replicate.sync) core.turn_synced = true;
+  if (replicate.sync || DOVETAIL_BUGGIFY("replicate: fsynced unasked")) {
+    core.turn_synced = true;
+  }
   applied_in_turn.push_back({from, partition, delta->events});
   core.Send(from, partition, Ack{delta->events, replicate.sync});
 }
@@ -215,10 +231,15 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
     absl::StatusOr<ApplyOutcome> outcome =
         Apply(partition, *delta, encoded, now);
     progress |= outcome.ok() && *outcome == ApplyOutcome::kApplied;
+    DOVETAIL_MARK_IF("sync: a delta that cannot be applied", !outcome.ok());
+    if (DOVETAIL_BUGGIFY("sync: the rest of a chunk is lost")) break;
   }
   // Without progress asking for more would only repeat this chunk; the next
   // round starts afresh.
-  sync.OnChunkApplied(from, partition, chunk.more && progress, now);
+  DOVETAIL_MARK_IF("sync: a chunk without progress", chunk.more && !progress);
+  const bool more =
+      chunk.more && progress && !DOVETAIL_BUGGIFY("sync: asks for no more");
+  sync.OnChunkApplied(from, partition, more, now);
 }
 
 void Shard::HandlePeerUp(NodeId peer, Now now) {

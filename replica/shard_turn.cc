@@ -5,6 +5,8 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/codec.h"
+#include "crdt/hooks.h"
+#include "replica/bent_output.h"
 #include "replica/keys.h"
 #include "replica/shard_state.h"
 
@@ -13,6 +15,9 @@ namespace dovetail::replica {
 Output Shard::EndTurn(Now now) {
   State& s = *state_;
   ShardCore& core = s.core;
+  if (core.rows.dirty() && DOVETAIL_BUGGIFY("turn: fsynced unasked")) {
+    core.turn_synced = true;
+  }
   if (core.rows.dirty() || core.turn_synced) {
     for (PartitionId partition : core.touched) core.Get(partition).FlushTurn();
     s.SaveClock();
@@ -34,6 +39,7 @@ Output Shard::EndTurn(Now now) {
       }
       s.writes.OnTurnCommitted();
     } else if (synced && !absl::IsResourceExhausted(status)) {
+      DOVETAIL_MARK("turn: an fsync failed");
       core.output = {};
       core.output.fatal = status;
     } else {
@@ -49,10 +55,13 @@ Output Shard::EndTurn(Now now) {
   s.applied_in_turn.clear();
   core.stats.cache_hits = core.rows.hits();
   core.stats.cache_misses = core.rows.misses();
-  return std::exchange(core.output, {});
+  Output out = std::exchange(core.output, {});
+  if (DOVETAIL_SIMULATED) BendMessages(out.messages, core.output.messages);
+  return out;
 }
 
 void Shard::State::FailTurn(const absl::Status& why) {
+  DOVETAIL_MARK("turn: failed and reloaded");
   ++core.stats.commits_failed;
   core.output = {};
   // Everything in memory goes back to what is on disk; only the mint counters
@@ -60,6 +69,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   for (const auto& partition : core.partitions) {
     absl::Status loaded = partition->Load();
     if (!loaded.ok()) {
+      DOVETAIL_MARK("turn: failed, and what is on disk cannot be read");
       ++core.stats.corruptions;
       core.output.fatal = loaded;
       return;
@@ -72,6 +82,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   writes.OnTurnFailed(failed);
   reads.OnTurnFailed(failed);
   for (const Applied& applied : applied_in_turn) {
+    DOVETAIL_MARK("turn: failed, and takes back acknowledgements");
     core.Send(applied.from, applied.partition, Refuse{applied.events, failed});
   }
 }
@@ -81,7 +92,14 @@ void Shard::HandleTimers(Now now) {
   s.writes.OnTimers(now);
   s.reads.OnTimers(now);
   s.sync.OnTimers(now);
-  if (s.unsynced && now.steady >= s.next_fsync) s.core.turn_synced = true;
+  if (s.unsynced && now.steady >= s.next_fsync) {
+    if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
+      s.next_fsync = now.steady + s.core.options.fsync_period;
+    } else {
+      s.core.turn_synced = true;
+    }
+  }
+  if (DOVETAIL_BUGGIFY("timers: a checkpoint now")) CheckpointAll();
   if (now.steady >= s.next_maintenance) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
     s.TruncateIdleOrFull();
@@ -97,13 +115,19 @@ absl::Duration Shard::next_deadline() const {
 }
 
 void Shard::State::TruncateIdleOrFull() {
+  if (DOVETAIL_BUGGIFY("truncate: nothing in this round")) return;
   size_t budget = core.options.truncate_entries_per_turn;
+  if (DOVETAIL_BUGGIFY("truncate: one entry at the most")) {
+    budget = std::min<size_t>(budget, 1);
+  }
   for (const auto& partition : core.partitions) {
     uint64_t& seen = sequence_at_round[partition->id()];
     const bool idle = seen == partition->sequence();
     seen = partition->sequence();
     const bool full =
-        partition->log_entries() >= core.options.checkpoint_deltas;
+        partition->log_entries() >= core.options.checkpoint_deltas ||
+        DOVETAIL_BUGGIFY("truncate: neither idle nor full");
+    DOVETAIL_MARK_IF("truncate: full and never idle", full && !idle);
     if (budget > 0 && (idle || full)) budget -= Truncate(*partition, budget);
   }
 }
@@ -113,6 +137,7 @@ size_t Shard::State::Truncate(Partition& partition, size_t max) {
   const crdt::EventSet stable = sync.StableEvents(partition.id());
   absl::StatusOr<size_t> removed = partition.Truncate(stable, max);
   if (!removed.ok()) {
+    DOVETAIL_MARK("truncate: the log cannot be read");
     ++core.stats.corruptions;
     return 0;
   }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "crdt/hooks.h"
+
 namespace dovetail::replica {
 namespace {
 
@@ -25,8 +27,9 @@ void Sync::OnPeerUp(NodeId peer, Now now) {
 }
 
 void Sync::OnPeerDown(NodeId peer) {
-  std::erase_if(pulls_,
-                [&](const auto& pull) { return pull.second.from == peer; });
+  const size_t ended = std::erase_if(
+      pulls_, [&](const auto& pull) { return pull.second.from == peer; });
+  DOVETAIL_MARK_IF("sync: the source goes down meanwhile", ended > 0);
 }
 
 void Sync::Start(NodeId peer) {
@@ -40,11 +43,14 @@ void Sync::Nudge(NodeId peer, PartitionId partition) {
 void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
                        bool periodic) {
   const Partition& partition = core_.Get(id);
+  DOVETAIL_MARK_IF("sync: nothing is said of what is damaged",
+                   partition.quarantined());
   if (partition.quarantined()) return;
   peers_[{id, peer}].sent_version = partition.version();
-  core_.Send(peer, id,
-             Summary{partition.context().applied, partition.durable(), answer,
-                     periodic});
+  core_.Send(
+      peer, id,
+      Summary{partition.context().applied, partition.durable(),
+              answer && !DOVETAIL_BUGGIFY("sync: wants no answer"), periodic});
 }
 
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
@@ -52,16 +58,30 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   Partition& partition = core_.Get(id);
   if (partition.quarantined()) return;
   PeerState& state = peers_[{id, from}];
+  DOVETAIL_MARK_IF("sync: a peer has less than it once said",
+                   !state.applied.IsSubsetOf(summary.applied));
   // Replaced, not joined: a peer that was restored from an old backup has
   // less than it once said.
   state.applied = summary.applied;
   state.durable = summary.durable;
   state.heard = true;
 
+  const bool held_back =
+      summary.periodic && !DOVETAIL_BUGGIFY("sync: nothing is held back");
   crdt::EventSet missing =
-      (summary.periodic ? partition.settled() : partition.context().applied)
+      (held_back ? partition.settled() : partition.context().applied)
           .Minus(summary.applied);
-  if (!missing.empty()) Stream(from, id, std::move(missing));
+  DOVETAIL_MARK_IF(
+      "sync: what may be on its way is held back",
+      held_back && missing.empty() &&
+          !partition.context().applied.IsSubsetOf(summary.applied));
+  DOVETAIL_MARK_IF("sync: each lacks something of the other",
+                   !missing.empty() && !summary.applied.IsSubsetOf(
+                                           partition.context().applied));
+  if (!missing.empty() &&
+      !DOVETAIL_BUGGIFY("sync: a summary is answered without deltas")) {
+    Stream(from, id, std::move(missing));
+  }
   if (!summary.applied.IsSubsetOf(partition.context().applied) &&
       summary.answer && MayPullFrom(from, id, now)) {
     SendSummary(from, id, /*answer=*/false, summary.periodic);
@@ -69,12 +89,18 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
 }
 
 bool Sync::MayPullFrom(NodeId peer, PartitionId partition, Now now) {
+  if (DOVETAIL_BUGGIFY("sync: a pull waits for the next round")) return false;
   auto [pull, inserted] = pulls_.try_emplace(partition, Pull{peer, now.steady});
+  DOVETAIL_MARK_IF("sync: a source is given up for another",
+                   pull->second.from != peer &&
+                       pull->second.since + kPullPatience < now.steady);
   if (inserted || pull->second.from == peer ||
-      pull->second.since + kPullPatience < now.steady) {
+      pull->second.since + kPullPatience < now.steady ||
+      DOVETAIL_BUGGIFY("sync: two sources at once")) {
     pull->second = {peer, now.steady};
     return true;
   }
+  DOVETAIL_MARK("sync: a second source has to wait");
   return false;
 }
 
@@ -87,7 +113,9 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
       missing.Intersect(partition.logged()),
       [&](const crdt::DotRun& events, absl::string_view delta) {
         if (!chunk.deltas.empty() &&
-            bytes + delta.size() > core_.options.sync_chunk_bytes) {
+            (bytes + delta.size() > core_.options.sync_chunk_bytes ||
+             DOVETAIL_BUGGIFY("sync: a small chunk"))) {
+          DOVETAIL_MARK("sync: more than one chunk");
           chunk.more = true;
           return false;
         }
@@ -96,13 +124,16 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
         found.InsertRun(events);
         return true;
       });
+  DOVETAIL_MARK_IF("sync: the log cannot be read", !read.ok());
   if (!read.ok()) ++core_.stats.corruptions;
   if (!missing.IsSubsetOf(partition.logged())) {
+    DOVETAIL_MARK("sync: a peer lacks what the log here has lost");
     // Some other owner may still have them; nobody does: only a sync by
     // ranges can bring this peer up to date.
     ++core_.stats.log_gaps;
   }
   if (chunk.deltas.empty()) return;
+  if (DOVETAIL_BUGGIFY("sync: more, though that was all")) chunk.more = true;
   core_.stats.sync_deltas_sent += chunk.deltas.size();
   core_.Send(peer, id, std::move(chunk));
 }
@@ -128,7 +159,11 @@ void Sync::OnTimers(Now now) {
     for (NodeId peer : core_.OtherOwners(partition->id())) {
       if (core_.IsUp(peer)) Round(peer, *partition, now);
     }
+    if (DOVETAIL_BUGGIFY("sync: settled a round later")) continue;
     partition->MarkSettled();
+    if (DOVETAIL_BUGGIFY("sync: settled a round early")) {
+      partition->MarkSettled();
+    }
   }
 }
 
@@ -137,10 +172,15 @@ void Sync::Round(NodeId peer, Partition& partition, Now now) {
   const bool changed = state.sent_version != partition.version();
   const bool equal =
       state.heard && state.applied == partition.context().applied;
-  if (!changed && now.steady < state.next_send) return;
+  if (DOVETAIL_BUGGIFY("sync: a round is left out")) return;
+  if (!changed && now.steady < state.next_send &&
+      !DOVETAIL_BUGGIFY("sync: a summary though nothing changed")) {
+    return;
+  }
   if (changed) {
     state.period = core_.options.sync_period_min;
   } else {
+    DOVETAIL_MARK_IF("sync: an unequal peer is asked less often", !equal);
     state.period = std::min(2 * state.period, core_.options.sync_period_max);
   }
   state.period = std::max(state.period, core_.options.sync_period_min);
@@ -153,9 +193,12 @@ void Sync::Round(NodeId peer, Partition& partition, Now now) {
 }
 
 crdt::EventSet Sync::StableEvents(PartitionId partition) const {
+  if (DOVETAIL_BUGGIFY("sync: nothing is stable yet")) return {};
   crdt::EventSet stable = core_.Get(partition).durable();
   for (NodeId owner : core_.OtherOwners(partition)) {
     auto peer = peers_.find({partition, owner});
+    DOVETAIL_MARK_IF("truncate: waits for an owner never heard of",
+                     peer == peers_.end());
     if (peer == peers_.end()) return {};
     stable = stable.Intersect(peer->second.durable);
   }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "crdt/hooks.h"
 
 namespace dovetail::replica {
 namespace {
@@ -59,7 +60,9 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   for (NodeId owner : core_.OtherOwners(partition)) {
     reachable += core_.IsUp(owner) ? 1 : 0;
   }
-  if (reachable < *required) {
+  if (reachable < *required ||
+      DOVETAIL_BUGGIFY("write: refused as if out of reach")) {
+    DOVETAIL_MARK("write: too few owners reachable");
     return core_.Reply(
         id, absl::UnavailableError(absl::StrCat("W=", *required, ": ",
                                                 Reachable(core_, partition),
@@ -84,16 +87,19 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   absl::StatusOr<MutateOutcome> outcome =
       core_.Get(job.partition)
-          .Mutate(job.operations, job.resume_after,
-                  [&](crdt::Timestamp observed) {
-                    // Beyond the allowed drift `observed` stays behind on
-                    // purpose: then causality alone puts the new write above
-                    // it.
-                    if (!core_.clock.Receive(observed, now.wall_ms)) {
-                      ++core_.stats.clock_refusals;
-                    }
-                    return core_.clock.Next(now.wall_ms);
-                  });
+          .Mutate(
+              job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+                // Beyond the allowed drift `observed` stays behind on
+                // purpose: then causality alone puts the new write above
+                // it.
+                if (!core_.clock.Receive(observed, now.wall_ms)) {
+                  ++core_.stats.clock_refusals;
+                }
+                const bool ahead =
+                    DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
+                return core_.clock.Next(
+                    now.wall_ms + (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
+              });
   if (!outcome.ok()) {
     if (absl::IsDataLoss(outcome.status())) ++core_.stats.corruptions;
     core_.Reply(id, outcome.status());
@@ -104,6 +110,7 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   }
   job.more = outcome->more;
   job.resume_after = std::move(outcome->resume_after);
+  DOVETAIL_MARK_IF("write: it changes nothing", !outcome->minted);
   if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
     job.reply.receipt = {{core_.identity.self}, job.required, job.durability};
     core_.Reply(id, job.reply);
@@ -121,8 +128,14 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   minted_in_turn_.push_back(id);
   const std::vector<NodeId> others = core_.OtherOwners(job.partition);
   job.tally = Tally(job.required, static_cast<uint32_t>(others.size()) + 1);
+  uint32_t sent = 0;
   for (NodeId owner : others) {
+    if (sent + 1 >= job.required &&
+        DOVETAIL_BUGGIFY("write: to no more owners than W needs")) {
+      continue;
+    }
     core_.Send(owner, job.partition, Replicate{outcome->minted->delta, sync});
+    sent += core_.IsUp(owner) ? 1 : 0;
   }
   job.tally.AddSuccess(core_.identity.self);
   return true;
@@ -137,6 +150,7 @@ WriteCoordinator::Jobs::iterator WriteCoordinator::FindJob(
 void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
                              const Ack& ack) {
   auto job = FindJob(partition, ack.events);
+  DOVETAIL_MARK_IF("write: nobody waits for this ack", job == jobs_.end());
   if (job == jobs_.end()) return;  // met long ago, or from before a restart
   // A plain acknowledgement of a write that asked for stable storage proves
   // nothing; the synced one is still to come.
@@ -148,6 +162,7 @@ void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
                                 const Refuse& refuse) {
   auto job = FindJob(partition, refuse.events);
   if (job == jobs_.end()) return;
+  DOVETAIL_MARK("write: refused by an owner");
   OnVerdict(job, job->second.tally.AddFailure(from), refuse.reason);
 }
 
@@ -160,6 +175,7 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
       return;
     case Verdict::kMet:
       if (job.more) {  // the next part waits for the next turn
+        DOVETAIL_MARK("write: a clear goes on");
         by_delta_.erase({job.partition, job.waiting_for});
         job.waiting_for = {};
         to_continue_.push_back(id);
@@ -170,6 +186,7 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
       End(it);
       return;
     case Verdict::kImpossible:
+      DOVETAIL_MARK("write: W cannot be met any more");
       core_.Reply(id, absl::UnavailableError(absl::StrCat(
                           "W=", job.required,
                           " cannot be met: ", job.tally.succeeded().size(),
@@ -189,7 +206,12 @@ void WriteCoordinator::End(Jobs::iterator job) {
 void WriteCoordinator::OnTimers(Now now) {
   for (RequestId id : std::exchange(to_continue_, {})) {
     auto job = jobs_.find(id);
+    DOVETAIL_MARK_IF("write: a clear whose turn failed", job == jobs_.end());
     if (job == jobs_.end()) continue;  // its turn failed
+    if (DOVETAIL_BUGGIFY("write: the rest of a clear waits")) {
+      to_continue_.push_back(id);
+      continue;
+    }
     if (Mint(id, job->second, now)) {
       OnVerdict(job, job->second.tally.verdict(), absl::OkStatus());
     } else {
@@ -199,6 +221,7 @@ void WriteCoordinator::OnTimers(Now now) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now.steady) {
     auto job = jobs_.find(deadlines_.begin()->second);
     DOVETAIL_CHECK(job != jobs_.end());
+    DOVETAIL_MARK("write: its deadline passes");
     core_.Reply(job->first,
                 absl::DeadlineExceededError(absl::StrCat(
                     "W=", job->second.required,
@@ -210,6 +233,7 @@ void WriteCoordinator::OnTimers(Now now) {
 
 void WriteCoordinator::OnTurnFailed(const absl::Status& why) {
   for (RequestId id : minted_in_turn_) {
+    DOVETAIL_MARK("write: its turn failed");
     // One entry a request is enough: a second reply would match nothing.
     core_.Reply(id, why);
     if (auto job = jobs_.find(id); job != jobs_.end()) End(job);
