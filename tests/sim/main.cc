@@ -34,6 +34,7 @@ struct Arguments {
   // Many.
   CampaignSettings campaign;
   std::string of;
+  uint64_t skip = 0;
   std::vector<std::string> hunt;
   bool list_mutants = false;
 };
@@ -50,8 +51,58 @@ struct Asked {
   CLI::Option* hunt = nullptr;
 };
 
+void DeclareOneRun(CLI::App& app, Arguments& args, Asked& asked) {
+  app.option_defaults()->group("One run");
+  asked.seed = app.add_option("--seed", args.seed, "Runs this seed");
+  asked.plan = app.add_option("--plan", args.plan_file, "Runs a plan")
+                   ->check(CLI::ExistingFile)
+                   ->excludes(asked.seed);
+  app.add_option("--write-plan", args.write_plan,
+                 "Writes the plan (with --shrink: the small one)\n"
+                 "instead of running it");
+  app.add_flag("--trace", args.single.trace, "Prints the end of the trace");
+  app.add_option("--until", args.single.until, "Stops after this event");
+  app.add_option("--last", args.single.last,
+                 "--trace prints so many events; 0: all")
+      ->capture_default_str();
+  app.add_flag("--hash-only", args.single.hash_only,
+               "Prints the hash of the trace and nothing else");
+  app.add_flag("--shrink", args.shrink,
+               "Looks for a small plan that fails alike, and writes it");
+  app.add_option("--budget", args.budget, "--shrink takes so many seconds")
+      ->capture_default_str();
+}
+
+void DeclareCampaign(CLI::App& app, Arguments& args, Asked& asked) {
+  app.option_defaults()->group("A campaign");
+  CampaignSettings& campaign = args.campaign;
+  asked.seeds = app.add_option("--seeds", campaign.seeds, "Runs so many seeds");
+  asked.time = app.add_option("--time", campaign.seconds,
+                              "Begins no more seeds after so many seconds");
+  asked.from = app.add_option("--from", campaign.from, "The first seed");
+  asked.of = app.add_option("--of", args.of,
+                            "Without --from: draws the first seed from this\n"
+                            "text, such as a commit")
+                 ->envname("DOVETAIL_SIM_OF");
+  app.add_option("--skip", args.skip, "Begins so many seeds behind the first");
+  app.add_option("--jobs", campaign.jobs, "Processes at a time")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_option("--recheck-permille", campaign.seed.recheck_permille,
+                 "Of so many seeds in 1000, runs three: all the same?")
+      ->check(CLI::Range(0, 1000));
+  app.add_option("--json", campaign.json_file, "Writes the report");
+  app.add_option("--hashes", campaign.hashes_file,
+                 "Writes the hash of each seed's trace");
+  app.add_flag("--marks-must-hit", campaign.marks_must_hit,
+               "A mark that no seed reaches is a failure");
+  app.add_flag("--brief", campaign.brief, "One line unless something failed");
+}
+
 Asked Declare(CLI::App& app, Arguments& args) {
   Asked asked;
+  // So that a script may give defaults.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   asked.profile = app.add_option("--profile", args.profile,
                                  "What kinds of faults there are")
                       ->check(CLI::IsMember(ProfileChoices()))
@@ -59,73 +110,18 @@ Asked Declare(CLI::App& app, Arguments& args) {
   app.add_option("--mutant", args.single.mutant,
                  "Plants this bug (dovetail-sim-mutants); a part of\n"
                  "its name will do");
-  asked.seed =
-      app.add_option("--seed", args.seed, "Runs this seed")->group("One run");
-  asked.plan = app.add_option("--plan", args.plan_file, "Runs a plan")
-                   ->check(CLI::ExistingFile)
-                   ->excludes(asked.seed)
-                   ->group("One run");
-  app.add_option("--write-plan", args.write_plan,
-                 "Writes the plan (with --shrink: the small one)\n"
-                 "instead of running it")
-      ->group("One run");
-  app.add_flag("--trace", args.single.trace, "Prints the end of the trace")
-      ->group("One run");
-  app.add_option("--until", args.single.until, "Stops after this event")
-      ->group("One run");
-  app.add_option("--last", args.single.last,
-                 "--trace prints so many events; 0: all")
-      ->capture_default_str()
-      ->group("One run");
-  app.add_flag("--hash-only", args.single.hash_only,
-               "Prints the hash of the trace and nothing else")
-      ->group("One run");
-  app.add_flag("--shrink", args.shrink,
-               "Looks for a small plan that fails alike, and writes it")
-      ->group("One run");
-  app.add_option("--budget", args.budget, "--shrink takes so many seconds")
-      ->capture_default_str()
-      ->group("One run");
-  CampaignSettings& campaign = args.campaign;
-  asked.seeds = app.add_option("--seeds", campaign.seeds, "Runs so many seeds")
-                    ->group("A campaign");
-  asked.time = app.add_option("--time", campaign.seconds,
-                              "Begins no more seeds after so many seconds")
-                   ->group("A campaign");
-  asked.from = app.add_option("--from", campaign.from, "The first seed")
-                   ->group("A campaign");
-  asked.of = app.add_option("--of", args.of,
-                            "Draws the first seed from this text (a commit)")
-                 ->excludes(asked.from)
-                 ->group("A campaign");
-  app.add_option("--jobs", campaign.jobs, "Processes at a time")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str()
-      ->group("A campaign");
-  app.add_option("--recheck-permille", campaign.seed.recheck_permille,
-                 "Of so many seeds in 1000, runs three: all the same?")
-      ->check(CLI::Range(0, 1000))
-      ->group("A campaign");
-  app.add_option("--json", campaign.json_file, "Writes the report")
-      ->group("A campaign");
-  app.add_option("--hashes", campaign.hashes_file,
-                 "Writes the hash of each seed's trace")
-      ->group("A campaign");
-  app.add_flag("--marks-must-hit", campaign.marks_must_hit,
-               "A mark that no seed reaches is a failure")
-      ->group("A campaign");
-  app.add_flag("--brief", campaign.brief, "One line unless something failed")
-      ->group("A campaign");
+  DeclareOneRun(app, args, asked);
+  DeclareCampaign(app, args, asked);
+  app.option_defaults()->group("Planted bugs");
   asked.hunt =
       app.add_option("--hunt", args.hunt,
                      "Hunts planted bugs: all, random:COUNT (of --from, --of\n"
                      "or the day) or names; each with --seeds seeds")
           ->excludes(asked.seed)
           ->excludes(asked.plan)
-          ->group("Planted bugs");
+          ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_flag("--list-mutants", args.list_mutants,
-               "Names the bugs that can be planted")
-      ->group("Planted bugs");
+               "Names the bugs that can be planted");
   return asked;
 }
 
@@ -182,10 +178,22 @@ int RunOne(const Arguments& args) {
   return RunSingle(*plan, args.single, replay);
 }
 
+// Where a campaign begins; `otherwise` if nothing says where.
+uint64_t FirstSeed(const Arguments& args, const Asked& asked,
+                   uint64_t otherwise) {
+  uint64_t first = otherwise;
+  if (!asked.from->empty()) {
+    first = args.campaign.from;
+  } else if (!args.of.empty()) {
+    first = SeedOf(args.of);
+  }
+  return first + args.skip;
+}
+
 int RunMany(Arguments& args, const Asked& asked) {
   CampaignSettings& campaign = args.campaign;
   if (asked.seeds->empty()) campaign.seeds = uint64_t{1} << 62;
-  if (!asked.of->empty()) campaign.from = SeedOf(args.of);
+  campaign.from = FirstSeed(args, asked, 1);
   campaign.seed.profile = args.profile;
   campaign.seed.mutant = args.single.mutant;
   return RunCampaign(campaign);
@@ -193,15 +201,10 @@ int RunMany(Arguments& args, const Asked& asked) {
 
 int RunHunt(const Arguments& args, const Asked& asked) {
   HuntSettings hunt;
-  if (!asked.of->empty()) {
-    hunt.from = SeedOf(args.of);
-  } else if (!asked.from->empty()) {
-    hunt.from = args.campaign.from;
-  } else {
-    constexpr uint64_t kSecondsPerDay = 86'400;
-    hunt.from = SeedOf(absl::StrCat(static_cast<uint64_t>(std::time(nullptr)) /
-                                    kSecondsPerDay));
-  }
+  // Without a wish, others each day.
+  constexpr uint64_t kSecondsPerDay = 86'400;
+  const auto day = static_cast<uint64_t>(std::time(nullptr)) / kSecondsPerDay;
+  hunt.from = FirstSeed(args, asked, SeedOf(absl::StrCat("day ", day)));
   absl::StatusOr<std::vector<std::string>> mutants =
       ChooseMutants(args.hunt, hunt.from);
   if (!mutants.ok()) return Fail(std::string(mutants.status().message()));

@@ -65,6 +65,7 @@ class Draft {
     if (event.text.find(" read ") != std::string::npos) return;
     for (uint32_t peer = 0; peer < nodes_; ++peer) {
       if (peer == node || down_.contains(peer)) continue;
+      if (cut_until_us_[{node, peer}] > event.at_us) continue;
       Line(IsWithheld(event, peer) ? "drop n" : "ship n", node, "->n", peer);
     }
   }
@@ -94,6 +95,9 @@ class Draft {
     const std::string link = both ? absl::StrCat("n", from, " n", to)
                                   : absl::StrCat("n", from, "->n", to);
     Line("cut ", link);
+    int64_t& until = cut_until_us_[{from, to}];
+    until = std::max(until, event.at_us + event.for_us);
+    if (both) cut_until_us_[{to, from}] = until;
     Later(event.at_us + event.for_us, absl::StrCat("heal ", link));
   }
 
@@ -166,6 +170,7 @@ class Draft {
   std::multimap<int64_t, std::pair<std::string, uint32_t>> ends_;
   std::set<uint32_t> down_;
   std::set<uint32_t> backed_up_;
+  std::map<std::pair<uint32_t, uint32_t>, int64_t> cut_until_us_;
   std::set<const PlanEvent*> withheld_;
 };
 

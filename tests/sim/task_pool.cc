@@ -126,6 +126,11 @@ class Child {
                          const std::function<std::string(uint64_t)>& work) {
     // Whoever started it may be killed; it does not live on.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    // What the parent does on a signal is not for a child to do.
+    for (const int number :
+         {SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGINT, SIGTERM}) {
+      signal(number, SIG_DFL);
+    }
     dup2(fileno(errors_), STDERR_FILENO);
     for (const uint64_t task : tasks_) SendReport(reports, work(task));
     std::fflush(stderr);
