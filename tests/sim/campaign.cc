@@ -86,23 +86,15 @@ class Campaign {
 
   int Finish() {
     bool good = report_.failures().empty();
-    const std::vector<std::string> missed = report_.MissedMarks();
-    const bool unmarked = settings_.marks_must_hit && !missed.empty();
-    if (settings_.brief && good && !unmarked) {
-      std::printf("%llu seeds from 0x%llx, 0 failed\n",
-                  static_cast<unsigned long long>(report_.seeds()),
-                  static_cast<unsigned long long>(settings_.from));
-    } else {
-      std::printf("seeds from 0x%llx\n",
-                  static_cast<unsigned long long>(settings_.from));
-      if (unmarked && good) {
-        std::printf("%s", report_.ToText(Seconds()).c_str());
-        std::printf("FAILED: %zu marks were not reached\n", missed.size());
-      } else {
-        if (unmarked) std::printf("FAILED: marks were not reached\n");
-        std::printf("%s", report_.ToText(Seconds()).c_str());
-      }
-    }
+    std::printf("seeds from 0x%llx\n",
+                static_cast<unsigned long long>(settings_.from));
+    const size_t missed = report_.MissedMarks().size();
+    const bool unmarked = settings_.marks_must_hit && missed > 0;
+    if (unmarked) std::printf("FAILED: %zu marks were not reached\n", missed);
+    const std::string text = settings_.brief && !unmarked
+                                 ? report_.Verdict()
+                                 : report_.ToText(Seconds());
+    std::printf("%s", text.c_str());
     good = good && !unmarked;
     if (!settings_.json_file.empty()) {
       good = WriteFile(settings_.json_file, report_.ToJson(Seconds())) && good;

@@ -20,7 +20,7 @@ struct CampaignSettings {
   std::string json_file;
   std::string hashes_file;  // "SEED HASH" a line, by seed
   bool marks_must_hit = false;
-  bool brief = false;  // prints the numbers only when something failed
+  bool brief = false;  // prints no numbers
 };
 
 // Where a campaign of something called `text` (a commit) begins: others begin

@@ -96,7 +96,7 @@ void DeclareCampaign(CLI::App& app, Arguments& args, Asked& asked) {
                  "Writes the hash of each seed's trace");
   app.add_flag("--marks-must-hit", campaign.marks_must_hit,
                "A mark that no seed reaches is a failure");
-  app.add_flag("--brief", campaign.brief, "One line unless something failed");
+  app.add_flag("--brief", campaign.brief, "Prints nothing but the verdict");
 }
 
 Asked Declare(CLI::App& app, Arguments& args) {

@@ -172,10 +172,12 @@ std::string Report::ToText(double wall_seconds) const {
   absl::StrAppendFormat(&text, "buggify: %u of %u sites fired; not: %s\n",
                         buggified_.size() - idle.size(), buggified_.size(),
                         ListOf(idle));
-  if (failures_.empty()) {
-    absl::StrAppend(&text, seeds_, " seeds, 0 failed\n");
-    return text;
-  }
+  return text + Verdict();
+}
+
+std::string Report::Verdict() const {
+  if (failures_.empty()) return absl::StrCat(seeds_, " seeds, 0 failed\n");
+  std::string text;
   const size_t printed = std::min(failures_.size(), kFailuresPrintedMax);
   for (size_t i = 0; i < printed; ++i) {
     absl::StrAppendFormat(&text, "FAILED 0x%x: %s\n", failures_[i].seed,

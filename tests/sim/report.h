@@ -35,8 +35,10 @@ class Report {
   // How many times faster than real time, for one core.
   double Speed() const;
 
-  // Ends with the commands that replay the failures, if there are any.
+  // Ends with the verdict.
   std::string ToText(double wall_seconds) const;
+  // The failures, and in the end the commands that replay them.
+  std::string Verdict() const;
   std::string ToJson(double wall_seconds) const;
 
  private:
