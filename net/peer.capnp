@@ -64,12 +64,14 @@ struct PeerMessage {
       spec @14 :ReadSpec;
       digestHigh @15 :UInt64;
       digestLow @16 :UInt64;
+      wantContext @23 :Bool;
     }
     readAnswer :group {
       ticket @17 :ReadTicket;
       status @18 :Status;
       same @19 :Bool;
       page @20 :LeafPage;
+      # The context; with `same` if the query wanted it, else absent.
       applied @21 :Data;
       superseded @22 :Data;
     }

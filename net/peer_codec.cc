@@ -182,14 +182,16 @@ struct BodyEncoder {
     Encode(m.spec, body.initSpec());
     body.setDigestHigh(m.digest.high);
     body.setDigestLow(m.digest.low);
+    body.setWantContext(m.want_context);
   }
   void operator()(const replica::ReadAnswer& m) {
     auto body = out.initReadAnswer();
     Encode(m.ticket, body.initTicket());
     Encode(m.status, body.initStatus());
     body.setSame(m.same);
-    if (!m.status.ok() || m.same) return;  // there is no page
-    Encode(m.page, body.initPage());
+    if (!m.status.ok()) return;
+    if (!m.same) Encode(m.page, body.initPage());
+    if (m.same && m.context == crdt::Context()) return;  // it was not wanted
     body.setApplied(AsData(m.context.applied.Encode()));
     body.setSuperseded(AsData(m.context.superseded.Encode()));
   }

@@ -243,8 +243,12 @@ absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
   DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
   DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
   answer.same = in.getSame();
-  if (!answer.status.ok() || answer.same) return answer;
-  DOVETAIL_ASSIGN_OR_RETURN(answer.page, DecodePage(in.getPage()));
+  if (!answer.status.ok()) return answer;
+  if (!answer.same) {
+    DOVETAIL_ASSIGN_OR_RETURN(answer.page, DecodePage(in.getPage()));
+  } else if (!in.hasApplied() && !in.hasSuperseded()) {
+    return answer;
+  }
   DOVETAIL_ASSIGN_OR_RETURN(answer.context.applied,
                             DecodeEvents(in.getApplied()));
   DOVETAIL_ASSIGN_OR_RETURN(answer.context.superseded,
@@ -280,6 +284,7 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(body.getTicket()));
       DOVETAIL_ASSIGN_OR_RETURN(query.spec, DecodeSpec(body.getSpec()));
       query.digest = {body.getDigestHigh(), body.getDigestLow()};
+      query.want_context = body.getWantContext();
       return query;
     }
     case peer_wire::PeerMessage::READ_ANSWER:

@@ -78,10 +78,14 @@ struct ReadQuery {
   ReadTicket ticket;
   crdt::ReadSpec spec;
   Hash128 digest;
+  // A third replica may differ, and then it matters what is known to be
+  // deleted by one whose page is the same: it sends its context too.
+  bool want_context = false;
 };
 
-// Owner → coordinator. Either `same`, or the page and the whole context it is
-// to be joined under, both of one moment; or why there is neither.
+// Owner → coordinator. Either `same`, or the page; and the whole context it is
+// to be joined under, of the same moment (with `same` only if wanted). Or why
+// there is neither.
 struct ReadAnswer {
   ReadTicket ticket;
   absl::Status status;

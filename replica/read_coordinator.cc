@@ -37,6 +37,40 @@ crdt::ReadSpec SpecAfter(crdt::ReadSpec spec, const crdt::Path& end) {
   return spec;
 }
 
+// With the coordinator's, two answers are joined only if they differ.
+bool WantsContexts(const Tally& tally) { return tally.required() > 2; }
+
+// A page that grows by those of others. `known`: all that the owners of the
+// pages so far know of.
+struct Joined {
+  LeafPage page;
+  crdt::EventSet known;
+
+  [[nodiscard]] crdt::JoinResult Add(const LeafPage& theirs,
+                                     const crdt::Context& context) {
+    if (theirs.truncated && (!page.truncated || theirs.end < page.end)) {
+      page.truncated = true;
+      page.end = theirs.end;
+    }
+    const crdt::JoinResult result =
+        crdt::Join(page.leaves, known, theirs.leaves, context);
+    known.UnionWith(context.applied);
+    known.UnionWith(context.superseded);
+    return result;
+  }
+
+  // Takes away what only some have said something about.
+  void CutAtEnd() {
+    if (!page.truncated) return;
+    DOVETAIL_MARK("read: the joined page ends at the least end");
+    crdt::Store cut;
+    for (const auto& [path, leaf] : page.leaves.children()) {
+      if (page.Covers(path)) cut.Set(path, leaf);
+    }
+    page.leaves = std::move(cut);
+  }
+};
+
 }  // namespace
 
 Hash128 DigestOf(crdt::Type type, const LeafPage& page) {
@@ -137,6 +171,7 @@ void ReadCoordinator::Launch(Job job) {
   job.tally.AddSuccess(core_.identity.self);
   job.not_asked = job.others;
   job.different.clear();
+  job.same.reset();
   const uint64_t sequence = next_sequence_++;
   Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
   timers_.emplace(placed.deadline, sequence);
@@ -154,7 +189,10 @@ void ReadCoordinator::Launch(Job job) {
 void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
   std::erase(job.not_asked, peer);
   core_.Send(peer, job.partition,
-             ReadQuery{{core_.identity.actor, sequence}, job.spec, job.digest});
+             ReadQuery{{core_.identity.actor, sequence},
+                       job.spec,
+                       job.digest,
+                       WantsContexts(job.tally)});
 }
 
 void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
@@ -169,12 +207,13 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
     answer.status = page.status();
   } else if (DOVETAIL_BUGGIFY("read: refused by an owner")) {
     answer.status = absl::UnavailableError("as if it was not up to it");
-  } else if (DigestOf(query.spec.object.type, *page) == query.digest &&
-             !DOVETAIL_BUGGIFY("read: the same, in full")) {
-    answer.same = true;
   } else {
-    answer.page = *std::move(page);
-    answer.context = core_.Get(partition).context();
+    answer.same = DigestOf(query.spec.object.type, *page) == query.digest &&
+                  !DOVETAIL_BUGGIFY("read: the same, in full");
+    if (!answer.same) answer.page = *std::move(page);
+    if (!answer.same || query.want_context) {
+      answer.context = core_.Get(partition).context();
+    }
   }
   core_.Send(from, partition, std::move(answer));
 }
@@ -208,6 +247,10 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (!answer.same) {
     job.different.emplace_back(
         from, Answer{std::move(answer.page), std::move(answer.context)});
+  } else if (WantsContexts(job.tally)) {
+    if (!job.same) job.same.emplace();
+    job.same->applied.UnionWith(answer.context.applied);
+    job.same->superseded.UnionWith(answer.context.superseded);
   }
   if (job.tally.AddSuccess(from) == Verdict::kMet) Finish(it);
 }
@@ -246,41 +289,29 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
   EraseJob(it, job);
 }
 
-absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(Job& job) {
+absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(const Job& job) {
   // The local page anew: it and the context it is joined under must be of one
   // moment, and replicas only grow.
-  DOVETAIL_ASSIGN_OR_RETURN(LeafPage joined,
-                            LocalPage(job.partition, job.spec));
+  Joined joined;
+  DOVETAIL_ASSIGN_OR_RETURN(joined.page, LocalPage(job.partition, job.spec));
   const crdt::Context& mine = core_.Get(job.partition).context();
-  crdt::EventSet known = mine.applied;
-  known.UnionWith(mine.superseded);
+  joined.known = mine.applied;
+  joined.known.UnionWith(mine.superseded);
+  crdt::JoinResult result = crdt::JoinResult::kOk;
+  // Theirs was the same as the page at the start, not as the one of now.
+  if (job.same) result = joined.Add(job.page, *job.same);
   for (const auto& [peer, answer] : job.different) {
-    if (answer.page.truncated &&
-        (!joined.truncated || answer.page.end < joined.end)) {
-      joined.truncated = true;
-      joined.end = answer.page.end;
-    }
-    if (crdt::Join(joined.leaves, known, answer.page.leaves, answer.context) ==
-        crdt::JoinResult::kDotReuse) {
-      ++core_.stats.corruptions;
-      return absl::DataLossError(
-          absl::StrCat("replicas disagree about the payload of one dot of ",
-                       crdt::ToString(job.spec.object)));
-    }
-    known.UnionWith(answer.context.applied);
-    known.UnionWith(answer.context.superseded);
+    if (result == crdt::JoinResult::kDotReuse) break;
+    result = joined.Add(answer.page, answer.context);
   }
-  if (joined.truncated) {
-    DOVETAIL_MARK("read: the joined page ends at the least end");
-    crdt::Store cut;
-    for (const auto& [path, leaf] : joined.leaves.children()) {
-      if (path <= joined.end || path.HasPrefix(joined.end)) {
-        cut.Set(path, leaf);
-      }
-    }
-    joined.leaves = std::move(cut);
+  if (result == crdt::JoinResult::kDotReuse) {
+    ++core_.stats.corruptions;
+    return absl::DataLossError(
+        absl::StrCat("replicas disagree about the payload of one dot of ",
+                     crdt::ToString(job.spec.object)));
   }
-  return joined;
+  joined.CutAtEnd();
+  return std::move(joined.page);
 }
 
 void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {

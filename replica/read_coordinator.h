@@ -5,6 +5,11 @@
 //   OnAnswer  when R have answered: all equal, the local page is the answer;
 //             else join the pages, each under its own context, and tell the
 //             replicas that differ to sync (never on this request's time)
+//
+//             An equal page is joined too, for its context: of two that show
+//             nothing one may know that what a third shows is deleted. Two
+//             that are equal need no contexts, so these are sent from R = 3.
+//
 //   OnTimers  an owner that is slow is joined by the others; past the
 //             deadline the read fails
 //
@@ -17,6 +22,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -64,6 +70,9 @@ class ReadCoordinator {
     std::vector<NodeId> others;  // all that may be asked
     std::vector<NodeId> not_asked;
     std::vector<std::pair<NodeId, Answer>> different;
+    // What those know whose page equals `page`, united: one page under several
+    // contexts joins to that page under their union. Kept from R = 3.
+    std::optional<crdt::Context> same;
     absl::Status last_error;
   };
   using Jobs = std::map<uint64_t, Job>;
@@ -73,7 +82,7 @@ class ReadCoordinator {
   void Ask(uint64_t sequence, Job& job, NodeId peer);
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);
-  absl::StatusOr<crdt::LeafPage> JoinPages(Job& job);
+  absl::StatusOr<crdt::LeafPage> JoinPages(const Job& job);
   absl::StatusOr<crdt::LeafPage> LocalPage(PartitionId partition,
                                            const crdt::ReadSpec& spec);
   // `times` has the job's timers; it may have moved out of the map.

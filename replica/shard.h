@@ -11,8 +11,8 @@
 //
 // The output rule: nothing leaves before the writes it vouches for are as
 // durable as it says they are. So a turn's outputs are held until its one
-// batch is committed; if that fails, the turn's writes fail, its caches,
-// contexts and sums are reloaded, and the dots it minted stay burnt.
+// batch is committed; if that fails, the turn's writes and reads fail, its
+// caches, contexts and sums are reloaded, and the dots it minted stay burnt.
 //
 // There are no rules about data in here: partition.h applies and mutates,
 // coordinator.h counts answers, sync.h finds and fills gaps.

@@ -35,14 +35,18 @@ struct Shard::State {
   // --- Messages ---
   void OnReplicate(NodeId from, PartitionId partition,
                    const Replicate& replicate, Now now);
-  void OnSyncDeltas(NodeId from, PartitionId partition,
-                    const SyncDeltas& chunk, Now now);
+  void OnSyncDeltas(NodeId from, PartitionId partition, const SyncDeltas& chunk,
+                    Now now);
   absl::StatusOr<ApplyOutcome> Apply(PartitionId partition,
                                      const crdt::Delta& delta,
                                      absl::string_view encoded, Now now);
 
   // --- The turn ---
   void FailTurn(const absl::Status& why);
+  // Of a failed turn's output: what is true without its commit stays, what
+  // somebody waits for becomes an error, the rest is lost.
+  void Salvage(Output turn, const absl::Status& write_failed,
+               const absl::Status& read_failed);
   void TruncateIdleOrFull();
   size_t Truncate(Partition& partition, size_t max);
 

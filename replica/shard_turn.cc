@@ -63,7 +63,7 @@ Output Shard::EndTurn(Now now) {
 void Shard::State::FailTurn(const absl::Status& why) {
   DOVETAIL_MARK("turn: failed and reloaded");
   ++core.stats.commits_failed;
-  core.output = {};
+  Output turn = std::exchange(core.output, {});
   // Everything in memory goes back to what is on disk; only the mint counters
   // stay, so that the dots of this turn are never used again.
   for (const auto& partition : core.partitions) {
@@ -76,14 +76,53 @@ void Shard::State::FailTurn(const absl::Status& why) {
     }
   }
   clock_saved = {};
-  const absl::Status failed(
+  const absl::Status write_failed(
       why.code(),
       absl::StrCat("the write could not be committed: ", why.message()));
-  writes.OnTurnFailed(failed);
-  reads.OnTurnFailed(failed);
+  const absl::Status read_failed(
+      why.code(), absl::StrCat("a write beside this read could not be "
+                               "committed, and it may have shown it: ",
+                               why.message()));
+  Salvage(std::move(turn), write_failed, read_failed);
+  writes.OnTurnFailed(write_failed);
+  reads.OnTurnFailed(read_failed);
   for (const Applied& applied : applied_in_turn) {
     DOVETAIL_MARK("turn: failed, and takes back acknowledgements");
-    core.Send(applied.from, applied.partition, Refuse{applied.events, failed});
+    const crdt::Context& on_disk = core.Get(applied.partition).context();
+    if (on_disk.applied.ContainsRun(applied.events)) {
+      // A duplicate: an earlier turn committed it.
+      core.Send(applied.from, applied.partition, Ack{applied.events, false});
+    } else {
+      core.Send(applied.from, applied.partition,
+                Refuse{applied.events, write_failed});
+    }
+  }
+}
+
+void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
+                           const absl::Status& read_failed) {
+  for (ClientReply& reply : turn.replies) {
+    // An error claims nothing. A listing is of committed rows. A write that
+    // others' acknowledgements completed was committed by an earlier turn.
+    if (reply.body.ok()) {
+      if (std::holds_alternative<ReadReply>(*reply.body)) {
+        reply.body = read_failed;
+      } else if (writes.RanInTurn(reply.id)) {
+        reply.body = write_failed;
+      }
+    }
+    core.output.replies.push_back(std::move(reply));
+  }
+  for (Envelope& envelope : turn.messages) {
+    auto& body = envelope.message.body;
+    if (const auto* answer = std::get_if<ReadAnswer>(&body)) {
+      ReadAnswer failed;
+      failed.ticket = answer->ticket;
+      failed.status = read_failed;
+      core.Send(envelope.to, envelope.message.partition, std::move(failed));
+    } else if (std::holds_alternative<Refuse>(body)) {
+      core.output.messages.push_back(std::move(envelope));
+    }
   }
 }
 

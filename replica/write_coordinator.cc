@@ -85,6 +85,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
 }
 
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
+  ran_in_turn_.push_back(id);
   absl::StatusOr<MutateOutcome> outcome =
       core_.Get(job.partition)
           .Mutate(
@@ -125,7 +126,6 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   const crdt::DotRun& events = outcome->minted->events;
   job.waiting_for = {events.actor, events.first};
   by_delta_[{job.partition, job.waiting_for}] = id;
-  minted_in_turn_.push_back(id);
   const std::vector<NodeId> others = core_.OtherOwners(job.partition);
   job.tally = Tally(job.required, static_cast<uint32_t>(others.size()) + 1);
   uint32_t sent = 0;
@@ -232,13 +232,18 @@ void WriteCoordinator::OnTimers(Now now) {
 }
 
 void WriteCoordinator::OnTurnFailed(const absl::Status& why) {
-  for (RequestId id : minted_in_turn_) {
+  for (RequestId id : std::exchange(ran_in_turn_, {})) {
+    auto job = jobs_.find(id);
+    if (job == jobs_.end()) continue;  // replied to: the turn's own affair
     DOVETAIL_MARK("write: its turn failed");
-    // One entry a request is enough: a second reply would match nothing.
     core_.Reply(id, why);
-    if (auto job = jobs_.find(id); job != jobs_.end()) End(job);
+    End(job);
   }
-  minted_in_turn_.clear();
+}
+
+bool WriteCoordinator::RanInTurn(RequestId id) const {
+  return std::find(ran_in_turn_.begin(), ran_in_turn_.end(), id) !=
+         ran_in_turn_.end();
 }
 
 absl::Duration WriteCoordinator::next_deadline() const {

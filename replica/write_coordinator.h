@@ -36,9 +36,12 @@ class WriteCoordinator {
   void OnAck(NodeId from, PartitionId partition, const Ack& ack);
   void OnRefuse(NodeId from, PartitionId partition, const Refuse& refuse);
   void OnTimers(Now now);
-  // The turn's commit failed: the writes it minted fail with `why`.
+  // The turn's commit failed: what ran in it and still waits fails with `why`.
   void OnTurnFailed(const absl::Status& why);
-  void OnTurnCommitted() { minted_in_turn_.clear(); }
+  void OnTurnCommitted() { ran_in_turn_.clear(); }
+  // Whether this turn mutated, or looked for something to mutate, for `id`:
+  // then a reply that claims success vouches for this turn.
+  bool RanInTurn(RequestId id) const;
 
   // When OnTimers has something to do; infinite if nothing waits.
   absl::Duration next_deadline() const;
@@ -74,8 +77,8 @@ class WriteCoordinator {
   std::set<std::pair<absl::Duration, RequestId>> deadlines_;
   // Long clears whose last part has met its W.
   std::vector<RequestId> to_continue_;
-  // Requests that minted in this turn, also those that have been replied to.
-  std::vector<RequestId> minted_in_turn_;
+  // Also those that have been replied to; long clears perhaps twice.
+  std::vector<RequestId> ran_in_turn_;
 };
 
 }  // namespace dovetail::replica

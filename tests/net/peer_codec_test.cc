@@ -134,12 +134,14 @@ TEST_CASE("Peer codec: every message of reads comes back as it went") {
     query.spec.limit = 10;
     query.spec.want_token = true;
     query.digest = {1, 2};
+    query.want_context = true;
     const auto m = RoundTrip({p, query});
     const auto& got = std::get<replica::ReadQuery>(m.body);
     CHECK(got.ticket == query.ticket);
     CHECK(got.spec.element == "");
     CHECK(got.spec.after_field == query.spec.after_field);
     CHECK(got.digest == query.digest);
+    CHECK(got.want_context);
   }
   SUBCASE("read answer with a page") {
     replica::ReadAnswer answer;
@@ -157,7 +159,15 @@ TEST_CASE("Peer codec: every message of reads comes back as it went") {
     replica::ReadAnswer answer;
     answer.same = true;
     CHECK(std::get<replica::ReadAnswer>(RoundTrip({p, answer}).body).same);
+    const size_t bare = Encoded({{p, answer}}).size();
+    answer.context = {Events(1, 1, 9), Events(2, 30, 1)};
+    const auto m = RoundTrip({p, answer});
+    CHECK(std::get<replica::ReadAnswer>(m.body).same);
+    CHECK(std::get<replica::ReadAnswer>(m.body).context == answer.context);
+    // Whoever did not ask for the context does not pay for it.
+    CHECK(bare + 16 <= Encoded({{p, answer}}).size());
     answer.same = false;
+    answer.context = {};
     answer.status = absl::ResourceExhaustedError("too large");
     CHECK(std::get<replica::ReadAnswer>(RoundTrip({p, answer}).body).status ==
           answer.status);

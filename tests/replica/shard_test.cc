@@ -16,6 +16,9 @@ using crdt::Verb;
 bool IsReplicate(const Cluster::InFlight& item) {
   return std::holds_alternative<Replicate>(item.message.body);
 }
+bool IsSync(const Cluster::InFlight& item) {
+  return std::holds_alternative<Summary>(item.message.body);
+}
 
 TEST_CASE("Shard: a write is acknowledged at W and its receipt names who") {
   Cluster cluster(3);
@@ -79,6 +82,103 @@ TEST_CASE("Shard: a quorum read joins two partial replicas, deletes included") {
   // The difference that the read found was mended behind it.
   CHECK(cluster.Show(0, Type::kSet, "k") == "{y, z}");
   CHECK(cluster.Show(1, Type::kSet, "k") == "{y, z}");
+}
+
+// The set `k`, as many elements as `limit` says, with a token.
+crdt::ReadSpec SetK(uint64_t limit = 0) {
+  crdt::ReadSpec spec;
+  spec.object = {"b", "k", Type::kSet};
+  spec.limit = limit;
+  spec.want_token = true;
+  return spec;
+}
+
+void DeliverTo(Cluster& cluster, uint32_t node) {
+  cluster.DeliverAll(
+      [node](const Cluster::InFlight& item) { return Index(item.to) != node; });
+}
+
+TEST_CASE("Shard: one who says \"the same\" still says what is deleted") {
+  // c adds x, b removes it, a never hears of either: a and b hold equal pages.
+  // Equal digests looked like nothing to join, and c's x passed.
+  Cluster cluster(3);
+  REQUIRE(cluster.Write(2, AddTo("k", {"x"})).ok());
+  DeliverTo(cluster, 1);
+  REQUIRE(cluster.Write(1, RemoveFrom("k", {"x"})).ok());
+  cluster.network().clear();
+  SUBCASE("read at the one who has not heard") {
+    const RequestId id = cluster.BeginRead(0, SetK(), Cluster::R(3));
+    cluster.DeliverAll(IsSync);
+    auto reply = cluster.Take(id);
+    REQUIRE(reply.has_value());
+    REQUIRE(reply->body.ok());
+    const auto& read = std::get<ReadReply>(*reply->body);
+    CHECK(crdt::ToString(read.result.view) == "{}");
+    CHECK(read.result.token->leaves.empty());
+    CHECK(read.receipt.nodes.size() == 3);
+    // Who said "the same" is not told to sync for it.
+    for (const auto& item : cluster.network()) CHECK(item.to == NodeId{2});
+  }
+  SUBCASE("what the coordinator hears meanwhile is under that knowledge too") {
+    // b's page equals the one that a read at the start, not what a holds when
+    // it joins.
+    const RequestId id = cluster.BeginRead(0, SetK(), Cluster::R(3));
+    DeliverTo(cluster, 1);
+    DeliverTo(cluster, 2);
+    const Cluster::InFlight from_b = cluster.network()[0];
+    const Cluster::InFlight from_c = cluster.network()[1];
+    cluster.network().clear();
+    cluster.at(2).StartSync(NodeId{0}, cluster.now());
+    REQUIRE(cluster.Write(2, AddTo("k", {"y"})).ok());
+    cluster.DeliverAll();
+    REQUIRE(cluster.Show(0, Type::kSet, "k") == "{x, y}");
+    cluster.network() = {from_b, from_c};
+    cluster.DeliverAll();
+    auto reply = cluster.Take(id);
+    REQUIRE(reply.has_value());
+    REQUIRE(reply->body.ok());
+    CHECK(crdt::ToString(std::get<ReadReply>(*reply->body).result.view) ==
+          "{y}");
+  }
+}
+
+TEST_CASE("Shard: a context is asked for only where a third may differ") {
+  Cluster cluster(3);
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  cluster.DeliverAll();
+  for (const uint32_t r : {2u, 3u}) {
+    cluster.BeginRead(0, SetK(), Cluster::R(r));
+    REQUIRE(cluster.network().size() == r - 1);
+    DeliverTo(cluster, 1);
+    const auto answer =
+        std::get<ReadAnswer>(cluster.network().back().message.body);
+    CHECK(answer.same);
+    CHECK((answer.context == crdt::Context()) == (r == 2));
+    cluster.network().clear();
+  }
+}
+
+TEST_CASE("Shard: a page that is the same ends where it ended for both") {
+  // Of the first page, a, b, all three are of one mind at first; then c
+  // removes these, adds d, and a hears of it while it waits. b said "the same"
+  // about a and b; taken for a word about all that a holds when it joins, it
+  // deleted c, and the reader went on behind d.
+  Cluster cluster(3);
+  REQUIRE(cluster.Write(0, AddTo("k", {"a", "b", "c", "e", "f"})).ok());
+  cluster.DeliverAll();
+  const RequestId id = cluster.BeginRead(0, SetK(2), Cluster::R(3));
+  DeliverTo(cluster, 1);
+  REQUIRE(cluster.Write(2, RemoveFrom("k", {"a", "b"})).ok());
+  REQUIRE(cluster.Write(2, AddTo("k", {"d"})).ok());
+  cluster.DeliverAll([](const Cluster::InFlight& item) {
+    return IsReplicate(item) && item.to == NodeId{1};
+  });
+  auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  REQUIRE(reply->body.ok());
+  const auto& read = std::get<ReadReply>(*reply->body);
+  CHECK(crdt::ToString(read.result.view) == "{c, d}");
+  CHECK(read.result.more);
 }
 
 TEST_CASE("Shard: a peer's page with impossible paths fails the read alone") {

@@ -182,6 +182,7 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.node = static_cast<uint32_t>(std::stoul(read.who.substr(1)));
   pending.spec = read.spec;
   pending.spec->object.bucket = kBucket;
+  pending.spec->want_token = !read.token.empty();
   pending.token = read.token;
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
@@ -510,19 +511,21 @@ void Checker::OnReadReply(const Pending& pending,
   for (const crdt::EventSet& candidate : candidates) {
     const oracle::Events events = ToOracle(candidate);
     const oracle::View view = oracle.Read(object, fields, events);
-    if (Shows(reply.result, view, spec.element)) {
-      if (!pending.token.empty() && reply.result.token && !reply.result.more) {
-        tokens_.insert_or_assign(
-            pending.token,
-            Token{*reply.result.token, oracle.See(object, fields, events)});
-      }
+    if (!Shows(reply.result, view, spec.element)) {
+      expected = absl::StrCat("shows ", crdt::ToString(reply.result.view),
+                              "; the events say ", oracle::ToString(view));
+      continue;
+    }
+    if (!reply.result.token || reply.result.more) return;
+    const oracle::SightId sight = oracle.See(object, fields, events);
+    if (oracle.ListOf(sight) == ToOracle(*reply.result.token)) {
+      tokens_.insert_or_assign(pending.token,
+                               Token{*reply.result.token, sight});
       return;
     }
-    expected = oracle::ToString(view);
+    expected = "has a token that does not list what was seen";
   }
-  OnViolation(absl::StrCat(Story(pending), " shows ",
-                           crdt::ToString(reply.result.view),
-                           "; the events say ", expected, " (",
+  OnViolation(absl::StrCat(Story(pending), " ", expected, " (",
                            candidates.size(), " candidates)"));
 }
 

@@ -1,5 +1,7 @@
 #include "tests/sim/convert.h"
 
+#include <algorithm>
+
 #include "crdt/check.h"
 
 namespace dovetail::sim {
@@ -102,6 +104,29 @@ oracle::Events ToOracle(const crdt::EventSet& events) {
     return true;
   });
   return result;
+}
+
+std::vector<oracle::Listed> ToOracle(const crdt::ObservedToken& token) {
+  std::vector<oracle::Listed> list;
+  for (const auto& [path, leaf] : token.leaves) {
+    for (size_t i = 0; i < leaf.dots.size(); ++i) {
+      const crdt::Dot dot = leaf.dots[i];
+      const uint64_t actor = crdt::ActorBits(dot.actor);
+      if (leaf.tallies.empty()) {
+        list.push_back({actor, dot.counter, 0, 0});
+        continue;
+      }
+      const crdt::Tally& tally = leaf.tallies[i];
+      list.push_back(
+          {actor, 0,
+           static_cast<int64_t>(tally.added) -
+               static_cast<int64_t>(tally.subtracted),
+           static_cast<int64_t>(tally.reset_added) -
+               static_cast<int64_t>(tally.reset_subtracted)});
+    }
+  }
+  std::sort(list.begin(), list.end());
+  return list;
 }
 
 }  // namespace dovetail::sim

@@ -6,8 +6,9 @@
 
 #include "crdt/event_set.h"
 #include "crdt/operation.h"
+#include "crdt/token.h"
 #include "crdt/type.h"
-#include "tests/sim/oracle_types.h"
+#include "tests/sim/oracle.h"
 
 namespace dovetail::sim {
 
@@ -18,6 +19,7 @@ crdt::ObjectId FromOracle(const oracle::Object& object);
 std::vector<oracle::Field> ToOracle(const std::vector<crdt::Field>& fields);
 oracle::Mutation ToOracle(const crdt::Operation& operation);
 oracle::Events ToOracle(const crdt::EventSet& events);
+std::vector<oracle::Listed> ToOracle(const crdt::ObservedToken& token);
 
 }  // namespace dovetail::sim
 

@@ -329,6 +329,24 @@ void Oracle::Record(const std::vector<Mutation>& batch, uint64_t actor,
   all_.Insert(actor, first, count);
 }
 
+std::vector<Listed> Oracle::ListOf(SightId id) const {
+  const Sight& sight = sights_[static_cast<size_t>(id)];
+  const auto found = histories_.find(sight.object);
+  if (found == histories_.end()) return {};
+  const History& history = found->second;
+  std::vector<Listed> list;
+  for (const size_t fact : sight.facts) {
+    list.push_back(
+        {history.fact(fact).actor, history.fact(fact).counter, 0, 0});
+  }
+  for (const auto& [entry, tally] : sight.tallies) {
+    list.push_back({history.entry(entry).actor, 0, tally.known.total,
+                    tally.reset.total});
+  }
+  std::sort(list.begin(), list.end());
+  return list;
+}
+
 void Oracle::SetStamp(const Object& object, uint64_t actor, uint64_t counter,
                       Stamp stamp) {
   const auto history = histories_.find(object);

@@ -33,6 +33,16 @@
 
 namespace dovetail::oracle {
 
+// One thing that a token lists: an event, or what a writer's additions to a
+// counter had come to and how much of it was reset.
+struct Listed {
+  uint64_t actor = 0;
+  uint64_t counter = 0;  // 0: a counter's
+  int64_t total = 0;
+  int64_t reset = 0;
+  friend auto operator<=>(const Listed&, const Listed&) = default;
+};
+
 // What somebody read at a place, exactly.
 struct Sight {
   Object object;
@@ -60,6 +70,9 @@ class Oracle {
   // others is all the same.)
   SightId See(const Object& object, const std::vector<Field>& fields,
               const Events& visible);
+
+  // What a token of that sight must list, in order.
+  std::vector<Listed> ListOf(SightId sight) const;
 
   // The timestamp that a write to a register was given, which may be known
   // only after Record.
