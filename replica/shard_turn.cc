@@ -33,11 +33,18 @@ Output Shard::EndTurn(Now now) {
         s.next_fsync = now.steady + core.options.fsync_period;
       }
       s.writes.OnTurnCommitted();
-    } else if (synced) {
+    } else if (synced && !absl::IsResourceExhausted(status)) {
       core.output = {};
       core.output.fatal = status;
     } else {
       s.FailTurn(status);
+      // A full disk may have refused the turn before it wrote any of it. Then
+      // what was committed earlier can still be synced; otherwise this fails.
+      const absl::Status durable = synced ? SyncToDisk() : absl::OkStatus();
+      if (!durable.ok()) {
+        core.output = {};
+        core.output.fatal = durable;
+      }
     }
   } else {
     s.writes.OnTurnCommitted();

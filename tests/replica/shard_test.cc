@@ -153,6 +153,44 @@ TEST_CASE("Shard: a failed commit fails its writes and leaves no trace") {
   CHECK(cluster.Show(1, Type::kSet, "k") == "{x, z}");
 }
 
+TEST_CASE("Shard: a disk too full for a synced turn fails its writes alone") {
+  Cluster cluster(2);
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  CHECK(cluster.disk(0).unsynced_batches() == 1);
+  RequestOptions fsync = Cluster::W(1);
+  fsync.durability = Durability::kFsync;
+  cluster.disk(0).FailCommit(1, absl::ResourceExhaustedError("disk full"));
+  const auto failed = cluster.Write(0, AddTo("k", {"y"}), fsync);
+  CHECK(absl::IsResourceExhausted(failed.status()));
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
+  // What the turn was to make durable, beside its own write, is.
+  CHECK(cluster.disk(0).unsynced_batches() == 0);
+  REQUIRE(cluster.Write(0, AddTo("k", {"z"}), fsync).ok());
+  REQUIRE(cluster.Settle().has_value());
+  CHECK(cluster.Show(1, Type::kSet, "k") == "{x, z}");
+}
+
+TEST_CASE("Shard: a synced turn whose sync fails is fatal, full disk or not") {
+  for (const absl::Status& error : {absl::ResourceExhaustedError("disk full"),
+                                    absl::DataLossError("EIO")}) {
+    sim::SimDisk disk;
+    sim::SimStorage storage(disk);
+    Shard shard({}, Placement(1, 1), {NodeId{0}, crdt::ActorId{7}, 0, 1},
+                storage);
+    REQUIRE(RecordActor(storage, crdt::ActorId{7}).ok());
+    REQUIRE(shard.Open({}).ok());
+    disk.FailSync(error);
+    RequestOptions fsync = Cluster::W(1);
+    fsync.durability = Durability::kFsync;
+    shard.HandleRequest(
+        {RequestId{1}, fsync, WriteRequest{{AddTo("k", {"x"})}}}, {});
+    const Output output = shard.EndTurn({});
+    CHECK(output.fatal.code() == error.code());
+    CHECK(output.replies.empty());
+    CHECK(output.messages.empty());
+  }
+}
+
 TEST_CASE("Shard: a delta whose commit fails is refused, not acknowledged") {
   Cluster cluster(2);
   cluster.disk(1).FailCommit(1, absl::ResourceExhaustedError("disk full"));
