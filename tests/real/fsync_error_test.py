@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""A failed fsync is the last thing a node does.
+
+  python3 tests/real/fsync_error_test.py --bin build/dev/bin
+
+strace attaches to one of three nodes under load and makes fdatasync fail with
+EIO: every one from some moment on, or a single one, which the disk may well
+claim to have done the next time. No write with durability fsync may be
+acknowledged by a sync that failed, the node must end with one line that says
+why, and after a restart everything acknowledged must be there.
+
+Every acknowledgement is held against strace's log: a sync of the log must have
+begun after the write was sent and have succeeded before its answer came.
+"""
+
+import argparse
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import clients  # noqa: E402
+import harness  # noqa: E402
+from cluster import Cluster  # noqa: E402
+
+WAIT_SECONDS_MAX = 30
+# One write of one of RocksDB's logs, in a line of strace -ttt -T -y.
+SYNC = re.compile(r"^(?P<at>\d+\.\d+) fdatasync\(\d+<[^>]*\.log>\) += "
+                  r"(?P<result>-?\d+).*?<(?P<took>\d+\.\d+)>$", re.M)
+LAST_WORDS = "the log cannot be made durable, ending"
+
+
+@dataclass
+class Case:
+    name: str
+    inject: str
+    durability: str = "fsync"
+
+
+CASES = (
+    Case("every sync fails", "fdatasync:error=EIO:when=80+"),
+    Case("one sync fails, the next ones seem to work",
+         "fdatasync:error=EIO:when=80"),
+    Case("a sync fails that no write waits for", "fdatasync:error=EIO:when=2",
+         durability="wal"),
+)
+
+
+@dataclass
+class Sync:
+    begin: float
+    end: float
+    good: bool
+
+
+def probe():
+    """strace must be able to inject, and to attach to another process."""
+    call = "import os; os.fdatasync(os.open('/tmp', 0))"
+    base = ["strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync"]
+    inject = ["-e", "inject=fdatasync:error=EIO"]
+    plain = [sys.executable, "-IS", "-c", call]
+    if not harness.works([*base, *plain]):
+        harness.skip("strace cannot be run here (package strace; ptrace)")
+    if harness.works([*base, *inject, *plain]):
+        harness.skip("strace injects no errors here")
+    with subprocess.Popen(["sleep", "20"]) as other:
+        tracer = subprocess.Popen([*base, "-p", str(other.pid)],
+                                  stderr=subprocess.PIPE, text=True)
+        attached = "attached" in tracer.stderr.readline()
+        other.kill()
+        tracer.communicate(timeout=20)
+    if not attached:
+        harness.skip("strace cannot attach to a process here (ptrace)")
+
+
+def attach(node, case, directory):
+    """strace on `node`; returns it, and when it was in place (monotonic)."""
+    prefix = os.path.join(directory, "strace")
+    tracer = subprocess.Popen(
+        ["strace", "-f", "-ff", "-o", prefix, "-ttt", "-T", "-y", "-e",
+         "trace=fdatasync", "-e", f"inject={case.inject}", "-p",
+         str(node.process.pid)], stderr=subprocess.PIPE, text=True)
+    line = tracer.stderr.readline()
+    harness.require("attached" in line, f"strace: {line}")
+    return tracer, time.monotonic()
+
+
+def traced(directory):
+    """All that strace wrote; a file for each thread."""
+    texts = []
+    for name in os.listdir(directory):
+        if name.startswith("strace."):
+            with open(os.path.join(directory, name), encoding="utf-8") as file:
+                texts.append(file.read())
+    return "".join(texts)
+
+
+def syncs_in(trace):
+    """What strace saw of the log's syncs, in this process's monotonic time."""
+    shift = time.monotonic() - time.time()
+    for match in SYNC.finditer(trace):
+        begin = float(match["at"]) + shift
+        yield Sync(begin, begin + float(match["took"]), match["result"] == "0")
+
+
+def unfounded(recorder, node, syncs, since, slack=0.002):
+    """Acknowledgements of `node` that no successful sync stands behind.
+    `slack`: two clocks are compared."""
+    good = [sync for sync in syncs if sync.good]
+    for operation, answer in recorder.acknowledged("set"):
+        if operation["node"] == node.name and operation["t"] > since and \
+                not any(sync.begin >= operation["t"] - slack
+                        and sync.end <= answer["t"] + slack for sync in good):
+            yield (f"{operation['value']} was acknowledged at {answer['t']:.6f}"
+                   f", sent at {operation['t']:.6f}, without a sync between")
+
+
+def wait_for_end(victim, tracer, loads):
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while victim.running():
+        harness.check_loads(loads)
+        if time.monotonic() > deadline:
+            tracer.terminate()
+            raise harness.Wrong("the node did not end")
+        time.sleep(0.02)
+    tracer.communicate(timeout=WAIT_SECONDS_MAX)
+
+
+def check_last_words(victim):
+    with open(victim.log, encoding="utf-8", errors="replace") as file:
+        said = [line for line in file if " critical " in line]
+    harness.require(
+        victim.process.returncode == 1 and len(said) == 1
+        and LAST_WORDS in said[0] and "Input/output error" in said[0],
+        f"the node ended with {victim.process.returncode} and said {said}")
+
+
+def adds(random_, name):
+    yield from clients.growing_sets(random_, name)
+
+
+def play(binaries, case, directory):
+    with Cluster(binaries, directory) as cluster:
+        victim = cluster.nodes[0]
+        recorder = harness.recorder_in(directory, cluster)
+        log = open(os.path.join(directory, "loads.log"), "ab")
+        loads = [clients.Load(
+            cluster, node, level,
+            [adds(random.Random(f"{node.name}{i}"), f"{node.name}{i}")
+             for i in range(6)], recorder, log, rate=300,
+            flags=("--durability", case.durability, "--timeout", "1s"))
+            for node, level in ((victim, "local"), (cluster.nodes[1],
+                                                    "quorum"))]
+        for load in loads:
+            load.start()
+        tracer, since = attach(victim, case, directory)
+        wait_for_end(victim, tracer, loads)
+        trace = traced(directory)
+        syncs = list(syncs_in(trace))
+        findings = [] if case.durability == "wal" else \
+            list(unfounded(recorder, victim, syncs, since))
+        failed = trace.count("(INJECTED)")
+        harness.require(failed, "strace made no sync fail")
+        check_last_words(victim)
+        findings += harness.judge(cluster, loads, recorder)
+        covered = sum(operation["node"] == victim.name
+                      and operation["t"] > since
+                      for operation, _ in recorder.acknowledged("set"))
+        harness.require(covered > 0, "nothing was acknowledged under strace")
+        cluster.stop_all()
+    print(f"{case.name}: {len(syncs)} syncs of the log, {failed} of "
+          f"all made to fail; "
+          f"{harness.summary(recorder)}", flush=True)
+    return findings
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--bin", required=True)
+    options = parser.parse_args()
+    probe()
+    for case in CASES:
+        if not harness.run_in_directory(
+                "fsync", lambda directory: play(options.bin, case, directory)):
+            print(f"FAILED: {case.name}")
+            return 1
+    print("no acknowledgement after a failed sync")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
