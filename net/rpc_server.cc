@@ -140,13 +140,14 @@ class RpcServer::Impl final : private kj::TaskSet::ErrorHandler {
 // The interface of net/dovetail.capnp, one object for each connection.
 class RpcServer::Impl::Service final : public wire::Dovetail::Server {
  public:
-  // `calls`, which must outlive it, counts the unanswered calls.
-  Service(Impl& server, size_t& calls) : server_(server), calls_(calls) {}
+  // `calls` counts the unanswered calls.
+  Service(Impl& server, std::shared_ptr<size_t> calls)
+      : server_(server), calls_(std::move(calls)) {}
 
-  // Counts a call until it goes.
+  // Counts a call until it goes, which may be after its connection went.
   auto Counted() {
-    ++calls_;
-    return kj::defer([&calls = calls_] { --calls; });
+    ++*calls_;
+    return kj::defer([calls = calls_] { --*calls; });
   }
 
   kj::Promise<void> hello(HelloContext context) override {
@@ -225,7 +226,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
 
  private:
   Impl& server_;
-  size_t& calls_;
+  const std::shared_ptr<size_t> calls_;
 };
 
 struct RpcServer::Impl::Connection {
@@ -256,7 +257,7 @@ struct RpcServer::Impl::Connection {
   // Says goodbye once nothing is owed, twice in a row: an answer may be on its
   // way from the call to the stream.
   void EndIfQuiet() {
-    const bool quiet = calls == 0 && stream.unsent_bytes() == 0;
+    const bool quiet = *calls == 0 && stream.unsent_bytes() == 0;
     if (quiet && was_quiet && !std::exchange(ended, true)) {
       end = stream.end().eagerlyEvaluate(nullptr);
     }
@@ -264,7 +265,7 @@ struct RpcServer::Impl::Connection {
   }
 
   Impl& server;
-  size_t calls = 0;
+  const std::shared_ptr<size_t> calls = std::make_shared<size_t>(0);
   bool was_quiet = false;
   bool ended = false;
   kj::Promise<void> end = kj::READY_NOW;

@@ -376,6 +376,12 @@ TEST_CASE("Node: a drain answers what is in flight and refuses what is new") {
       .read = {}, .write = replica::Level::All(), .timeout = absl::Minutes(1)};
   auto b = cluster.storage(1).Block();
   auto in_flight = cluster.Send(*caller, {Add("k", "x")}, all);
+  auto gone = cluster.Call(0);
+  auto unheard = cluster.Send(*gone, {Add("k", "u")}, all);
+  CHECK(cluster
+            .Execute(*gone, {Add("k", "v")},
+                     {.read = {}, .write = replica::Level::Count(1)})[0]
+            .ok());
   // Its answer says that the write before it is with the shards.
   CHECK(cluster
             .Execute(*caller, {Add("k", "y")},
@@ -398,6 +404,9 @@ TEST_CASE("Node: a drain answers what is in flight and refuses what is new") {
   RunUntil(cluster.loop,
            [&] { return late.status().code() != absl::StatusCode::kUnknown; });
   CHECK_FALSE(late.ok());
+
+  // One hangs up before its answer comes.
+  gone.reset();
 
   b.unlock();
   CHECK(cluster.Await(kj::mv(in_flight))[0].ok());

@@ -17,7 +17,6 @@ import argparse
 import os
 import random
 import re
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import clients  # noqa: E402
 import harness  # noqa: E402
+import tracing  # noqa: E402
 from cluster import Cluster  # noqa: E402
 
 WAIT_SECONDS_MAX = 30
@@ -58,48 +58,6 @@ class Sync:
     good: bool
 
 
-def probe():
-    """strace must be able to inject, and to attach to another process."""
-    call = "import os; os.fdatasync(os.open('/tmp', 0))"
-    base = ["strace", "-f", "-o", "/dev/null", "-e", "trace=fdatasync"]
-    inject = ["-e", "inject=fdatasync:error=EIO"]
-    plain = [sys.executable, "-IS", "-c", call]
-    if not harness.works([*base, *plain]):
-        harness.skip("strace cannot be run here (package strace; ptrace)")
-    if harness.works([*base, *inject, *plain]):
-        harness.skip("strace injects no errors here")
-    with subprocess.Popen(["sleep", "20"]) as other:
-        tracer = subprocess.Popen([*base, "-p", str(other.pid)],
-                                  stderr=subprocess.PIPE, text=True)
-        attached = "attached" in tracer.stderr.readline()
-        other.kill()
-        tracer.communicate(timeout=20)
-    if not attached:
-        harness.skip("strace cannot attach to a process here (ptrace)")
-
-
-def attach(node, case, directory):
-    """strace on `node`; returns it, and when it was in place (monotonic)."""
-    prefix = os.path.join(directory, "strace")
-    tracer = subprocess.Popen(
-        ["strace", "-f", "-ff", "-o", prefix, "-ttt", "-T", "-y", "-e",
-         "trace=fdatasync", "-e", f"inject={case.inject}", "-p",
-         str(node.process.pid)], stderr=subprocess.PIPE, text=True)
-    line = tracer.stderr.readline()
-    harness.require("attached" in line, f"strace: {line}")
-    return tracer, time.monotonic()
-
-
-def traced(directory):
-    """All that strace wrote; a file for each thread."""
-    texts = []
-    for name in os.listdir(directory):
-        if name.startswith("strace."):
-            with open(os.path.join(directory, name), encoding="utf-8") as file:
-                texts.append(file.read())
-    return "".join(texts)
-
-
 def syncs_in(trace):
     """What strace saw of the log's syncs, in this process's monotonic time."""
     shift = time.monotonic() - time.time()
@@ -124,11 +82,9 @@ def wait_for_end(victim, tracer, loads):
     deadline = time.monotonic() + WAIT_SECONDS_MAX
     while victim.running():
         harness.check_loads(loads)
-        if time.monotonic() > deadline:
-            tracer.terminate()
-            raise harness.Wrong("the node did not end")
+        harness.require(time.monotonic() < deadline, "the node did not end")
         time.sleep(0.02)
-    tracer.communicate(timeout=WAIT_SECONDS_MAX)
+    tracer.stop()
 
 
 def check_last_words(victim):
@@ -158,9 +114,10 @@ def play(binaries, case, directory):
                                                     "quorum"))]
         for load in loads:
             load.start()
-        tracer, since = attach(victim, case, directory)
+        tracer = tracing.Tracer(victim, case.inject, directory)
+        since = tracer.since
         wait_for_end(victim, tracer, loads)
-        trace = traced(directory)
+        trace = tracer.text()
         syncs = list(syncs_in(trace))
         findings = [] if case.durability == "wal" else \
             list(unfounded(recorder, victim, syncs, since))
@@ -183,7 +140,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--bin", required=True)
     options = parser.parse_args()
-    probe()
+    tracing.probe()
     for case in CASES:
         if not harness.run_in_directory(
                 "fsync", lambda directory: play(options.bin, case, directory)):
