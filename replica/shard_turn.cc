@@ -33,17 +33,17 @@ Output Shard::EndTurn(Now now) {
         s.next_fsync = now.steady + core.options.fsync_period;
       }
       s.writes.OnTurnCommitted();
-    } else if (synced && !absl::IsResourceExhausted(status)) {
-      core.output = {};
-      core.output.fatal = status;
     } else {
       s.FailTurn(status);
-      // A full disk may have refused the turn before it wrote any of it. Then
-      // what was committed earlier can still be synced; otherwise this fails.
-      const absl::Status durable = synced ? SyncToDisk() : absl::OkStatus();
-      if (!durable.ok()) {
+      // A full disk may have refused the turn before it wrote any of it; then
+      // the log still works, and what was committed earlier can be synced. Of
+      // any other failure nobody knows what a restart will find: neither "done"
+      // nor "without effect" would be true.
+      const absl::Status log =
+          absl::IsResourceExhausted(status) ? SyncToDisk() : status;
+      if (!log.ok()) {
         core.output = {};
-        core.output.fatal = durable;
+        core.output.fatal = log;
       }
     }
   } else {

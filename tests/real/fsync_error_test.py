@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""A failed fsync is the last thing a node does.
+"""A failed fsync, or write of the log, is the last thing a node does.
 
   python3 tests/real/fsync_error_test.py --bin build/dev/bin
 
 strace attaches to one of three nodes under load and makes fdatasync fail with
 EIO: every one from some moment on, or a single one, which the disk may well
-claim to have done the next time. No write with durability fsync may be
-acknowledged by a sync that failed, the node must end with one line that says
-why, and after a restart everything acknowledged must be there.
+claim to have done the next time; or a write of the log. No write with
+durability fsync may be acknowledged by a sync that failed, the node must end
+with one line that says why, and after a restart everything acknowledged must be
+there, and nothing of which a client was told that it had no effect.
 
 Every acknowledgement is held against strace's log: a sync of the log must have
 begun after the write was sent and have succeeded before its answer came.
@@ -33,6 +34,7 @@ WAIT_SECONDS_MAX = 30
 SYNC = re.compile(r"^(?P<at>\d+\.\d+) fdatasync\(\d+<[^>]*\.log>\) += "
                   r"(?P<result>-?\d+).*?<(?P<took>\d+\.\d+)>$", re.M)
 LAST_WORDS = "the log cannot be made durable, ending"
+WHY = re.compile("Input/output error|No space left on device")
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Case:
     name: str
     inject: str
     durability: str = "fsync"
+    on_log: bool = False    # only calls on the file that is the log
 
 
 CASES = (
@@ -48,6 +51,10 @@ CASES = (
          "fdatasync:error=EIO:when=80"),
     Case("a sync fails that no write waits for", "fdatasync:error=EIO:when=2",
          durability="wal"),
+    Case("the log cannot be written", "write:error=EIO:when=40",
+         durability="wal", on_log=True),
+    Case("there is no room for the log", "write:error=ENOSPC:when=40",
+         durability="wal", on_log=True),
 )
 
 
@@ -87,12 +94,19 @@ def wait_for_end(victim, tracer, loads):
     tracer.stop()
 
 
+def log_of(node):
+    """The file to which RocksDB writes at the moment."""
+    folder = os.path.join(node.data, "db")
+    return os.path.join(folder, max(name for name in os.listdir(folder)
+                                    if name.endswith(".log")))
+
+
 def check_last_words(victim):
     with open(victim.log, encoding="utf-8", errors="replace") as file:
         said = [line for line in file if " critical " in line]
     harness.require(
         victim.process.returncode == 1 and len(said) == 1
-        and LAST_WORDS in said[0] and "Input/output error" in said[0],
+        and LAST_WORDS in said[0] and WHY.search(said[0]),
         f"the node ended with {victim.process.returncode} and said {said}")
 
 
@@ -114,7 +128,8 @@ def play(binaries, case, directory):
                                                     "quorum"))]
         for load in loads:
             load.start()
-        tracer = tracing.Tracer(victim, case.inject, directory)
+        tracer = tracing.Tracer(victim, case.inject, directory,
+                                log_of(victim) if case.on_log else None)
         since = tracer.since
         wait_for_end(victim, tracer, loads)
         trace = tracer.text()

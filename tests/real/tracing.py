@@ -33,15 +33,17 @@ def probe():
 
 
 class Tracer:
-    """Runs from its construction to stop(), or the end of the node."""
+    """Runs from its construction to stop(), or the end of the node. With
+    `path`, only calls on that file count."""
 
-    def __init__(self, node, inject, directory):
+    def __init__(self, node, inject, directory, path=None):
         self._directory = directory
         call = inject.split(":", 1)[0]
         self._strace = subprocess.Popen(
             ["strace", "-f", "-ff", "-o", os.path.join(directory, "strace"),
              "-ttt", "-T", "-y", "-e", f"trace={call}", "-e",
-             f"inject={inject}", "-p", str(node.process.pid)],
+             f"inject={inject}", *([] if path is None else ["-P", path]),
+             "-p", str(node.process.pid)],
             stderr=subprocess.PIPE, text=True)
         line = self._strace.stderr.readline()
         harness.require("attached" in line, f"strace: {line}")

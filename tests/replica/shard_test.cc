@@ -1,5 +1,6 @@
 #include "replica/shard.h"
 
+#include <functional>
 #include <string>
 #include <variant>
 
@@ -170,24 +171,36 @@ TEST_CASE("Shard: a disk too full for a synced turn fails its writes alone") {
   CHECK(cluster.Show(1, Type::kSet, "k") == "{x, z}");
 }
 
-TEST_CASE("Shard: a synced turn whose sync fails is fatal, full disk or not") {
-  for (const absl::Status& error : {absl::ResourceExhaustedError("disk full"),
-                                    absl::DataLossError("EIO")}) {
+TEST_CASE("Shard: a turn of which a restart may find something is fatal") {
+  const absl::Status full = absl::ResourceExhaustedError("disk full");
+  const absl::Status broken = absl::DataLossError("EIO");
+  const auto run = [](Durability durability,
+                      const std::function<void(sim::SimDisk&)>& fault) {
     sim::SimDisk disk;
     sim::SimStorage storage(disk);
     Shard shard({}, Placement(1, 1), {NodeId{0}, crdt::ActorId{7}, 0, 1},
                 storage);
     REQUIRE(RecordActor(storage, crdt::ActorId{7}).ok());
     REQUIRE(shard.Open({}).ok());
-    disk.FailSync(error);
-    RequestOptions fsync = Cluster::W(1);
-    fsync.durability = Durability::kFsync;
+    fault(disk);
+    RequestOptions options = Cluster::W(1);
+    options.durability = durability;
     shard.HandleRequest(
-        {RequestId{1}, fsync, WriteRequest{{AddTo("k", {"x"})}}}, {});
+        {RequestId{1}, options, WriteRequest{{AddTo("k", {"x"})}}}, {});
     const Output output = shard.EndTurn({});
-    CHECK(output.fatal.code() == error.code());
     CHECK(output.replies.empty());
     CHECK(output.messages.empty());
+    return output.fatal.code();
+  };
+  for (const absl::Status& error : {full, broken}) {
+    CHECK(run(Durability::kFsync, [&](sim::SimDisk& disk) {
+            disk.FailSync(error);
+          }) == error.code());
+    for (Durability durability : {Durability::kWal, Durability::kFsync}) {
+      CHECK(run(durability, [&](sim::SimDisk& disk) {
+              disk.FailCommit(1, error, sim::FailedBatch::kReappears);
+            }) == error.code());
+    }
   }
 }
 
