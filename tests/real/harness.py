@@ -95,12 +95,11 @@ def judge(cluster, loads, recorder):
     heal(cluster)
     for load in loads:
         load.finish()
-    differences = demo.wait_until_identical(cluster)
-    if differences:
-        return [f"not identical: {d}" for d in differences]
+    findings = [f"not identical: {difference}"
+                for difference in demo.wait_until_identical(cluster)]
     clients.final_reads(cluster, recorder)
     recorder.close()
-    return history.check(recorder.records)
+    return history.check(recorder.records) + findings
 
 
 def summary(recorder):
