@@ -1,7 +1,9 @@
 // The end of a turn, and what time makes a shard do by itself.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/codec.h"
@@ -59,6 +61,7 @@ Output Shard::EndTurn(Now now) {
 
 void Shard::State::FailTurn(const absl::Status& why) {
   ++core.stats.commits_failed;
+  std::vector<ClientReply> held = std::move(core.output.replies);
   core.output = {};
   // Everything in memory goes back to what is on disk; only the mint counters
   // stay, so that the dots of this turn are never used again.
@@ -74,8 +77,24 @@ void Shard::State::FailTurn(const absl::Status& why) {
   const absl::Status failed(
       why.code(),
       absl::StrCat("the write could not be committed: ", why.message()));
+  // What was read in this turn may have been written in it.
+  const absl::Status unread = absl::UnavailableError(
+      absl::StrCat("beside a write that could not be committed; try again (",
+                   why.message(), ")"));
   writes.OnTurnFailed(failed);
-  reads.OnTurnFailed(failed);
+  reads.OnTurnFailed(unread);
+  absl::flat_hash_set<RequestId> answered;
+  for (const ClientReply& reply : core.output.replies) {
+    answered.insert(reply.id);
+  }
+  for (ClientReply& reply : held) {
+    if (!answered.insert(reply.id).second) continue;
+    if (reply.body.ok()) {
+      core.Reply(reply.id, unread);
+    } else {
+      core.output.replies.push_back(std::move(reply));  // as true as before
+    }
+  }
   for (const Applied& applied : applied_in_turn) {
     core.Send(applied.from, applied.partition, Refuse{applied.events, failed});
   }

@@ -1,6 +1,7 @@
 #include "replica/shard.h"
 
 #include <functional>
+#include <map>
 #include <string>
 #include <variant>
 
@@ -171,18 +172,27 @@ TEST_CASE("Shard: a disk too full for a synced turn fails its writes alone") {
   CHECK(cluster.Show(1, Type::kSet, "k") == "{x, z}");
 }
 
+// A cluster of one shard, whose turns end when the test says so.
+struct Alone {
+  Alone() {
+    REQUIRE(RecordActor(storage, crdt::ActorId{7}).ok());
+    REQUIRE(shard.Open({}).ok());
+  }
+  const ShardOptions options;
+  const Placement placement{1, 1};
+  sim::SimDisk disk;
+  sim::SimStorage storage{disk};
+  Shard shard{options, placement, {NodeId{0}, crdt::ActorId{7}, 0, 1}, storage};
+};
+
 TEST_CASE("Shard: a turn of which a restart may find something is fatal") {
   const absl::Status full = absl::ResourceExhaustedError("disk full");
   const absl::Status broken = absl::DataLossError("EIO");
   const auto run = [](Durability durability,
                       const std::function<void(sim::SimDisk&)>& fault) {
-    sim::SimDisk disk;
-    sim::SimStorage storage(disk);
-    Shard shard({}, Placement(1, 1), {NodeId{0}, crdt::ActorId{7}, 0, 1},
-                storage);
-    REQUIRE(RecordActor(storage, crdt::ActorId{7}).ok());
-    REQUIRE(shard.Open({}).ok());
-    fault(disk);
+    Alone alone;
+    Shard& shard = alone.shard;
+    fault(alone.disk);
     RequestOptions options = Cluster::W(1);
     options.durability = durability;
     shard.HandleRequest(
@@ -202,6 +212,40 @@ TEST_CASE("Shard: a turn of which a restart may find something is fatal") {
             }) == error.code());
     }
   }
+}
+
+TEST_CASE("Shard: a failed turn answers each of its requests once") {
+  Alone alone;
+  Shard& shard = alone.shard;
+  alone.disk.FailCommit(1, absl::ResourceExhaustedError("disk full"));
+  ReadRequest read;
+  read.spec.object = AddTo("k", {}).object;
+  shard.HandleRequest({RequestId{1}, Cluster::R(1), read}, {});
+  shard.HandleRequest(
+      {RequestId{2}, Cluster::W(1), WriteRequest{{AddTo("k", {"x"})}}}, {});
+  shard.HandleRequest({RequestId{3}, Cluster::R(1), read}, {});
+  shard.HandleRequest({RequestId{4}, Cluster::W(1), WriteRequest{}}, {});
+  ListRequest list;
+  list.bucket = read.spec.object.bucket;
+  list.limit = 1;
+  shard.HandleRequest({RequestId{5}, {}, list}, {});
+  shard.HandleRequest(
+      {RequestId{6}, Cluster::W(1), WriteRequest{{RemoveFrom("n", {"x"})}}},
+      {});
+  std::map<RequestId, absl::StatusCode> codes;
+  const Output output = shard.EndTurn({});
+  for (const ClientReply& reply : output.replies) {
+    CHECK(codes.emplace(reply.id, reply.body.status().code()).second);
+  }
+  using Code = absl::StatusCode;
+  // "x" was never there: a read that saw it must not say so.
+  CHECK(codes ==
+        std::map<RequestId, Code>{{RequestId{1}, Code::kUnavailable},
+                                  {RequestId{2}, Code::kResourceExhausted},
+                                  {RequestId{3}, Code::kUnavailable},
+                                  {RequestId{4}, Code::kInvalidArgument},
+                                  {RequestId{5}, Code::kUnavailable},
+                                  {RequestId{6}, Code::kUnavailable}});
 }
 
 TEST_CASE("Shard: a delta whose commit fails is refused, not acknowledged") {
