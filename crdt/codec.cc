@@ -4,18 +4,23 @@
 
 namespace dovetail::crdt {
 
-void Writer::Varint(uint64_t value) {
+void Writer::LongVarint(uint64_t value) {
+  char bytes[kVarintBytesMax];
+  size_t size = 0;
   while (value >= 0x80) {
-    Byte(static_cast<uint8_t>(value | 0x80));
+    bytes[size++] = static_cast<char>(value | 0x80);
     value >>= 7;
   }
-  Byte(static_cast<uint8_t>(value));
+  bytes[size++] = static_cast<char>(value);
+  out_.append(bytes, size);
 }
 
 void Writer::Fixed64(uint64_t value) {
-  for (int shift = 56; shift >= 0; shift -= 8) {
-    Byte(static_cast<uint8_t>(value >> shift));
+  char bytes[8];
+  for (size_t i = 0; i < sizeof bytes; ++i) {
+    bytes[i] = static_cast<char>(value >> (56 - 8 * i));
   }
+  out_.append(bytes, sizeof bytes);
 }
 
 void Writer::Bytes(absl::string_view value) {
@@ -35,13 +40,13 @@ uint8_t Reader::Byte() {
 uint64_t Reader::Varint() {
   if (!ok()) return 0;
   uint64_t value = 0;
-  for (size_t i = 0; i < 10; ++i) {
+  for (size_t i = 0; i < kVarintBytesMax; ++i) {
     if (remaining() == i) {
       Fail("ends inside a varint");
       return 0;
     }
     const auto byte = static_cast<uint8_t>(in_[at_ + i]);
-    if (i == 9 && byte > 1) break;
+    if (i == kVarintBytesMax - 1 && byte > 1) break;
     value |= static_cast<uint64_t>(byte & 0x7f) << (7 * i);
     if (byte < 0x80) {
       if (i > 0 && byte == 0) {

@@ -23,17 +23,25 @@ namespace dovetail::crdt {
 // Starts every encoded delta, token, context and row value.
 inline constexpr uint8_t kCodecVersion = 1;
 
+inline constexpr size_t kVarintBytesMax = 10;
+
 class Writer {
  public:
   // `out` must outlive the writer; bytes are appended.
   explicit Writer(std::string* out) : out_(*out) {}
   void Byte(uint8_t value) { out_.push_back(static_cast<char>(value)); }
-  void Varint(uint64_t value);
+  void Varint(uint64_t value) {
+    // Nearly all are short: lengths and counts.
+    if (value < 0x80) return Byte(static_cast<uint8_t>(value));
+    LongVarint(value);
+  }
   void Fixed64(uint64_t value);
   void Bytes(absl::string_view value);
   void Raw(absl::string_view value) { out_.append(value.data(), value.size()); }
 
  private:
+  void LongVarint(uint64_t value);
+
   std::string& out_;
 };
 

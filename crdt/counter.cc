@@ -17,7 +17,9 @@ namespace {
 std::optional<std::pair<Dot, Tally>> OwnEntry(const Leaf& leaf, ActorId actor) {
   std::optional<std::pair<Dot, Tally>> own;
   for (const auto& [dot, payload] : leaf.entries()) {
-    if (dot.actor == actor) own.emplace(dot, std::get<Tally>(payload));
+    if (dot.actor == actor || DOVETAIL_MUTANT("counter: extends any entry")) {
+      own.emplace(dot, std::get<Tally>(payload));
+    }
   }
   return own;
 }
@@ -75,14 +77,17 @@ void ResetCounter(DeltaBuilder& builder, const Path& path,
     const Dot dot = observed.dots[i];
     Tally tally = observed.tallies[i];
     if (tally.fully_reset()) continue;
-    if (dot.actor == builder.actor() && !by_token) {
+    if ((dot.actor == builder.actor() && !by_token) ||
+        DOVETAIL_MUTANT("counter: a reset retires every entry")) {
       DOVETAIL_MARK("counter: a reset retires its own entry");
       retired.push_back(dot);
       continue;
     }
     DOVETAIL_MARK_IF("counter: a reset by token", by_token);
     tally.reset_added = tally.added;
-    tally.reset_subtracted = tally.subtracted;
+    if (!DOVETAIL_MUTANT("counter: a reset forgets the subtractions")) {
+      tally.reset_subtracted = tally.subtracted;
+    }
     store.Append(dot, tally);
   }
   if (store.empty() && retired.empty()) return;

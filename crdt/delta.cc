@@ -84,6 +84,20 @@ DeltaLeaf ReadLeafOfDelta(Reader& in, const ObjectId& object,
   return leaf;
 }
 
+// A bound on the encoded delta; close where there are few objects.
+size_t BytesMax(const Delta& delta) {
+  size_t bytes = 8 + 3 * kVarintBytesMax;
+  for (const DeltaLeaf& leaf : delta.leaves) {
+    bytes += leaf.object.bucket.size() + leaf.object.key.size() +
+             leaf.path.bytes().size() + 6 * kVarintBytesMax +
+             kDotBytesMax * (leaf.store.size() + leaf.superseded.size());
+    for (const auto& [dot, payload] : leaf.store.entries()) {
+      bytes += PayloadBytesMax(payload);
+    }
+  }
+  return bytes;
+}
+
 // Reads the leaves of one object into `leaves`.
 void ReadObjectLeaves(Reader& in, const DotRun& events,
                       std::vector<DeltaLeaf>& leaves) {
@@ -133,6 +147,7 @@ std::vector<Dot> PayloadDots(const std::vector<DeltaLeaf>& leaves) {
 std::string Delta::Encode() const {
   DOVETAIL_CHECK(!leaves.empty());
   std::string bytes;
+  bytes.reserve(BytesMax(*this));
   Writer out(&bytes);
   out.Byte(kCodecVersion);
   AppendActor(out, events.actor);

@@ -10,7 +10,8 @@ namespace dovetail::crdt {
 
 Timestamp HybridClock::Next(uint64_t wall_ms) {
   DOVETAIL_MARK_IF("clock: the wall clock is behind", wall_ms < last_.wall_ms);
-  if (wall_ms > last_.wall_ms) {
+  if (wall_ms > last_.wall_ms ||
+      DOVETAIL_MUTANT("clock: follows the wall clock back")) {
     last_ = {wall_ms, 0};
   } else if (last_.logical < std::numeric_limits<uint16_t>::max()) {
     ++last_.logical;
@@ -22,7 +23,8 @@ Timestamp HybridClock::Next(uint64_t wall_ms) {
 }
 
 bool HybridClock::Receive(Timestamp remote, uint64_t wall_ms) {
-  if (remote.wall_ms > wall_ms && remote.wall_ms - wall_ms > kDriftMaxMs) {
+  if (remote.wall_ms > wall_ms && remote.wall_ms - wall_ms > kDriftMaxMs &&
+      !DOVETAIL_MUTANT("clock: follows whoever is ahead")) {
     DOVETAIL_MARK("clock: a timestamp too far ahead is refused");
     return false;
   }

@@ -14,10 +14,13 @@ namespace {
 
 void JoinTally(Tally& mine, const Tally& theirs) {
   DOVETAIL_MARK_IF(
-      "counter: a reset meets an add it had not seen",
-      (mine.added < theirs.added && mine.reset_added > theirs.reset_added) ||
-          (mine.added > theirs.added && mine.reset_added < theirs.reset_added));
-  mine.added = std::max(mine.added, theirs.added);
+      "counter: a reset comes to an add it had not seen",
+      mine.added + mine.subtracted > theirs.added + theirs.subtracted &&
+          mine.reset_added + mine.reset_subtracted <
+              theirs.reset_added + theirs.reset_subtracted);
+  mine.added = DOVETAIL_MUTANT("counter: joined by sum")
+                   ? mine.added + theirs.added
+                   : std::max(mine.added, theirs.added);
   mine.subtracted = std::max(mine.subtracted, theirs.subtracted);
   mine.reset_added = std::max(mine.reset_added, theirs.reset_added);
   mine.reset_subtracted =
@@ -115,6 +118,16 @@ bool IsVisible(Type leaf_type, const Leaf& leaf) {
   }
   DOVETAIL_CHECK(leaf_type != Type::kMap);
   return false;
+}
+
+size_t PayloadBytesMax(const Payload& payload) {
+  if (const auto* value = std::get_if<Value>(&payload)) {
+    return kVarintBytesMax + value->bytes.size();
+  }
+  if (const auto* stamped = std::get_if<Stamped>(&payload)) {
+    return 3 * kVarintBytesMax + stamped->bytes.size();
+  }
+  return std::holds_alternative<Tally>(payload) ? 4 * kVarintBytesMax : 1;
 }
 
 void AppendPayload(Writer& out, const Payload& payload) {

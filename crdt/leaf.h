@@ -78,6 +78,8 @@ Leaf ReadLeaf(Reader& in, Type leaf_type);
 // The same where no entries are a possibility (in a delta).
 void AppendEntries(Writer& out, Type leaf_type, const Leaf& leaf);
 Leaf ReadEntries(Reader& in, Type leaf_type);
+// At least what AppendPayload appends.
+size_t PayloadBytesMax(const Payload& payload);
 // One payload alone, as it stands inside a leaf.
 void AppendPayload(Writer& out, const Payload& payload);
 Payload ReadPayload(Reader& in, Type leaf_type);

@@ -18,8 +18,6 @@
 namespace dovetail::crdt {
 namespace {
 
-constexpr size_t kVarintBytesMax = 10;
-
 // The context of a leaf's part of a delta: what it writes and supersedes.
 struct WrittenOrSuperseded {
   const Leaf& store;
@@ -42,16 +40,6 @@ struct HeldOnly {
 void SortUnique(std::vector<Dot>& dots) {
   std::sort(dots.begin(), dots.end());
   dots.erase(std::unique(dots.begin(), dots.end()), dots.end());
-}
-
-size_t PayloadBytesMax(const Payload& payload) {
-  if (const auto* value = std::get_if<Value>(&payload)) {
-    return kVarintBytesMax + value->bytes.size();
-  }
-  if (const auto* stamped = std::get_if<Stamped>(&payload)) {
-    return 3 * kVarintBytesMax + stamped->bytes.size();
-  }
-  return std::holds_alternative<Tally>(payload) ? 4 * kVarintBytesMax : 1;
 }
 
 size_t LeafBytesMax(const Path& path, const Leaf& store,
@@ -160,9 +148,11 @@ absl::Status DeltaBuilder::CheckTokenDots() const {
 std::optional<Delta> DeltaBuilder::Finish() {
   Delta delta;
   delta.events = {first_.actor, first_.counter, next_.counter - first_.counter};
-  for (auto& [key, pending] : pending_) {
-    delta.leaves.push_back({key.first, key.second, std::move(pending.store),
-                            std::move(pending.superseded)});
+  while (!pending_.empty()) {
+    auto node = pending_.extract(pending_.begin());
+    delta.leaves.push_back(
+        {std::move(node.key().first), std::move(node.key().second),
+         std::move(node.mapped().store), std::move(node.mapped().superseded)});
   }
   const std::vector<Dot> payloads = PayloadDots(delta.leaves);
   for (DeltaLeaf& leaf : delta.leaves) {
@@ -190,6 +180,7 @@ Leaf DeltaBuilder::Working(Leaf leaf, const Pending& pending) {
 
 absl::StatusOr<Leaf> DeltaBuilder::Read(const Path& path) {
   DOVETAIL_ASSIGN_OR_RETURN(Leaf leaf, state_.Get(operation_->object, path));
+  if (pending_.empty()) return leaf;
   const auto it = pending_.find({operation_->object, path});
   if (it == pending_.end()) return leaf;
   DOVETAIL_MARK("batch: an operation sees the one before it");
@@ -197,15 +188,22 @@ absl::StatusOr<Leaf> DeltaBuilder::Read(const Path& path) {
 }
 
 absl::StatusOr<ObservedLeaf> DeltaBuilder::Observe(const Path& path) {
-  if (operation_->observed) {
+  if (operation_->observed && !DOVETAIL_MUTANT("token: ignored")) {
+    return Observe(path, Leaf());
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(const Leaf leaf, Read(path));
+  return Observe(path, leaf);
+}
+
+ObservedLeaf DeltaBuilder::Observe(const Path& path, const Leaf& held) const {
+  if (operation_->observed && !DOVETAIL_MUTANT("token: ignored")) {
     const auto it = operation_->observed->leaves.find(path);
     DOVETAIL_MARK_IF("token: says nothing of a leaf",
                      it == operation_->observed->leaves.end());
     return it == operation_->observed->leaves.end() ? ObservedLeaf()
                                                     : it->second;
   }
-  DOVETAIL_ASSIGN_OR_RETURN(const Leaf leaf, Read(path));
-  return ObserveLeaf(LeafTypeOf(operation_->object.type, path.bytes()), leaf);
+  return ObserveLeaf(LeafTypeOf(operation_->object.type, path.bytes()), held);
 }
 
 absl::Status DeltaBuilder::ObserveAll(
@@ -216,7 +214,7 @@ absl::Status DeltaBuilder::ObserveAll(
            (after.bytes().empty() || !path.HasPrefix(after));
   };
   const Path least = std::max(prefix, after);
-  if (operation_->observed) {
+  if (operation_->observed && !DOVETAIL_MUTANT("token: ignored")) {
     const auto& leaves = operation_->observed->leaves;
     for (auto it = leaves.lower_bound(least); it != leaves.end(); ++it) {
       if (!it->first.HasPrefix(prefix)) break;
@@ -283,13 +281,17 @@ void DeltaBuilder::Emit(const Path& path, Leaf store,
                         std::vector<Dot> superseded) {
   emitted_ = true;
   SortUnique(superseded);
-  const LeafKey key(operation_->object, path);
+  LeafKey key(operation_->object, path);
   bytes_ += ObjectBytesIfNew(key);
-  const auto [it, inserted] = pending_.try_emplace(key);
+  const auto [it, inserted] = pending_.try_emplace(std::move(key));
   Pending& pending = it->second;
-  if (!inserted) {
-    bytes_ -= LeafBytesMax(path, pending.store, pending.superseded);
+  if (inserted) {  // as below, with nothing to join
+    std::erase_if(superseded, [&](Dot dot) { return store.Contains(dot); });
+    pending = {std::move(store), std::move(superseded)};
+    bytes_ += LeafBytesMax(path, pending.store, pending.superseded);
+    return;
   }
+  bytes_ -= LeafBytesMax(path, pending.store, pending.superseded);
 
   // The delta's leaf is the join of what each operation says of it. Whatever
   // one of them wrote and the join has lost stays superseded.

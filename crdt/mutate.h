@@ -65,6 +65,8 @@ class DeltaBuilder {
   // What the operation observes at `path`: its token's dots if it has a token,
   // else what is there.
   absl::StatusOr<ObservedLeaf> Observe(const Path& path);
+  // The same where Read(path) has given `held`.
+  ObservedLeaf Observe(const Path& path, const Leaf& held) const;
   // Visits all observed leaves under `prefix` after `after`, in path order.
   absl::Status ObserveAll(
       const Path& prefix, const Path& after,

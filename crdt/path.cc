@@ -76,9 +76,13 @@ void SkipEscaped(absl::string_view& in) {
 }  // namespace
 
 void AppendEscaped(std::string& out, absl::string_view raw) {
-  for (const char c : raw) {
-    out += c;
-    if (c == kZero) out += kEscape;
+  for (;;) {
+    const size_t zero = raw.find(kZero);
+    absl::StrAppend(&out, raw.substr(0, zero));
+    if (zero == absl::string_view::npos) break;
+    out += kZero;
+    out += kEscape;
+    raw.remove_prefix(zero + 1);
   }
   out += kZero;
   out += kTerminator;

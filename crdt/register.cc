@@ -19,10 +19,7 @@ absl::StatusOr<Before> ObserveBefore(DeltaBuilder& builder, const Path& path,
                                      bool blind) {
   DOVETAIL_ASSIGN_OR_RETURN(const Leaf held, builder.Read(path));
   Before before;
-  if (!blind) {
-    DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
-    before.observed = std::move(observed.dots);
-  }
+  if (!blind) before.observed = builder.Observe(path, held).dots;
   size_t siblings = 0;
   for (const auto& [dot, payload] : held.entries()) {
     if (!std::binary_search(before.observed.begin(), before.observed.end(),
@@ -42,7 +39,11 @@ absl::StatusOr<Before> ObserveBefore(DeltaBuilder& builder, const Path& path,
 }
 
 absl::Status WriteValue(DeltaBuilder& builder, const Path& path, bool blind) {
+  if (DOVETAIL_MUTANT("mv: a blind write sees what is there")) blind = false;
   DOVETAIL_ASSIGN_OR_RETURN(Before before, ObserveBefore(builder, path, blind));
+  if (DOVETAIL_MUTANT("mv: a write supersedes nothing")) {
+    before.observed.clear();
+  }
   builder.Emit(path, Leaf(builder.Mint(), Value{builder.operation().value}),
                std::move(before.observed));
   return absl::OkStatus();
@@ -74,7 +75,12 @@ const Stamped* WinnerOf(const Leaf& leaf) {
     DOVETAIL_MARK_IF("register: equal timestamps",
                      winner != nullptr && stamped.stamp == winner->stamp);
     // Dots ascend, so at equal stamps the greater dot comes later and wins.
-    if (winner == nullptr || stamped.stamp >= winner->stamp) winner = &stamped;
+    if (winner == nullptr || stamped.stamp >= winner->stamp ||
+        DOVETAIL_MUTANT("register: the timestamp does not count")) {
+      const bool tie = winner != nullptr && stamped.stamp == winner->stamp;
+      if (tie && DOVETAIL_MUTANT("register: a tie goes to the first")) continue;
+      winner = &stamped;
+    }
   }
   return winner;
 }

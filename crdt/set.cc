@@ -17,6 +17,10 @@ absl::Status Write(DeltaBuilder& builder, const Path& place, Payload payload) {
   for (const std::string& element : Distinct(builder)) {
     const Path path = place.Element(element);
     DOVETAIL_ASSIGN_OR_RETURN(ObservedLeaf observed, builder.Observe(path));
+    if (payload == Payload(Polarity::kAdded) &&
+        DOVETAIL_MUTANT("rwset: an add leaves the removal")) {
+      observed.dots.clear();
+    }
     builder.Emit(path, Leaf(builder.Mint(), payload), std::move(observed.dots));
   }
   return absl::OkStatus();

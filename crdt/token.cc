@@ -4,6 +4,7 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/dot_codec.h"
+#include "crdt/hooks.h"
 #include "crdt/limits.h"
 
 // token = version, bucket:bytes, key:bytes, type:8, scope:bytes,
@@ -76,6 +77,10 @@ void ObservedToken::Observe(const Path& path, Type leaf_type,
 ObservedLeaf ObserveLeaf(Type leaf_type, const Leaf& leaf) {
   ObservedLeaf observed;
   observed.dots = leaf.Dots();
+  if (leaf_type != Type::kCounter && observed.dots.size() > 1 &&
+      DOVETAIL_MUTANT("observe: one dot of several")) {
+    observed.dots.resize(1);
+  }
   if (leaf_type == Type::kCounter) {
     for (const auto& [dot, payload] : leaf.entries()) {
       observed.tallies.push_back(std::get<Tally>(payload));

@@ -33,8 +33,10 @@ struct PeerChange {
   NodeId peer{};
   bool up = false;
 };
+struct Fsynced {};
 using ShardTask = std::function<void(Shard&)>;
-using Input = std::variant<ClientRequest, PeerInput, PeerChange, ShardTask>;
+using Input =
+    std::variant<ClientRequest, PeerInput, PeerChange, Fsynced, ShardTask>;
 struct Queued {
   Input input;
   size_t bytes = 0;
@@ -120,13 +122,58 @@ std::vector<HostOutput::Frame> CutFrames(
   return frames;
 }
 
+Host::Config WithBackgroundFsync(Host::Config config) {
+  config.shard.background_fsync = true;
+  return config;
+}
+
 }  // namespace
+
+// The periodic fsync, on a thread of its own: shards go on while the disk
+// works.
+class Host::Syncer {
+ public:
+  Syncer(Host& host, replica::Storage& storage)
+      : host_(host), storage_(storage), thread_([this] { Run(); }) {}
+
+  // One fsync, begun after this call; then the lane hears of it.
+  void Request(uint32_t lane) {
+    {
+      std::lock_guard lock(mutex_);
+      lanes_.push_back(lane);
+    }
+    wake_.notify_one();
+  }
+
+  absl::Status Stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+    if (thread_.joinable()) thread_.join();
+    return status_;
+  }
+
+ private:
+  void Run();
+
+  Host& host_;
+  replica::Storage& storage_;
+  absl::Status status_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<uint32_t> lanes_;
+  bool stopping_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
 
 // One shard, its queue and its thread.
 class Host::Lane {
  public:
   Lane(Host& host, uint32_t index, replica::Storage& storage)
       : host_(host),
+        index_(index),
         shard_(host.config_.shard, host.config_.placement,
                {host.config_.self, host.config_.actor, index,
                 host.config_.options.shards},
@@ -180,7 +227,6 @@ class Host::Lane {
     queued_bytes_ += queued.bytes;
     queue_.push_back(std::move(queued));
   }
-
   // Waits for inputs, the next deadline or the stop, and takes the inputs of a
   // turn. False: stopping, and nothing is queued any more.
   bool Take(std::vector<Queued>& turn) {
@@ -227,6 +273,8 @@ class Host::Lane {
       } else {
         shard_.HandlePeerDown(change->peer, now);
       }
+    } else if (std::holds_alternative<Fsynced>(input)) {
+      shard_.HandleFsynced();
     } else {
       queries.push_back(std::get<ShardTask>(std::move(input)));
     }
@@ -239,6 +287,7 @@ class Host::Lane {
       host_.on_fatal_(output.fatal);
       return false;
     }
+    if (output.fsync_due) host_.syncer_->Request(index_);
     if (output.messages.empty() && output.replies.empty()) return true;
     HostOutput out;
     uint64_t unsent = 0;
@@ -250,6 +299,7 @@ class Host::Lane {
   }
 
   Host& host_;
+  const uint32_t index_;
   Shard shard_;  // on the lane's thread only, once that runs
   absl::Status status_;
 
@@ -262,8 +312,23 @@ class Host::Lane {
   std::thread thread_;
 };
 
+void Host::Syncer::Run() {
+  while (true) {
+    std::vector<uint32_t> lanes;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [&] { return stopping_ || !lanes_.empty(); });
+      if (stopping_) return;
+      lanes.swap(lanes_);
+    }
+    status_ = storage_.Sync();
+    if (!status_.ok()) return host_.on_fatal_(status_);
+    for (uint32_t lane : lanes) host_.lanes_[lane]->Push(Fsynced{});
+  }
+}
+
 Host::Host(const Config& config, OnOutput on_output, OnFatal on_fatal)
-    : config_(config),
+    : config_(WithBackgroundFsync(config)),
       on_output_(std::move(on_output)),
       on_fatal_(std::move(on_fatal)) {
   DOVETAIL_CHECK(config.options.shards > 0);
@@ -283,6 +348,7 @@ absl::StatusOr<std::unique_ptr<Host>> Host::Start(const Config& config,
       return opened;
     }
   }
+  host->syncer_ = std::make_unique<Syncer>(*host, storage);
   for (const auto& lane : host->lanes_) lane->Start();
   return host;
 }
@@ -357,6 +423,7 @@ absl::Status Host::Stop() {
   if (stopped_) return stop_status_;
   stopped_ = true;
   for (const auto& lane : lanes_) stop_status_.Update(lane->Stop());
+  stop_status_.Update(syncer_->Stop());
   return stop_status_;
 }
 

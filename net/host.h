@@ -4,6 +4,7 @@
 //   any thread:   Submit, Deliver, PeerUp … → a bounded queue per shard
 //   shard thread: take what is queued, hand up to turn_inputs_max of it to the
 //                 shard, EndTurn, encode what goes to peers, OnOutput once
+//   one more:     the fsync of each period, so that no shard waits for the disk
 //
 // This is the one place that reads clocks. A full queue refuses requests at
 // once and drops peers' messages, which the protocol allows
@@ -71,8 +72,8 @@ class Host {
     replica::NodeId self{};
     crdt::ActorId actor{};  // recorded already (replica::RecordActor)
   };
-  // Both are called on shard threads. After OnFatal returns (in tests) that
-  // shard does nothing more.
+  // Both are called on shard threads, OnFatal on that of the fsync too. After
+  // it returns (in tests) that thread does nothing more.
   using OnOutput = std::function<void(HostOutput)>;
   using OnFatal = std::function<void(const absl::Status&)>;
 
@@ -111,6 +112,7 @@ class Host {
 
  private:
   class Lane;
+  class Syncer;
   Host(const Config& config, OnOutput on_output, OnFatal on_fatal);
   uint32_t LaneOf(const replica::ClientRequest& request) const;
 
@@ -118,6 +120,7 @@ class Host {
   const OnOutput on_output_;
   const OnFatal on_fatal_;
   std::vector<std::unique_ptr<Lane>> lanes_;
+  std::unique_ptr<Syncer> syncer_;
   std::atomic<uint64_t> requests_refused_{0};
   std::atomic<uint64_t> messages_dropped_{0};
   std::atomic<uint64_t> messages_unsent_{0};

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 #include "replica/hash.h"
 
 namespace dovetail::replica {
@@ -35,7 +36,9 @@ LeafSum ReadSum(crdt::Reader& in) {
 }  // namespace
 
 void LeafSum::Merge(const LeafSum& change) {
-  sum = Add(sum, change.sum);
+  sum = DOVETAIL_MUTANT("digest: exclusive or for a sum")
+            ? Hash128{sum.high ^ change.sum.high, sum.low ^ change.sum.low}
+            : Add(sum, change.sum);
   count += change.count;
 }
 
@@ -56,13 +59,21 @@ void AddLeafChange(absl::string_view object_prefix, uint16_t digest_leaf,
   LeafSum change;
   for (const crdt::Leaf::Entry& entry : before.entries()) {
     const crdt::Payload* kept = after.Find(entry.first);
-    if (kept != nullptr && *kept == entry.second) continue;
+    if (kept != nullptr &&
+        (*kept == entry.second ||
+         DOVETAIL_MUTANT("digest: a changed payload is left out"))) {
+      continue;
+    }
     change.sum = Subtract(change.sum, hash(entry));
     --change.count;
   }
   for (const crdt::Leaf::Entry& entry : after.entries()) {
     const crdt::Payload* was = before.Find(entry.first);
-    if (was != nullptr && *was == entry.second) continue;
+    if (was != nullptr &&
+        (*was == entry.second ||
+         DOVETAIL_MUTANT("digest: a changed payload is left out"))) {
+      continue;
+    }
     change.sum = Add(change.sum, hash(entry));
     ++change.count;
   }

@@ -4,8 +4,8 @@
 #include <xxhash.h>
 
 #include <bit>
-#include <string>
 
+#include "absl/container/inlined_vector.h"
 #include "crdt/check.h"
 
 namespace dovetail::replica {
@@ -24,15 +24,14 @@ Hash128 HashKey(absl::string_view bucket, absl::string_view key) {
       placed = key.substr(open + 1, close - open - 1);
     }
   }
-  std::string input;
-  input.reserve(4 + bucket.size() + placed.size());
+  absl::InlinedVector<char, 256> input;
   const auto size = static_cast<uint32_t>(bucket.size());
   for (int shift = 24; shift >= 0; shift -= 8) {
     input.push_back(static_cast<char>(size >> shift));
   }
-  input.append(bucket.data(), bucket.size());
-  input.append(placed.data(), placed.size());
-  return HashBytes(input);
+  input.insert(input.end(), bucket.begin(), bucket.end());
+  input.insert(input.end(), placed.begin(), placed.end());
+  return HashBytes(absl::string_view(input.data(), input.size()));
 }
 
 PartitionId PartitionOfHash(const Hash128& hash, uint32_t partitions) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/codec.h"
+#include "crdt/dot_codec.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
 
@@ -30,8 +31,17 @@ absl::Status Damaged(absl::string_view what, const ObjectId& object,
                                           " does not decode: ", why.message()));
 }
 
+size_t LeafBytesMax(const Leaf& leaf) {
+  size_t bytes = crdt::kVarintBytesMax;
+  for (const Leaf::Entry& entry : leaf.entries()) {
+    bytes += crdt::kDotBytesMax + crdt::PayloadBytesMax(entry.second);
+  }
+  return bytes;
+}
+
 std::string EncodeLeafRow(crdt::Type leaf_type, const Leaf& leaf) {
   std::string bytes;
+  bytes.reserve(1 + LeafBytesMax(leaf));
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
   crdt::AppendLeaf(out, leaf_type, leaf);
@@ -39,7 +49,13 @@ std::string EncodeLeafRow(crdt::Type leaf_type, const Leaf& leaf) {
 }
 
 std::string EncodeInline(crdt::Type type, const crdt::Store& leaves) {
+  size_t bytes_max = 2 + crdt::kVarintBytesMax;
+  for (const auto& [path, leaf] : leaves.children()) {
+    bytes_max +=
+        crdt::kVarintBytesMax + path.bytes().size() + LeafBytesMax(leaf);
+  }
   std::string bytes;
+  bytes.reserve(bytes_max);
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
   out.Byte(kInline);
@@ -70,21 +86,17 @@ crdt::Store ReadInline(crdt::Reader& in, crdt::Type type) {
   return leaves;
 }
 
-}  // namespace
-
-absl::StatusOr<ObjectRows::Header> ObjectRows::ReadHeader(const ObjectKey& key,
-                                                          crdt::Type type) {
-  Header header;
-  DOVETAIL_ASSIGN_OR_RETURN(const std::string* row, rows_.Get(key.HeaderKey()));
-  if (row == nullptr) return header;
-  crdt::Reader in(*row);
+absl::StatusOr<ObjectHeader> DecodeHeader(const ObjectId& object,
+                                          absl::string_view row) {
+  ObjectHeader header;
+  crdt::Reader in(row);
   in.ExpectVersion();
   const uint8_t form = in.Byte();
   if (form == kInline) {
-    header.leaves = ReadInline(in, type);
+    header.leaves = ReadInline(in, object.type);
     header.count = header.leaves.children().size();
     for (const auto& [path, leaf] : header.leaves.children()) {
-      if (crdt::IsVisible(crdt::LeafTypeOf(type, path.bytes()), leaf)) {
+      if (crdt::IsVisible(crdt::LeafTypeOf(object.type, path.bytes()), leaf)) {
         ++header.visible;
       }
     }
@@ -99,73 +111,98 @@ absl::StatusOr<ObjectRows::Header> ObjectRows::ReadHeader(const ObjectKey& key,
     in.Fail("neither inline nor exploded");
   }
   if (absl::Status status = in.Finish(); !status.ok()) {
-    absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(key.HeaderKey());
-    return Damaged("the header", parsed.ok() ? parsed->object : ObjectId{},
-                   status);
+    return Damaged("the header", object, status);
   }
   return header;
 }
 
-absl::StatusOr<Leaf> ObjectRows::ReadLeafRow(const ObjectKey& key,
-                                             const Path& path,
-                                             crdt::Type leaf_type) {
-  DOVETAIL_ASSIGN_OR_RETURN(const std::string* row,
-                            rows_.Get(key.LeafKey(path)));
-  if (row == nullptr) return Leaf();
-  crdt::Reader in(*row);
+absl::StatusOr<Leaf> DecodeLeafRow(const ObjectId& object, crdt::Type leaf_type,
+                                   absl::string_view row) {
+  crdt::Reader in(row);
   in.ExpectVersion();
   Leaf leaf = crdt::ReadLeaf(in, leaf_type);
   if (absl::Status status = in.Finish(); !status.ok()) {
-    absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(key.HeaderKey());
-    return Damaged("a leaf", parsed.ok() ? parsed->object : ObjectId{}, status);
+    return Damaged("a leaf", object, status);
   }
   return leaf;
 }
 
-absl::StatusOr<Leaf> ObjectRows::Get(const ObjectId& object, const Path& path) {
-  const ObjectKey key = MakeObjectKey(object);
-  DOVETAIL_ASSIGN_OR_RETURN(Header header, ReadHeader(key, object.type));
-  if (header.exploded) {
-    return ReadLeafRow(key, path, crdt::LeafTypeOf(object.type, path.bytes()));
+// The same for a row that a scan came upon, whose path nobody vouches for.
+absl::StatusOr<Leaf> DecodeFoundLeafRow(const ObjectId& object,
+                                        const Path& path,
+                                        absl::string_view row) {
+  absl::StatusOr<crdt::ParsedPath> parsed =
+      crdt::ParseLeafPath(object.type, path.bytes());
+  if (!parsed.ok()) return Damaged("a leaf's path", object, parsed.status());
+  return DecodeLeafRow(object, parsed->leaf_type, row);
+}
+
+}  // namespace
+
+absl::StatusOr<ObjectRows::Located*> ObjectRows::Locate(
+    const ObjectId& object) {
+  if (keep_located_ && located_.changes == rows_.changes() &&
+      located_.object == object) {
+    return &located_;
   }
-  const Leaf* leaf = header.leaves.Find(path);
+  keep_located_ = false;
+  located_.object = object;
+  located_.key = MakeObjectKey(object);
+  located_.header = ObjectHeader();
+  located_.changes = rows_.changes();
+  DOVETAIL_ASSIGN_OR_RETURN(const std::string* row,
+                            rows_.Get(located_.key.HeaderKey()));
+  if (row != nullptr) {
+    DOVETAIL_ASSIGN_OR_RETURN(located_.header, DecodeHeader(object, *row));
+  }
+  keep_located_ = row == nullptr || row->size() <= options_.inline_bytes_max;
+  return &located_;
+}
+
+absl::StatusOr<Leaf> ObjectRows::ReadLeafRow(const Located& at,
+                                             const Path& path,
+                                             crdt::Type leaf_type) {
+  DOVETAIL_ASSIGN_OR_RETURN(const std::string* row,
+                            rows_.Get(at.key.LeafKey(path)));
+  if (row == nullptr) return Leaf();
+  return DecodeLeafRow(at.object, leaf_type, *row);
+}
+
+absl::StatusOr<Leaf> ObjectRows::Get(const ObjectId& object, const Path& path) {
+  DOVETAIL_ASSIGN_OR_RETURN(const Located* at, Locate(object));
+  if (at->header.exploded) {
+    return ReadLeafRow(*at, path, crdt::LeafTypeOf(object.type, path.bytes()));
+  }
+  const Leaf* leaf = at->header.leaves.Find(path);
   return leaf == nullptr ? Leaf() : *leaf;
 }
 
 absl::Status ObjectRows::Scan(
     const ObjectId& object, const Path& prefix, const Path& after,
     absl::FunctionRef<bool(const Path&, const Leaf&)> visit) {
-  const ObjectKey key = MakeObjectKey(object);
-  DOVETAIL_ASSIGN_OR_RETURN(Header header, ReadHeader(key, object.type));
-  if (!header.exploded) {
-    return crdt::StoreView(header.leaves).Scan(object, prefix, after, visit);
+  DOVETAIL_ASSIGN_OR_RETURN(Located* const at, Locate(object));
+  if (!at->header.exploded) {
+    // Taken out, since `visit` may ask for another object.
+    keep_located_ = false;
+    const crdt::Store leaves = std::move(at->header.leaves);
+    return crdt::StoreView(leaves).Scan(object, prefix, after, visit);
   }
-  const std::string first = key.LeafKey(prefix);
+  const std::string first = at->key.LeafKey(prefix);
   std::string begin = first;
   if (!after.bytes().empty()) {
-    begin = std::max(begin, RangeEnd(key.LeafKey(after)));
+    begin = std::max(begin, RangeEnd(at->key.LeafKey(after)));
   }
-  const size_t path_at = key.prefix.size() + 1;
+  const size_t path_at = at->key.prefix.size() + 1;
   absl::Status damage;
   DOVETAIL_RETURN_IF_ERROR(rows_.Scan(
       begin, RangeEnd(first),
       [&](absl::string_view row_key, absl::string_view value) {
-        Path path =
+        const Path path =
             Path::FromTrustedBytes(std::string(row_key.substr(path_at)));
-        absl::StatusOr<crdt::ParsedPath> parsed =
-            crdt::ParseLeafPath(object.type, path.bytes());
-        if (!parsed.ok()) {
-          damage = Damaged("a leaf's path", object, parsed.status());
-          return false;
-        }
-        crdt::Reader in(value);
-        in.ExpectVersion();
-        const Leaf leaf = crdt::ReadLeaf(in, parsed->leaf_type);
-        if (absl::Status status = in.Finish(); !status.ok()) {
-          damage = Damaged("a leaf", object, status);
-          return false;
-        }
-        return visit(path, leaf);
+        const absl::StatusOr<Leaf> leaf =
+            DecodeFoundLeafRow(object, path, value);
+        damage = leaf.status();
+        return leaf.ok() && visit(path, *leaf);
       }));
   return damage;
 }
@@ -174,12 +211,13 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
                                 uint32_t partitions,
                                 absl::FunctionRef<absl::Status(Leaf&)> change,
                                 SumChanges& changes) {
-  const ObjectKey key = MakeObjectKey(object);
+  DOVETAIL_ASSIGN_OR_RETURN(Located* const at, Locate(object));
+  const ObjectKey& key = at->key;
+  ObjectHeader& header = at->header;
   const crdt::Type leaf_type = crdt::LeafTypeOf(object.type, path.bytes());
-  DOVETAIL_ASSIGN_OR_RETURN(Header header, ReadHeader(key, object.type));
   Leaf before;
   if (header.exploded) {
-    DOVETAIL_ASSIGN_OR_RETURN(before, ReadLeafRow(key, path, leaf_type));
+    DOVETAIL_ASSIGN_OR_RETURN(before, ReadLeafRow(*at, path, leaf_type));
   } else if (const Leaf* leaf = header.leaves.Find(path)) {
     before = *leaf;
   }
@@ -192,58 +230,66 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
   const bool was_listed = header.visible > 0;
   header.visible += crdt::IsVisible(leaf_type, after) ? 1 : 0;
   header.visible -= crdt::IsVisible(leaf_type, before) ? 1 : 0;
+  const bool is_listed = header.visible > 0;
   const uint64_t count_before = header.count;
   header.count += after.empty() ? 0 : 1;
   header.count -= before.empty() ? 0 : 1;
   if (header.exploded) {
     if (after.empty()) {
       DOVETAIL_MARK("rows: a leaf of a large object is gone");
-      rows_.Delete(key.LeafKey(path));
+      if (!DOVETAIL_MUTANT("rows: a leaf of a large object stays")) {
+        rows_.Delete(key.LeafKey(path));
+      }
     } else {
       rows_.Put(key.LeafKey(path), EncodeLeafRow(leaf_type, after));
     }
     // A changed payload alone leaves the counts, and so the header, alone.
-    if (header.count != count_before || was_listed != (header.visible > 0) ||
+    if (header.count != count_before || was_listed != is_listed ||
         crdt::IsVisible(leaf_type, after) !=
             crdt::IsVisible(leaf_type, before)) {
-      WriteHeader(key, object, header);
+      WriteHeader(*at);
     }
   } else {
     header.leaves.Set(path, std::move(after));
-    WriteHeader(key, object, header);
+    WriteHeader(*at);
   }
   DOVETAIL_MARK_IF("rows: leaves that nobody can see",
-                   header.count > 0 && header.visible == 0);
-  if (!was_listed && header.visible > 0) {
+                   header.count > 0 && !is_listed);
+  if (!was_listed && is_listed) {
     DOVETAIL_MARK_IF("index: an object with hidden leaves appears again",
                      count_before > 0);
     rows_.PutOther(Family::kIndex, IndexKey(object), "");
-  } else if (was_listed && header.visible == 0) {
+  } else if (was_listed && !is_listed) {
     DOVETAIL_MARK("index: an object vanishes");
-    rows_.DeleteOther(Family::kIndex, IndexKey(object));
+    if (!DOVETAIL_MUTANT("index: keeps what is gone")) {
+      rows_.DeleteOther(Family::kIndex, IndexKey(object));
+    }
   }
+  at->changes = rows_.changes();
   return absl::OkStatus();
 }
 
-void ObjectRows::WriteHeader(const ObjectKey& key, const ObjectId& object,
-                             Header& header) {
+void ObjectRows::WriteHeader(Located& at) {
+  ObjectHeader& header = at.header;
   if (header.count == 0) {
     DOVETAIL_MARK_IF("rows: a large object is gone", header.exploded);
-    rows_.Delete(key.HeaderKey());
+    rows_.Delete(at.key.HeaderKey());
+    header = ObjectHeader();
     return;
   }
   if (!header.exploded) {
-    std::string bytes = EncodeInline(object.type, header.leaves);
+    std::string bytes = EncodeInline(at.object.type, header.leaves);
+    const bool small = bytes.size() <= options_.inline_bytes_max;
     // A single leaf gains nothing by a row of its own.
     if (header.count == 1 ||
-        (header.count <= options_.inline_leaves_max &&
-         bytes.size() <= options_.inline_bytes_max &&
+        (header.count <= options_.inline_leaves_max && small &&
          !DOVETAIL_BUGGIFY("rows: a small object gets a row per leaf")) ||
         DOVETAIL_BUGGIFY("rows: a large object stays in one")) {
-      rows_.Put(key.HeaderKey(), std::move(bytes));
+      rows_.Put(at.key.HeaderKey(), std::move(bytes));
+      keep_located_ = small;
       return;
     }
-    Explode(key, object, header);
+    Explode(at);
   }
   DOVETAIL_MARK_IF("rows: a large object has become small",
                    header.count <= options_.inline_leaves_max);
@@ -253,60 +299,50 @@ void ObjectRows::WriteHeader(const ObjectKey& key, const ObjectId& object,
   out.Byte(kExploded);
   out.Varint(header.visible);
   out.Varint(header.count);
-  rows_.Put(key.HeaderKey(), std::move(bytes));
+  rows_.Put(at.key.HeaderKey(), std::move(bytes));
 }
 
-void ObjectRows::Explode(const ObjectKey& key, const ObjectId& object,
-                         Header& header) {
+void ObjectRows::Explode(Located& at) {
   DOVETAIL_MARK("rows: an object gets a row per leaf");
-  for (const auto& [path, leaf] : header.leaves.children()) {
-    rows_.Put(key.LeafKey(path),
-              EncodeLeafRow(crdt::LeafTypeOf(object.type, path.bytes()), leaf));
+  for (const auto& [path, leaf] : at.header.leaves.children()) {
+    rows_.Put(
+        at.key.LeafKey(path),
+        EncodeLeafRow(crdt::LeafTypeOf(at.object.type, path.bytes()), leaf));
   }
-  header.leaves = crdt::Store();
-  header.exploded = true;
+  at.header.leaves = crdt::Store();
+  at.header.exploded = true;
 }
 
 absl::Status ForEachLeaf(
     RowStore& rows, const KeyRange& range,
     absl::FunctionRef<void(const ObjectId&, const Path&, const Leaf&)> visit) {
   absl::Status damage;
-  DOVETAIL_RETURN_IF_ERROR(rows.Scan(
-      range.begin, range.end,
-      [&](absl::string_view row_key, absl::string_view value) {
-        absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(row_key);
-        if (!parsed.ok()) {
-          damage = parsed.status();
-          return false;
-        }
-        const crdt::Type type = parsed->object.type;
-        crdt::Reader in(value);
-        in.ExpectVersion();
-        if (parsed->header) {
-          if (in.Byte() == kInline) {
-            const crdt::Store leaves = ReadInline(in, type);
-            damage = in.Finish();
-            if (!damage.ok()) return false;
-            for (const auto& [path, leaf] : leaves.children()) {
-              visit(parsed->object, path, leaf);
-            }
-          }
-          return true;
-        }
-        absl::StatusOr<crdt::ParsedPath> path =
-            crdt::ParseLeafPath(type, parsed->path.bytes());
-        if (!path.ok()) {
-          damage = Damaged("a leaf's path", parsed->object, path.status());
-          return false;
-        }
-        const Leaf leaf = crdt::ReadLeaf(in, path->leaf_type);
-        if (absl::Status status = in.Finish(); !status.ok()) {
-          damage = Damaged("a leaf", parsed->object, status);
-          return false;
-        }
-        visit(parsed->object, parsed->path, leaf);
-        return true;
-      }));
+  DOVETAIL_RETURN_IF_ERROR(
+      rows.Scan(range.begin, range.end,
+                [&](absl::string_view row_key, absl::string_view value) {
+                  absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(row_key);
+                  if (!parsed.ok()) {
+                    damage = parsed.status();
+                    return false;
+                  }
+                  const ObjectId& object = parsed->object;
+                  if (parsed->header) {
+                    const absl::StatusOr<ObjectHeader> header =
+                        DecodeHeader(object, value);
+                    damage = header.status();
+                    if (!header.ok()) return false;
+                    for (const auto& [path, leaf] : header->leaves.children()) {
+                      visit(object, path, leaf);
+                    }
+                    return true;
+                  }
+                  const absl::StatusOr<Leaf> leaf =
+                      DecodeFoundLeafRow(object, parsed->path, value);
+                  damage = leaf.status();
+                  if (!leaf.ok()) return false;
+                  visit(object, parsed->path, *leaf);
+                  return true;
+                }));
   return damage;
 }
 

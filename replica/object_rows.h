@@ -30,6 +30,14 @@
 
 namespace dovetail::replica {
 
+// A header, decoded.
+struct ObjectHeader {
+  bool exploded = false;
+  crdt::Store leaves;    // inline
+  uint64_t visible = 0;  // leaves a reader can see
+  uint64_t count = 0;    // leaves in all
+};
+
 // All rows that do not decode are DataLoss.
 class ObjectRows final : public crdt::StateView {
  public:
@@ -39,11 +47,11 @@ class ObjectRows final : public crdt::StateView {
 
   absl::StatusOr<crdt::Leaf> Get(const crdt::ObjectId& object,
                                  const crdt::Path& path) override;
-  absl::Status Scan(const crdt::ObjectId& object, const crdt::Path& prefix,
-                    const crdt::Path& after,
-                    absl::FunctionRef<bool(const crdt::Path&,
-                                           const crdt::Leaf&)>
-                        visit) override;
+  absl::Status Scan(
+      const crdt::ObjectId& object, const crdt::Path& prefix,
+      const crdt::Path& after,
+      absl::FunctionRef<bool(const crdt::Path&, const crdt::Leaf&)> visit)
+      override;
 
   // Replaces the leaf at `path` by what `change` makes of it, keeping header,
   // index and `changes` of the sums right. An error of `change` is returned as
@@ -55,25 +63,29 @@ class ObjectRows final : public crdt::StateView {
                       SumChanges& changes);
 
  private:
-  // A header, decoded.
-  struct Header {
-    bool exploded = false;
-    crdt::Store leaves;     // inline
-    uint64_t visible = 0;   // leaves a reader can see
-    uint64_t count = 0;     // leaves in all
+  // An object's header, found and decoded.
+  struct Located {
+    crdt::ObjectId object;
+    ObjectKey key;
+    ObjectHeader header;
+    uint64_t changes = 0;  // of rows_, when it was true
   };
 
-  absl::StatusOr<Header> ReadHeader(const ObjectKey& key, crdt::Type type);
-  absl::StatusOr<crdt::Leaf> ReadLeafRow(const ObjectKey& key,
+  // Where `object` is and what its header says. Valid until the next call. One
+  // write asks two or three times: what it computed is kept until a row
+  // changes, and only if it is small, for there is one of these in every
+  // partition.
+  absl::StatusOr<Located*> Locate(const crdt::ObjectId& object);
+  absl::StatusOr<crdt::Leaf> ReadLeafRow(const Located& at,
                                          const crdt::Path& path,
                                          crdt::Type leaf_type);
-  void WriteHeader(const ObjectKey& key, const crdt::ObjectId& object,
-                   Header& header);
-  void Explode(const ObjectKey& key, const crdt::ObjectId& object,
-               Header& header);
+  void WriteHeader(Located& at);
+  void Explode(Located& at);
 
   RowStore& rows_;
   const ShardOptions& options_;
+  Located located_;
+  bool keep_located_ = false;
 };
 
 // Visits every leaf of the rows in [begin, end), in key order: how a partition

@@ -41,6 +41,9 @@ struct ShardOptions {
   // The background fsync; what an acknowledgement at Durability::kWal may lose
   // when the machine (not the process) dies.
   absl::Duration fsync_period = absl::Seconds(1);
+  // Who does it: the shard, in a turn that waits for the disk; or its driver,
+  // beside the turns, when Output::fsync_due asks for it.
+  bool background_fsync = false;
 
   // Summaries go out so often while a partition changes; while nothing changes
   // and the peers are equal the period doubles up to the maximum.

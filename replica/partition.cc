@@ -6,11 +6,37 @@
 #include "crdt/check.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
+#include "crdt/register.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
 #include "replica/log_entry.h"
 
 namespace dovetail::replica {
+namespace {
+
+// Planted bugs in what a join has made of a leaf.
+void SpoilJoin(const crdt::DeltaLeaf& theirs, crdt::Leaf& joined) {
+  if (theirs.store.empty() &&
+      DOVETAIL_MUTANT("apply: a removal takes what it had not seen")) {
+    joined = crdt::Leaf();
+  }
+  const bool is_register =
+      crdt::LeafTypeOf(theirs.object.type, theirs.path.bytes()) ==
+      crdt::Type::kRegister;
+  if (!is_register || theirs.store.empty() || joined.size() < 2) return;
+  if (DOVETAIL_MUTANT("register: the last to arrive wins")) {
+    joined = theirs.store;
+  }
+  if (DOVETAIL_MUTANT("register: losers are pruned")) {
+    const crdt::Leaf all = joined;
+    for (const auto& [dot, payload] : all.entries()) {
+      if (&std::get<crdt::Stamped>(payload) != crdt::WinnerOf(all)) continue;
+      joined = crdt::Leaf(dot, payload);
+    }
+  }
+}
+
+}  // namespace
 
 Partition::Partition(PartitionId id, uint32_t partitions, crdt::ActorId actor,
                      const ShardOptions& options, RowStore& rows,
@@ -41,10 +67,13 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   DOVETAIL_RETURN_IF_ERROR(Available());
   if (context_.applied.ContainsRun(delta.events)) {
     DOVETAIL_RETURN_IF_ERROR(CheckDuplicate(delta.events, encoded));
-    return ApplyOutcome::kDuplicate;
+    if (!DOVETAIL_MUTANT("apply: a duplicate is logged again")) {
+      return ApplyOutcome::kDuplicate;
+    }
   }
   const crdt::Dot first{delta.events.actor, delta.events.first};
-  if (context_.applied.IntersectsRun(delta.events)) {
+  if (context_.applied.IntersectsRun(delta.events) &&
+      !DOVETAIL_MUTANT("apply: a duplicate is logged again")) {
     return absl::DataLossError(absl::StrCat(
         "a delta of ", delta.events.count, " events from ",
         crdt::ToString(first), " overlaps another one: a dot was reused"));
@@ -69,15 +98,18 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
     if (absl::IsDataLoss(status)) Quarantine(status);
     return status;
   }
-  const std::string value =
+  std::string value =
       EncodeLogValue({delta.events, sequence_ + 1, changes, encoded});
-  rows_.PutOther(Family::kLog, LogKey(id_, first), value);
+  log_bytes_ += value.size();
+  if (delta.events.actor == actor_ ||
+      !DOVETAIL_MUTANT("log: deltas of others are not kept")) {
+    rows_.PutOther(Family::kLog, LogKey(id_, first), std::move(value));
+  }
 
   AddToContext(delta);
   sums_.Apply(changes);
   ++sequence_;
   ++log_entries_;
-  log_bytes_ += value.size();
   logged_.InsertRun(delta.events);
   ++version_;
   return ApplyOutcome::kApplied;
@@ -86,14 +118,21 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
 absl::Status Partition::ApplyLeaves(const crdt::Delta& delta,
                                     SumChanges& changes) {
   for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    if (leaf.store.empty() && delta.events.actor != actor_ &&
+        DOVETAIL_MUTANT("apply: another's removal changes nothing")) {
+      continue;
+    }
     const crdt::DeltaLeafContext their_context(delta.events, leaf);
     DOVETAIL_RETURN_IF_ERROR(objects_.Update(
         leaf.object, leaf.path, partitions_,
         [&](crdt::Leaf& mine) {
-          if (crdt::Join(mine, context_, leaf.store, their_context) ==
-              crdt::JoinResult::kOk) {
-            return absl::OkStatus();
-          }
+          const crdt::JoinResult joined =
+              DOVETAIL_MUTANT("join: looks at the events alone")
+                  ? crdt::Join(mine, context_.applied, leaf.store,
+                               their_context)
+                  : crdt::Join(mine, context_, leaf.store, their_context);
+          if (DOVETAIL_MUTATED) SpoilJoin(leaf, mine);
+          if (joined == crdt::JoinResult::kOk) return absl::OkStatus();
           return absl::DataLossError(absl::StrCat(
               "one dot has two payloads at ", crdt::ToString(leaf.object)));
         },
@@ -104,13 +143,19 @@ absl::Status Partition::ApplyLeaves(const crdt::Delta& delta,
 
 void Partition::AddToContext(const crdt::Delta& delta) {
   context_.applied.InsertRun(delta.events);
+  if (DOVETAIL_MUTANT("events: one implies all before it")) {
+    context_.applied.InsertRun({delta.events.actor, 1, delta.events.last()});
+  }
   crdt::EventSet& superseded = context_.superseded;
   if (superseded.IntersectsRun(delta.events)) {
     DOVETAIL_MARK("apply: an event some dots of which were superseded already");
-    superseded.EraseRun(delta.events);
+    if (!DOVETAIL_MUTANT("superseded: kept after its event has come")) {
+      superseded.EraseRun(delta.events);
+    }
     superseded_changed_ = true;
   }
   auto know = [&](crdt::Dot dot) {
+    if (DOVETAIL_MUTANT("superseded: not remembered")) return;
     if (context_.Contains(dot)) return;
     DOVETAIL_MARK("apply: a dot is known before its event");
     DOVETAIL_MARK_IF("token: it names an event that has not come here",
@@ -155,6 +200,11 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
   DOVETAIL_RETURN_IF_ERROR(Available());
   if (DOVETAIL_BUGGIFY("mint: some dots are burnt")) next_counter_ += 3;
   MutateOutcome outcome;
+  if (operations.size() > 1 && DOVETAIL_MUTANT("batch: split in two")) {
+    DOVETAIL_ASSIGN_OR_RETURN(outcome,
+                              Mutate(operations.first(1), resume_after, stamp));
+    operations.remove_prefix(1);
+  }
   crdt::DeltaBuilder builder(objects_, {actor_, next_counter_}, stamp);
   for (const crdt::Operation& operation : operations) {
     absl::StatusOr<crdt::MutationOutcome> added =
@@ -196,11 +246,21 @@ void Partition::MarkSettled() {
   settled_ = context_.applied;
 }
 
-void Partition::TurnCommitted(bool synced) {
-  if (synced && !(durable_ == context_.applied)) {
-    durable_ = context_.applied;
+void Partition::AllSynced() {
+  MarkSyncing();
+  MarkedSynced();
+}
+
+void Partition::MarkSyncing() { syncing_ = context_.applied; }
+
+void Partition::MarkedSynced() {
+  // A later fsync may have overtaken the one that was marked.
+  if (!syncing_) return;
+  if (!(durable_ == *syncing_)) {
+    durable_ = *std::move(syncing_);
     ++version_;
   }
+  syncing_.reset();
 }
 
 absl::Status Partition::VerifySums() {

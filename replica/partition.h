@@ -91,8 +91,11 @@ class Partition {
   // them, checkpointing in the same batch. Returns how many.
   absl::StatusOr<size_t> Truncate(const crdt::EventSet& stable, size_t max);
 
-  // The turn was committed; with `synced` it survives a power loss too.
-  void TurnCommitted(bool synced);
+  // What was committed so far survives a power loss.
+  void AllSynced();
+  // The same in two steps, around an fsync during which more is committed.
+  void MarkSyncing();
+  void MarkedSynced();
 
   // --- Reads, as of this turn ---
 
@@ -108,11 +111,10 @@ class Partition {
 
   // Visits encoded log entries with an event in `wanted`, in (actor, counter)
   // order, until `visit` returns false.
-  absl::Status ReadLog(
-      const crdt::EventSet& wanted,
-      absl::FunctionRef<bool(const crdt::DotRun& events,
-                             absl::string_view delta)>
-          visit) const;
+  absl::Status ReadLog(const crdt::EventSet& wanted,
+                       absl::FunctionRef<bool(const crdt::DotRun& events,
+                                              absl::string_view delta)>
+                           visit) const;
   const crdt::EventSet& logged() const { return logged_; }
 
   // Grows with every change of E or of what is durable.
@@ -151,6 +153,7 @@ class Partition {
   uint64_t next_counter_ = 1;  // never set back: N4
   crdt::Context context_;
   crdt::EventSet durable_;
+  std::optional<crdt::EventSet> syncing_;  // E as it was at MarkSyncing
   crdt::EventSet settled_;
   crdt::EventSet settled_before_;
   crdt::EventSet logged_;

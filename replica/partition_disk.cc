@@ -69,6 +69,15 @@ absl::Status Partition::Load() {
   }
   sequence_ = checkpoint_;
   DOVETAIL_RETURN_IF_ERROR(LoadLog(checkpoint_));
+  if (DOVETAIL_MUTANT("actor: kept over restarts")) {
+    context_.applied.OfActor(actor_).ForEachRun([&](const crdt::DotRun& run) {
+      next_counter_ = std::max(next_counter_, run.last() + 1);
+      return true;
+    });
+  }
+  if (DOVETAIL_MUTANT("durable: what was found on disk")) {
+    durable_ = context_.applied;
+  }
 
   DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> superseded,
                             storage_.Get(Family::kMeta, SupersededKey(id_)));
@@ -107,7 +116,12 @@ absl::Status Partition::LoadLog(uint64_t checkpoint) {
         logged_.InsertRun(entry->events);
         ++log_entries_;
         log_bytes_ += value.size();
-        if (entry->sequence > checkpoint) sums_.Apply(entry->changes);
+        if (entry->sequence > checkpoint ||
+            (entry->sequence == checkpoint &&
+             DOVETAIL_MUTANT(
+                 "load: the checkpoint's last delta counts twice"))) {
+          sums_.Apply(entry->changes);
+        }
         sequence_ = std::max(sequence_, entry->sequence);
         return true;
       }));
@@ -117,6 +131,7 @@ absl::Status Partition::LoadLog(uint64_t checkpoint) {
 void Partition::FlushTurn() {
   if (!superseded_changed_) return;
   superseded_changed_ = false;
+  if (DOVETAIL_MUTANT("superseded: not written")) return;
   if (context_.superseded.empty()) {
     DOVETAIL_MARK("superseded: all of their events have come");
     rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
@@ -134,6 +149,7 @@ void Partition::Checkpoint() {
   context_.applied.AppendTo(out);
   rows_.PutOther(Family::kMeta, CheckpointKey(id_), value);
   sums_.ForEachDirtyBlock([&](uint8_t block, const std::string& bytes) {
+    if (DOVETAIL_MUTANT("checkpoint: without the sums")) return;
     rows_.PutOther(Family::kMeta, SumsKey(id_, block), bytes);
   });
   // If the turn fails, Load() takes all three back.
@@ -147,7 +163,10 @@ absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
   if (removable.empty()) return 0;
   DOVETAIL_MARK_IF("truncate: checkpoints first", checkpoint_ != sequence_);
   // Entries newer than the checkpoint are all that restores their sums.
-  if (checkpoint_ != sequence_) Checkpoint();
+  if (checkpoint_ != sequence_ &&
+      !DOVETAIL_MUTANT("truncate: without a checkpoint")) {
+    Checkpoint();
+  }
   std::vector<crdt::DotRun> gone;
   uint64_t bytes = 0;
   DOVETAIL_RETURN_IF_ERROR(ScanLog(

@@ -208,7 +208,8 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
   } else if (DOVETAIL_BUGGIFY("read: refused by an owner")) {
     answer.status = absl::UnavailableError("as if it was not up to it");
   } else {
-    answer.same = DigestOf(query.spec.object.type, *page) == query.digest &&
+    answer.same = (DigestOf(query.spec.object.type, *page) == query.digest ||
+                   DOVETAIL_MUTANT("read: an owner always agrees")) &&
                   !DOVETAIL_BUGGIFY("read: the same, in full");
     if (!answer.same) answer.page = *std::move(page);
     if (!answer.same || query.want_context) {
@@ -244,7 +245,7 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
     if (!job.not_asked.empty()) Ask(it->first, job, job.not_asked.front());
     return;
   }
-  if (!answer.same) {
+  if (!answer.same && !DOVETAIL_MUTANT("read: another answer is not joined")) {
     job.different.emplace_back(
         from, Answer{std::move(answer.page), std::move(answer.context)});
   } else if (WantsContexts(job.tally)) {
@@ -297,9 +298,12 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(const Job& job) {
   const crdt::Context& mine = core_.Get(job.partition).context();
   joined.known = mine.applied;
   joined.known.UnionWith(mine.superseded);
+  if (DOVETAIL_MUTANT("read: joins without contexts")) joined.known = {};
   crdt::JoinResult result = crdt::JoinResult::kOk;
   // Theirs was the same as the page at the start, not as the one of now.
-  if (job.same) result = joined.Add(job.page, *job.same);
+  if (job.same && !DOVETAIL_MUTANT("read: \"the same\" says nothing more")) {
+    result = joined.Add(job.page, *job.same);
+  }
   for (const auto& [peer, answer] : job.different) {
     if (result == crdt::JoinResult::kDotReuse) break;
     result = joined.Add(answer.page, answer.context);

@@ -63,6 +63,9 @@ absl::StatusOr<const std::string*> RowStore::Get(absl::string_view key) {
   absl::StatusOr<std::optional<std::string>> row =
       storage_.Get(Family::kRows, key);
   DOVETAIL_MARK_IF("rows: one cannot be read", !row.ok());
+  if (!row.ok() && DOVETAIL_MUTANT("rows: what cannot be read is not there")) {
+    return nullptr;
+  }
   if (!row.ok()) return row.status();
   if (!*row) return nullptr;
   scratch_ = **std::move(row);
@@ -77,6 +80,7 @@ void RowStore::Put(absl::string_view key, std::string value) {
 void RowStore::Delete(absl::string_view key) { Write(key, std::nullopt); }
 
 void RowStore::Write(absl::string_view key, std::optional<std::string> value) {
+  ++changes_;
   auto [it, inserted] = turn_.try_emplace(std::string(key));
   Undo undo{it->first, std::nullopt};
   if (!inserted) undo.before = std::move(it->second);
@@ -121,6 +125,7 @@ void RowStore::Mark() {
 }
 
 void RowStore::RollBack() {
+  ++changes_;
   for (auto undo = undo_.rbegin(); undo != undo_.rend(); ++undo) {
     if (undo->before) {
       DOVETAIL_MARK("rows: rolled back to what the turn wrote before");
@@ -131,37 +136,31 @@ void RowStore::RollBack() {
   }
   undo_.clear();
   DOVETAIL_CHECK(other_.size() >= other_mark_);
-  other_.resize(other_mark_);
+  other_.Truncate(other_mark_);
 }
 
 absl::Status RowStore::Commit(CommitMode mode) {
-  WriteBatch batch;
-  for (const auto& [key, value] : turn_) {
-    if (value) {
-      batch.Put(Family::kRows, key, *value);
-    } else {
-      batch.Delete(Family::kRows, key);
-    }
-  }
-  for (const WriteBatch::Entry& entry : other_) {
-    if (entry.value) {
-      batch.Put(entry.family, entry.key, *entry.value);
-    } else {
-      batch.Delete(entry.family, entry.key);
-    }
+  ++changes_;
+  WriteBatch& batch = other_;
+  const size_t rows_begin = batch.size();
+  for (auto& [key, value] : turn_) {
+    batch.Add({Family::kRows, key, std::move(value)});
   }
   const absl::Status status = storage_.Commit(batch, mode);
   DOVETAIL_MARK_IF("rows: a commit failed", !status.ok());
-  for (const auto& [key, value] : turn_) {
+  for (size_t i = rows_begin; i < batch.size(); ++i) {
+    const WriteBatch::Entry& row = batch.entries()[i];
     // A failed batch may or may not be on disk: forget what was cached too.
-    if (status.ok() && value && !DOVETAIL_BUGGIFY("cache: keeps no write")) {
-      cache_.Put(key, *value);
+    const bool keep =
+        status.ok() || DOVETAIL_MUTANT("cache: keeps a failed write");
+    if (keep && row.value && !DOVETAIL_BUGGIFY("cache: keeps no write")) {
+      cache_.Put(row.key, *row.value);
     } else {
-      cache_.Erase(key);
+      cache_.Erase(row.key);
     }
   }
   turn_.clear();
-  other_.clear();
+  other_.Clear();
   undo_.clear();
   other_mark_ = 0;
   return status;

@@ -74,11 +74,11 @@ class RowStore {
 
   // Writes to the other families go straight into the turn's batch; they are
   // not readable before Commit.
-  void PutOther(Family family, absl::string_view key, absl::string_view value) {
-    other_.push_back({family, std::string(key), std::string(value)});
+  void PutOther(Family family, std::string key, std::string value) {
+    other_.Add({family, std::move(key), std::move(value)});
   }
-  void DeleteOther(Family family, absl::string_view key) {
-    other_.push_back({family, std::string(key), std::nullopt});
+  void DeleteOther(Family family, std::string key) {
+    other_.Add({family, std::move(key), std::nullopt});
   }
 
   // Begins a part of the turn that RollBack takes back whole.
@@ -86,8 +86,12 @@ class RowStore {
   void RollBack();
 
   bool dirty() const { return !turn_.empty() || !other_.empty(); }
-  // Commits the turn. On failure all of it is forgotten.
+  // Commits the turn as one batch. On failure all of it is forgotten.
   absl::Status Commit(CommitMode mode);
+
+  // Raised with everything that may change what Get returns: what was made of
+  // a row holds until then.
+  uint64_t changes() const { return changes_; }
 
   uint64_t hits() const { return hits_; }
   uint64_t misses() const { return misses_; }
@@ -105,10 +109,11 @@ class RowStore {
   Storage& storage_;
   RowCache cache_;
   Turn turn_;
-  std::vector<WriteBatch::Entry> other_;
+  WriteBatch other_;
   std::vector<Undo> undo_;
   size_t other_mark_ = 0;
   std::string scratch_;
+  uint64_t changes_ = 0;
   uint64_t hits_ = 0;
   uint64_t misses_ = 0;
 };

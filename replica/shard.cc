@@ -17,11 +17,14 @@ Shard::Shard(const ShardOptions& options, const Placement& placement,
              const Identity& identity, Storage& storage)
     : state_(std::make_unique<State>(options, placement, identity, storage)) {
   DOVETAIL_CHECK(identity.shard < identity.shards);
+  const crdt::ActorId actor = DOVETAIL_MUTANT("actor: kept over restarts")
+                                  ? crdt::ActorId{Index(identity.self) + 1}
+                                  : identity.actor;
   for (uint32_t p = identity.shard; p < placement.partitions();
        p += identity.shards) {
     state_->core.partitions.push_back(std::make_unique<Partition>(
-        PartitionId{static_cast<uint16_t>(p)}, placement.partitions(),
-        identity.actor, options, state_->core.rows, storage));
+        PartitionId{static_cast<uint16_t>(p)}, placement.partitions(), actor,
+        options, state_->core.rows, storage));
   }
 }
 
@@ -210,9 +213,13 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
           : Apply(partition, *delta, replicate.delta, now);
   if (!outcome.ok()) {
     DOVETAIL_MARK("replicate: refused");
+    if (DOVETAIL_MUTANT("ack: also of what cannot be applied")) {
+      return core.Send(from, partition, Ack{delta->events, replicate.sync});
+    }
     return core.Send(from, partition, Refuse{delta->events, outcome.status()});
   }
-  if (replicate.sync || DOVETAIL_BUGGIFY("replicate: fsynced unasked")) {
+  if ((replicate.sync && !DOVETAIL_MUTANT("ack: synced without an fsync")) ||
+      DOVETAIL_BUGGIFY("replicate: fsynced unasked")) {
     core.turn_synced = true;
   }
   applied_in_turn.push_back({from, partition, delta->events});

@@ -41,6 +41,9 @@ namespace dovetail::replica {
 struct Output {
   std::vector<Envelope> messages;
   std::vector<ClientReply> replies;
+  // Only with ShardOptions::background_fsync: call Storage::Sync(), then
+  // HandleFsynced; if it fails, the process must end. Turns go on meanwhile.
+  bool fsync_due = false;
   // Not OK: the log could not be made durable. The process must end (a failed
   // fsync is never tried again and trusted).
   absl::Status fatal;
@@ -49,10 +52,10 @@ struct Output {
 // One partition as seen from outside, for `digest`, tests and the simulator.
 struct PartitionDigest {
   PartitionId partition{};
-  Hash128 rows;             // sum over all (object, path, dot, payload)
+  Hash128 rows;              // sum over all (object, path, dot, payload)
   uint64_t row_entries = 0;  // summands in it
-  Hash128 context;          // hash of E and X
-  uint64_t events = 0;      // dots in E
+  Hash128 context;           // hash of E and X
+  uint64_t events = 0;       // dots in E
   uint64_t log_entries = 0;
   uint64_t log_bytes = 0;
   friend bool operator==(const PartitionDigest&,
@@ -107,6 +110,8 @@ class Shard {
   void HandlePeerUp(NodeId peer, Now now);
   void HandlePeerDown(NodeId peer, Now now);
   void HandleTimers(Now now);
+  // The Sync() that an Output asked for has returned OK.
+  void HandleFsynced();
 
   // Commits the turn and releases what it may let out.
   Output EndTurn(Now now);

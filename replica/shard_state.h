@@ -47,6 +47,10 @@ struct Shard::State {
   // somebody waits for becomes an error, the rest is lost.
   void Salvage(Output turn, const absl::Status& write_failed,
                const absl::Status& read_failed);
+
+  // When the background fsync is to begin.
+  absl::Duration FsyncDeadline() const;
+  void AskForFsync();
   void TruncateIdleOrFull();
   size_t Truncate(Partition& partition, size_t max);
 
@@ -56,9 +60,12 @@ struct Shard::State {
   Sync sync;
 
   crdt::Timestamp clock_saved;
-  // Commits since the last fsync, and when the next one is due.
+  // Commits since the last fsync (began), and when the next one is due.
   bool unsynced = false;
   absl::Duration next_fsync = absl::InfiniteDuration();
+  // The driver's fsync: to be asked for at the end of this turn; running.
+  bool fsync_due = false;
+  bool fsync_running = false;
   absl::Duration next_maintenance;
   // Deltas ever applied per partition at the last maintenance round: one that
   // did not move is idle.

@@ -23,19 +23,22 @@ Output Shard::EndTurn(Now now) {
     s.SaveClock();
     const bool synced = core.turn_synced;
     const absl::Status status =
-        core.rows.Commit(synced ? CommitMode::kSynced : CommitMode::kWritten);
+        core.rows.Commit(synced && !DOVETAIL_MUTANT("turn: never fsynced")
+                             ? CommitMode::kSynced
+                             : CommitMode::kWritten);
     ++core.stats.commits;
     if (status.ok()) {
       if (synced) {
         ++core.stats.fsyncs;
-        for (const auto& partition : core.partitions) {
-          partition->TurnCommitted(true);
-        }
+        for (const auto& partition : core.partitions) partition->AllSynced();
         s.unsynced = false;
         s.next_fsync = absl::InfiniteDuration();
       } else if (!s.unsynced) {
         s.unsynced = true;
         s.next_fsync = now.steady + core.options.fsync_period;
+      }
+      if (DOVETAIL_MUTANT("durable: as soon as written")) {
+        for (const auto& p : core.partitions) p->AllSynced();
       }
       s.writes.OnTurnCommitted();
     } else if (synced && !absl::IsResourceExhausted(status)) {
@@ -50,6 +53,7 @@ Output Shard::EndTurn(Now now) {
   } else {
     s.writes.OnTurnCommitted();
   }
+  if (s.fsync_due && core.output.fatal.ok()) s.AskForFsync();
   core.touched.clear();
   core.turn_synced = false;
   s.applied_in_turn.clear();
@@ -67,6 +71,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   // Everything in memory goes back to what is on disk; only the mint counters
   // stay, so that the dots of this turn are never used again.
   for (const auto& partition : core.partitions) {
+    if (DOVETAIL_MUTANT("turn: a failed one keeps its context")) break;
     absl::Status loaded = partition->Load();
     if (!loaded.ok()) {
       DOVETAIL_MARK("turn: failed, and what is on disk cannot be read");
@@ -83,7 +88,11 @@ void Shard::State::FailTurn(const absl::Status& why) {
       why.code(), absl::StrCat("a write beside this read could not be "
                                "committed, and it may have shown it: ",
                                why.message()));
-  Salvage(std::move(turn), write_failed, read_failed);
+  if (DOVETAIL_MUTANT("turn: answers though the commit failed")) {
+    core.output = std::move(turn);
+  } else {
+    Salvage(std::move(turn), write_failed, read_failed);
+  }
   writes.OnTurnFailed(write_failed);
   reads.OnTurnFailed(read_failed);
   for (const Applied& applied : applied_in_turn) {
@@ -131,9 +140,11 @@ void Shard::HandleTimers(Now now) {
   s.writes.OnTimers(now);
   s.reads.OnTimers(now);
   s.sync.OnTimers(now);
-  if (s.unsynced && now.steady >= s.next_fsync) {
+  if (now.steady >= s.FsyncDeadline()) {
     if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
       s.next_fsync = now.steady + s.core.options.fsync_period;
+    } else if (s.core.options.background_fsync) {
+      s.fsync_due = true;
     } else {
       s.core.turn_synced = true;
     }
@@ -148,9 +159,32 @@ void Shard::HandleTimers(Now now) {
 absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
   return std::min({s.writes.next_deadline(), s.reads.next_deadline(),
-                   s.sync.next_deadline(),
-                   s.unsynced ? s.next_fsync : absl::InfiniteDuration(),
+                   s.sync.next_deadline(), s.FsyncDeadline(),
                    s.next_maintenance});
+}
+
+absl::Duration Shard::State::FsyncDeadline() const {
+  return unsynced && !fsync_running ? next_fsync : absl::InfiniteDuration();
+}
+
+// After the turn's commit: the fsync covers it, and what is committed later may
+// not be covered.
+void Shard::State::AskForFsync() {
+  fsync_due = false;
+  if (!unsynced) return;  // this very turn was synced
+  unsynced = false;
+  next_fsync = absl::InfiniteDuration();
+  fsync_running = true;
+  for (const auto& partition : core.partitions) partition->MarkSyncing();
+  core.output.fsync_due = true;
+}
+
+void Shard::HandleFsynced() {
+  State& s = *state_;
+  DOVETAIL_CHECK(s.fsync_running);
+  s.fsync_running = false;
+  ++s.core.stats.fsyncs;
+  for (const auto& partition : s.core.partitions) partition->MarkedSynced();
 }
 
 void Shard::State::TruncateIdleOrFull() {
@@ -198,9 +232,7 @@ void Shard::CheckpointAll() {
 absl::Status Shard::SyncToDisk() {
   DOVETAIL_RETURN_IF_ERROR(state_->core.storage.Sync());
   ++state_->core.stats.fsyncs;
-  for (const auto& partition : state_->core.partitions) {
-    partition->TurnCommitted(true);
-  }
+  for (const auto& partition : state_->core.partitions) partition->AllSynced();
   state_->unsynced = false;
   state_->next_fsync = absl::InfiniteDuration();
   return absl::OkStatus();
@@ -232,6 +264,7 @@ absl::Status Shard::State::LoadClock() {
 
 void Shard::State::SaveClock() {
   if (core.clock.last() == clock_saved) return;
+  if (DOVETAIL_MUTANT("clock: not written")) return;
   std::string value;
   crdt::Writer out(&value);
   out.Byte(crdt::kCodecVersion);

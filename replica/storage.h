@@ -57,16 +57,33 @@ class WriteBatch {
     bytes_ += key.size();
     entries_.push_back({family, std::string(key), std::nullopt});
   }
+  // The same for bytes that need not be copied.
+  void Add(Entry entry) {
+    bytes_ += BytesOf(entry);
+    entries_.push_back(std::move(entry));
+  }
+  // Takes back all but the first `size` entries.
+  void Truncate(size_t size) {
+    while (entries_.size() > size) {
+      bytes_ -= BytesOf(entries_.back());
+      entries_.pop_back();
+    }
+  }
   void Clear() {
     entries_.clear();
     bytes_ = 0;
   }
   bool empty() const { return entries_.empty(); }
+  size_t size() const { return entries_.size(); }
   // Keys and values, in bytes.
   size_t bytes() const { return bytes_; }
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:
+  static size_t BytesOf(const Entry& entry) {
+    return entry.key.size() + (entry.value ? entry.value->size() : 0);
+  }
+
   std::vector<Entry> entries_;
   size_t bytes_ = 0;
 };

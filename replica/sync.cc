@@ -11,6 +11,16 @@ namespace {
 // A source that has said nothing for so long may be replaced by another.
 constexpr absl::Duration kPullPatience = absl::Seconds(2);
 
+// What a planted bug takes a peer for: one that has all events up to the last.
+crdt::EventSet UpToTheLast(const crdt::EventSet& events) {
+  crdt::EventSet all;
+  events.ForEachRun([&](const crdt::DotRun& run) {
+    all.InsertRun({run.actor, 1, run.last()});
+    return true;
+  });
+  return all;
+}
+
 }  // namespace
 
 void Sync::Open(Now now) {
@@ -47,9 +57,13 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
                    partition.quarantined());
   if (partition.quarantined()) return;
   peers_[{id, peer}].sent_version = partition.version();
+  crdt::EventSet applied = partition.context().applied;
+  if (DOVETAIL_MUTANT("sync: compares contexts")) {
+    applied.UnionWith(partition.context().superseded);
+  }
   core_.Send(
       peer, id,
-      Summary{partition.context().applied, partition.durable(),
+      Summary{std::move(applied), partition.durable(),
               answer && !DOVETAIL_BUGGIFY("sync: wants no answer"), periodic});
 }
 
@@ -71,6 +85,9 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   crdt::EventSet missing =
       (held_back ? partition.settled() : partition.context().applied)
           .Minus(summary.applied);
+  if (DOVETAIL_MUTANT("sync: a peer has all up to its last event")) {
+    missing.Subtract(UpToTheLast(summary.applied));
+  }
   DOVETAIL_MARK_IF(
       "sync: what may be on its way is held back",
       held_back && missing.empty() &&
@@ -194,13 +211,19 @@ void Sync::Round(NodeId peer, Partition& partition, Now now) {
 
 crdt::EventSet Sync::StableEvents(PartitionId partition) const {
   if (DOVETAIL_BUGGIFY("sync: nothing is stable yet")) return {};
-  crdt::EventSet stable = core_.Get(partition).durable();
+  const bool hasty = DOVETAIL_MUTANT("truncate: on what is not durable");
+  const Partition& mine = core_.Get(partition);
+  crdt::EventSet stable = hasty ? mine.context().applied : mine.durable();
   for (NodeId owner : core_.OtherOwners(partition)) {
     auto peer = peers_.find({partition, owner});
     DOVETAIL_MARK_IF("truncate: waits for an owner never heard of",
                      peer == peers_.end());
-    if (peer == peers_.end()) return {};
-    stable = stable.Intersect(peer->second.durable);
+    if (peer == peers_.end()) {
+      if (DOVETAIL_MUTANT("truncate: waits for nobody")) continue;
+      return {};
+    }
+    stable =
+        stable.Intersect(hasty ? peer->second.applied : peer->second.durable);
   }
   return stable;
 }

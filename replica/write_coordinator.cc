@@ -90,6 +90,9 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
       core_.Get(job.partition)
           .Mutate(
               job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+                if (DOVETAIL_MUTANT("clock: ignores what a write observes")) {
+                  return core_.clock.Next(now.wall_ms);
+                }
                 // Beyond the allowed drift `observed` stays behind on
                 // purpose: then causality alone puts the new write above
                 // it.
@@ -127,7 +130,10 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   job.waiting_for = {events.actor, events.first};
   by_delta_[{job.partition, job.waiting_for}] = id;
   const std::vector<NodeId> others = core_.OtherOwners(job.partition);
-  job.tally = Tally(job.required, static_cast<uint32_t>(others.size()) + 1);
+  const uint32_t fewer =
+      job.required > 1 && DOVETAIL_MUTANT("write: one answer too few") ? 1 : 0;
+  job.tally =
+      Tally(job.required - fewer, static_cast<uint32_t>(others.size()) + 1);
   uint32_t sent = 0;
   for (NodeId owner : others) {
     if (sent + 1 >= job.required &&
@@ -163,6 +169,9 @@ void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
   auto job = FindJob(partition, refuse.events);
   if (job == jobs_.end()) return;
   DOVETAIL_MARK("write: refused by an owner");
+  if (DOVETAIL_MUTANT("write: a refusal counts")) {
+    return OnVerdict(job, job->second.tally.AddSuccess(from), refuse.reason);
+  }
   OnVerdict(job, job->second.tally.AddFailure(from), refuse.reason);
 }
 
@@ -222,6 +231,11 @@ void WriteCoordinator::OnTimers(Now now) {
     auto job = jobs_.find(deadlines_.begin()->second);
     DOVETAIL_CHECK(job != jobs_.end());
     DOVETAIL_MARK("write: its deadline passes");
+    if (DOVETAIL_MUTANT("write: the deadline is success")) {
+      job->second.more = false;
+      OnVerdict(job, Verdict::kMet, absl::OkStatus());
+      continue;
+    }
     core_.Reply(job->first,
                 absl::DeadlineExceededError(absl::StrCat(
                     "W=", job->second.required,

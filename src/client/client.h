@@ -57,6 +57,11 @@ struct ClientOptions {
   // submitted gathers for the next one: more calls mean smaller ones. 4 keeps
   // the node busy while answers travel.
   size_t calls_in_flight_max = 4;
+  // While calls are unanswered, the next one leaves no sooner than this after
+  // the last, so that what is submitted one by one gathers as well. With
+  // nothing on its way an operation never waits. Half a millisecond: about what
+  // an answer takes.
+  absl::Duration call_spacing = absl::Microseconds(500);
   // Operations in one call, a bound on how long its first waits for its last.
   size_t operations_per_call_max = 1'000;
   // Submitted and not answered; one more fails with ResourceExhausted.

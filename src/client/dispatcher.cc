@@ -22,6 +22,8 @@ constexpr absl::Duration kPauseMax = absl::Seconds(1);
 // Times a read is sent before it fails: one that brings nodes down, or is cut
 // off every time, must not go on for ever.
 constexpr uint32_t kSendsMax = 3;
+// So many operations are a call that is worth sending.
+constexpr size_t kGatheredMax = 64;
 // How precisely deadlines are kept.
 constexpr absl::Duration kTick = absl::Milliseconds(20);
 
@@ -163,11 +165,26 @@ void Dispatcher::OnLost(absl::Status why) {
 void Dispatcher::Pump() {
   if (greeted_) {
     while (!lookups_.empty()) SendLookup();
-    while (!queue_.empty() && calls_.size() < options_.calls_in_flight_max) {
+    while (!queue_.empty() && calls_.size() < options_.calls_in_flight_max &&
+           !Gathering()) {
       SendCall();
     }
   }
   ArmTimer();
+}
+
+bool Dispatcher::Gathering() {
+  if (calls_.empty() || queue_.size() >= kGatheredMax) return false;
+  const absl::Duration left = last_call_ + options_.call_spacing - SteadyNow();
+  if (left <= absl::ZeroDuration()) return false;
+  if (!gathering_) {
+    gathering_ = true;
+    loop_.After(left, [this] {
+      gathering_ = false;
+      Pump();
+    });
+  }
+  return true;
 }
 
 void Dispatcher::SendCall() {
@@ -189,6 +206,7 @@ void Dispatcher::SendCall() {
   }
   const uint64_t id = next_id_++;
   const uint64_t epoch = epoch_;
+  last_call_ = SteadyNow();
   session_->Execute(
       operations, shape.options(), shape.bytes(),
       [this, id, epoch](absl::StatusOr<std::vector<Result>> results) {

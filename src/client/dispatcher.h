@@ -2,7 +2,8 @@
 // of its event loop.
 //
 //  - Operations wait in one queue, in order. While fewer than
-//    calls_in_flight_max calls are unanswered, all that fit go out as one call.
+//    calls_in_flight_max calls are unanswered, all that fit go out as one call;
+//    while any are, call_spacing lets some gather for it first.
 //  - A connection that breaks, or owes an answer for too long, is given up:
 //    the reads it owed go back to the front of the queue, the mutations fail
 //    as ones that may have taken effect. Then the next node is dialled; after
@@ -80,6 +81,9 @@ class Dispatcher {
   void OnNodeFailed(absl::Status why);
   absl::Status EveryNodeFailed() const;
 
+  // Whether the queue is to fill some more before its next call; if so, Pump()
+  // runs again by itself.
+  bool Gathering();
   void SendCall();
   void SendLookup();
   void OnAnswer(uint64_t call, absl::StatusOr<std::vector<Result>> results);
@@ -113,6 +117,8 @@ class Dispatcher {
   uint64_t next_id_ = 0;
   std::map<uint64_t, Call> calls_;
   std::map<uint64_t, Lookup> asked_;
+  absl::Duration last_call_ = -absl::InfiniteDuration();
+  bool gathering_ = false;  // a Pump() is scheduled
   bool timer_armed_ = false;
 };
 

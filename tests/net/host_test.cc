@@ -184,6 +184,16 @@ TEST_CASE("Host: a failed fsync ends it, and nothing is acknowledged") {
   CHECK(f.outlet.replies() == 0);
 }
 
+TEST_CASE("Host: a failed background fsync ends it") {
+  Fixture f;
+  auto host = f.Start({.shards = 2});
+  f.disk.FailSync(absl::DataLossError("the disk is gone"));
+  CHECK(host->Submit({Add(1, "k", 1)}).empty());
+  const absl::Status why = f.fatal.get_future().get();
+  CHECK(why.message().find("the disk is gone") != absl::string_view::npos);
+  CHECK_FALSE(host->Stop().ok());
+}
+
 TEST_CASE("Host: a query runs on the shard's thread after what was queued") {
   Fixture f;
   auto host = f.Start({.shards = 2});

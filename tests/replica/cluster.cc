@@ -69,6 +69,7 @@ absl::Status Cluster::Start(uint32_t node) {
 void Cluster::Crash(uint32_t node, size_t losing_batches) {
   nodes_[node].shard.reset();
   nodes_[node].storage.reset();
+  nodes_[node].fsynced = false;
   nodes_[node].disk->CrashLosing(losing_batches);
   for (uint32_t peer = 0; peer < size(); ++peer) {
     if (!running(peer)) continue;
@@ -80,6 +81,12 @@ void Cluster::Crash(uint32_t node, size_t losing_batches) {
 void Cluster::EndTurn(uint32_t node) {
   Output output = at(node).EndTurn(now());
   DOVETAIL_CHECK(output.fatal.ok());
+  Node& n = nodes_[node];
+  if (std::exchange(n.fsynced, false)) n.shard->HandleFsynced();
+  if (output.fsync_due) {
+    DOVETAIL_CHECK(n.storage->Sync().ok());
+    n.fsynced = true;
+  }
   for (Envelope& envelope : output.messages) {
     network_.push_back(
         {NodeId{node}, envelope.to, std::move(envelope.message)});

@@ -85,6 +85,9 @@ class Cluster {
     std::unique_ptr<sim::SimDisk> disk;
     std::unique_ptr<sim::SimStorage> storage;
     std::unique_ptr<Shard> shard;
+    // Its fsync is done; the shard hears of it only after one more turn, which
+    // the fsync does not cover.
+    bool fsynced = false;
   };
   void EndTurn(uint32_t node);
 

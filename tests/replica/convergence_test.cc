@@ -84,6 +84,7 @@ class Schedule {
     options.sync_chunk_bytes = rng_.OneIn(2) ? 1 : 64 << 10;
     options.checkpoint_deltas = 1 + rng_.Below(30);
     options.truncate_entries_per_turn = 1 + rng_.Below(20);
+    options.background_fsync = rng_.OneIn(2);
     return options;
   }
 

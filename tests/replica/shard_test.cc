@@ -386,6 +386,34 @@ TEST_CASE("Shard: fsync durability is acknowledged after the synced commit") {
   CHECK(cluster.disk(1).unsynced_batches() == 0);
 }
 
+TEST_CASE("Shard: what is committed during an fsync is not durable by it") {
+  ShardOptions options;
+  options.background_fsync = true;
+  Cluster cluster(2, 1, options);
+  // The newest summary that node 0 sent, as counts of events.
+  const auto summary = [&] {
+    std::pair<uint64_t, uint64_t> applied_and_durable;
+    for (const Cluster::InFlight& message : cluster.network()) {
+      const auto* it = std::get_if<Summary>(&message.message.body);
+      if (it == nullptr || message.from != NodeId{0}) continue;
+      applied_and_durable = {it->applied.dot_count(), it->durable.dot_count()};
+    }
+    return applied_and_durable;
+  };
+  using Counts = std::pair<uint64_t, uint64_t>;
+  REQUIRE(cluster.Write(0, Count("c", 1)).ok());
+  cluster.Advance(options.fsync_period);  // begins it
+  REQUIRE(cluster.disk(0).unsynced_batches() == 0);
+  REQUIRE(cluster.Write(0, Count("c", 1)).ok());  // after which it ends
+  cluster.at(0).StartSync(NodeId{1}, cluster.now());
+  cluster.Advance(absl::Milliseconds(1));
+  CHECK(summary() == Counts(2, 1));
+  cluster.Advance(2 * options.fsync_period);
+  cluster.at(0).StartSync(NodeId{1}, cluster.now());
+  cluster.Advance(absl::Milliseconds(1));
+  CHECK(summary() == Counts(2, 2));
+}
+
 TEST_CASE("Shard: a token removes what was read, at a node that lacks it too") {
   Cluster cluster(2);
   REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());

@@ -502,9 +502,10 @@ void Checker::OnReadReply(const Pending& pending,
   if (reply.receipt.required == 1 && reply.receipt.nodes.size() == 1) {
     candidates.push_back(pending.visible);
   } else {
-    candidates = reads_.Candidates(
-        pending.partition, cluster_->node(pending.node).process->actor,
-        pending.node, spec, pending.visible, reply.receipt.nodes);
+    const crdt::ActorId actor = cluster_->node(pending.node).process->actor;
+    if (reads_.WentOn(pending.partition, actor, spec)) return;
+    candidates = reads_.Candidates(pending.partition, actor, pending.node, spec,
+                                   pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
   std::string expected;

@@ -19,6 +19,7 @@ void DrawClusterOptions(Stream& chance, PlanOptions& options) {
   options.row_cache_bytes = chance.Pick(caches);
   options.inline_leaves_max = chance.Between(1, 20);
   options.inline_bytes_max = chance.LogBetween(1, 1024);
+  options.background_fsync = chance.OneIn(4) ? 0 : 1;
   options.fsync_period_us = chance.LogBetween(10'000, 5'000'000);
   options.sync_period_min_us = chance.LogBetween(100'000, 5'000'000);
   options.sync_period_max_us =

@@ -76,7 +76,10 @@ struct PeerInput {
   replica::NodeId from{};
   replica::Message message;
 };
-using Input = std::variant<replica::ClientRequest, PeerInput, PeerChange>;
+// The fsync that a shard asked for is done.
+struct FsyncDone {};
+using Input =
+    std::variant<replica::ClientRequest, PeerInput, PeerChange, FsyncDone>;
 
 // One shard of a running process.
 struct Lane {

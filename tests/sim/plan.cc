@@ -99,6 +99,7 @@ const std::vector<OptionField>& OptionFields() {
       {"row_cache_bytes", &O::row_cache_bytes},
       {"inline_leaves_max", &O::inline_leaves_max},
       {"inline_bytes_max", &O::inline_bytes_max},
+      {"background_fsync", &O::background_fsync},
       {"fsync_period_us", &O::fsync_period_us},
       {"sync_period_min_us", &O::sync_period_min_us},
       {"sync_period_max_us", &O::sync_period_max_us},

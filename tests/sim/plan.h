@@ -35,6 +35,7 @@ struct PlanOptions {
   int64_t row_cache_bytes = 64 << 20;
   int64_t inline_leaves_max = 16;
   int64_t inline_bytes_max = 1 << 10;
+  int64_t background_fsync = 1;
   int64_t fsync_period_us = 1'000'000;
   int64_t sync_period_min_us = 1'000'000;
   int64_t sync_period_max_us = 60'000'000;

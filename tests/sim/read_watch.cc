@@ -37,6 +37,20 @@ void ReadWatch::OnAnswer(replica::PartitionId partition,
   KeepNew(reads_[{partition, answer.ticket}].at_answers, applied);
 }
 
+bool ReadWatch::WentOn(replica::PartitionId partition, crdt::ActorId actor,
+                       const crdt::ReadSpec& spec) const {
+  for (auto it = reads_.lower_bound({partition, {actor, 0}});
+       it != reads_.end() && it->first.first == partition &&
+       it->first.second.incarnation == actor;
+       ++it) {
+    const crdt::ReadSpec& its = it->second.spec;
+    if (SamePlace(its, spec) && (its.after_element || its.after_field)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::vector<crdt::EventSet> ReadWatch::Candidates(
     replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
     const crdt::ReadSpec& spec,

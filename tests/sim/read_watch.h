@@ -34,6 +34,11 @@ class ReadWatch {
                 const replica::ReadAnswer& answer,
                 const crdt::EventSet& applied);
 
+  // Whether the coordinator `actor` went on reading `spec` from some place in
+  // the middle: then its answer is not of one moment.
+  bool WentOn(replica::PartitionId partition, crdt::ActorId actor,
+              const crdt::ReadSpec& spec) const;
+
   // What the coordinator `actor` and the others in `nodes` may have held
   // together when they answered a read of `spec` that began when the
   // coordinator held `begun`.

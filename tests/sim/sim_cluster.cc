@@ -26,6 +26,7 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.row_cache_bytes = static_cast<size_t>(plan.row_cache_bytes);
   options.inline_leaves_max = static_cast<size_t>(plan.inline_leaves_max);
   options.inline_bytes_max = static_cast<size_t>(plan.inline_bytes_max);
+  options.background_fsync = plan.background_fsync != 0;
   options.fsync_period = absl::Microseconds(plan.fsync_period_us);
   options.sync_period_min = absl::Microseconds(plan.sync_period_min_us);
   options.sync_period_max = absl::Microseconds(plan.sync_period_max_us);
@@ -372,6 +373,9 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
                                    output.messages.size(), " messages, ",
                                    output.replies.size(), " replies");
              });
+  if (output.fsync_due && output.fatal.ok()) {
+    output.fatal = BeginFsync(id, lane_index);
+  }
   if (!output.fatal.ok()) {
     if (!node.disk_failed_ever) {
       observer_.OnViolation(absl::StrCat("node ", id, " gave up: ",
@@ -388,6 +392,21 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
          std::max(absl::ToInt64Microseconds(shard.next_deadline()) + 1,
                   lane.busy_until_us));
   }
+}
+
+// It covers what is committed by now and, as chance may have it, no more; the
+// shard hears of it later.
+absl::Status SimCluster::BeginFsync(uint32_t id, uint32_t lane) {
+  Node& node = nodes_[id];
+  DOVETAIL_RETURN_IF_ERROR(node.process->door.Sync());
+  const bool slow_disk = node.disk_slow_until_us > scheduler_.now_us();
+  scheduler_.After(
+      1 + (slow_disk ? node.disk_slow_us : plan_.options.fsync_us),
+      [this, id, lane, starts = node.starts] {
+        if (!nodes_[id].running() || nodes_[id].starts != starts) return;
+        Push(id, lane, FsyncDone{});
+      });
+  return absl::OkStatus();
 }
 
 int64_t SimCluster::TurnTime(Node& node) {
@@ -412,6 +431,8 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     const Message copy = peer->message;
     shard.HandleMessage(peer->from, std::move(peer->message), now);
     observer_.AfterMessage(id, shard, Index(peer->from), copy);
+  } else if (std::holds_alternative<FsyncDone>(input)) {
+    shard.HandleFsynced();
   } else {
     const auto& change = std::get<PeerChange>(input);
     if (change.up) {

@@ -97,6 +97,7 @@ class SimCluster {
   void Release(uint32_t node, uint32_t lane, replica::Output output);
   std::vector<std::pair<uint32_t, std::string>> Encode(
       uint32_t node, const std::vector<replica::Envelope>& messages);
+  absl::Status BeginFsync(uint32_t node, uint32_t lane);
   int64_t TurnTime(Node& node);
   replica::Now NowAt(const Node& node) const;
 
