@@ -41,7 +41,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   absl::Status Start(replica::Storage& storage);
   absl::Status Stop();
 
-  const RpcServer& rpc() const { return *rpc_; }
+  RpcServer& rpc() { return *rpc_; }
   PeerLinks& peers() { return *peers_; }
   Host& host() { return *host_; }
 
@@ -260,6 +260,9 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Open(EventLoop& loop, Config config,
 
 Node::Node(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Node::~Node() { Stop().IgnoreError(); }
+void Node::Drain(absl::Duration max, std::function<void()> done) {
+  impl_->rpc().Drain(max, std::move(done));
+}
 absl::Status Node::Stop() { return impl_->Stop(); }
 const Endpoint& Node::client_endpoint() const {
   return impl_->rpc().endpoint();

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "net/endpoint.h"
 #include "net/event_loop.h"
@@ -71,6 +72,11 @@ class Node {
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
+
+  // Before a Stop(): turns new clients and calls away and answers the calls in
+  // flight; `done` runs once, on the loop's thread, when that is over or after
+  // `max`. At most once.
+  void Drain(absl::Duration max, std::function<void()> done);
 
   // Closes the door and the links, lets the shards finish what is queued, and
   // makes everything durable. Errors: of Host::Stop.

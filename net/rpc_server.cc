@@ -5,11 +5,14 @@
 #include <kj/async.h>
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 #include <variant>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "crdt/check.h"
 #include "net/client_codec.h"
 #include "net/dovetail.capnp.h"
 #include "net/message_stream.h"
@@ -46,6 +49,13 @@ struct Waiting {
   size_t index = 0;
 };
 
+// How often a drain looks whether it is done.
+constexpr absl::Duration kDrainTick = absl::Milliseconds(5);
+
+absl::Status Stopping() {
+  return absl::UnavailableError("the node is stopping; try another one");
+}
+
 // A promise for what `ask` passes to its callback.
 template <class T, class Ask>
 kj::Promise<T> Promised(Ask&& ask) {
@@ -77,19 +87,22 @@ class RpcServer::Impl final : private kj::TaskSet::ErrorHandler {
     });
     if (!listener.ok()) return listener.status();
     listener_ = *std::move(listener);
+    endpoint_ = listener_->endpoint();
     return absl::OkStatus();
   }
+  void Drain(absl::Duration max, std::function<void()> done);
   void OnReplies(std::vector<ClientReply> replies) {
     for (ClientReply& reply : replies) OnReply(std::move(reply));
   }
-  const Endpoint& endpoint() const { return listener_->endpoint(); }
-  size_t connections() const { return connection_count_; }
+  const Endpoint& endpoint() const { return endpoint_; }
+  size_t connections() const { return open_.size(); }
 
  private:
   class Service;
   struct Connection;
 
   void OnAccept(Socket socket);
+  void DrainStep();
   void OnReply(ClientReply reply);
   // Submits requests for `call`, whose `missing` counts them, and answers when
   // none is missing any more.
@@ -113,15 +126,29 @@ class RpcServer::Impl final : private kj::TaskSet::ErrorHandler {
   const Backend backend_;
   uint64_t next_id_ = 1;
   absl::flat_hash_map<RequestId, Waiting> waiting_;
-  size_t connection_count_ = 0;
+  absl::flat_hash_set<Connection*> open_;  // those in connections_
   kj::TaskSet connections_;
+  Endpoint endpoint_;
   std::unique_ptr<Listener> listener_;
+  // While it drains.
+  std::function<void()> drained_;
+  std::chrono::steady_clock::time_point drain_deadline_;
+  // Last, so first to go: what a timer holds on to.
+  const std::shared_ptr<Impl*> self_ = std::make_shared<Impl*>(this);
 };
 
 // The interface of net/dovetail.capnp, one object for each connection.
 class RpcServer::Impl::Service final : public wire::Dovetail::Server {
  public:
-  explicit Service(Impl& server) : server_(server) {}
+  // `calls` counts the unanswered calls.
+  Service(Impl& server, std::shared_ptr<size_t> calls)
+      : server_(server), calls_(std::move(calls)) {}
+
+  // Counts a call until it goes, which may be after its connection went.
+  auto Counted() {
+    ++*calls_;
+    return kj::defer([calls = calls_] { --*calls; });
+  }
 
   kj::Promise<void> hello(HelloContext context) override {
     EncodeHello(server_.backend_.hello, context.getResults());
@@ -131,6 +158,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
   kj::Promise<void> execute(ExecuteContext context) override {
     auto decoded = DecodeExecute(context.getParams());
     context.releaseParams();
+    if (server_.drained_) decoded = Stopping();
     if (!decoded.ok()) {
       EncodeFailure(decoded.status(), context.getResults());
       return kj::READY_NOW;
@@ -156,12 +184,14 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
     return server_.Run(call, std::move(requests))
         .then([call, context]() mutable {
           EncodeResults(call->results, context.getResults());
-        });
+        })
+        .attach(Counted());
   }
 
   kj::Promise<void> list(ListContext context) override {
     auto decoded = DecodeList(context.getParams());
     context.releaseParams();
+    if (server_.drained_) decoded = Stopping();
     if (!decoded.ok()) {
       EncodeListReply(decoded.status(), context.getResults());
       return kj::READY_NOW;
@@ -175,7 +205,8 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
     return server_.Run(call, std::move(requests))
         .then([call, context]() mutable {
           EncodeListReply(call->list, context.getResults());
-        });
+        })
+        .attach(Counted());
   }
 
   kj::Promise<void> status(StatusContext context) override {
@@ -195,6 +226,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
 
  private:
   Impl& server_;
+  const std::shared_ptr<size_t> calls_;
 };
 
 struct RpcServer::Impl::Connection {
@@ -206,13 +238,13 @@ struct RpcServer::Impl::Connection {
                     impl.options_.connection_unsent_bytes_pause}),
         network(stream, capnp::rpc::twoparty::Side::SERVER,
                 ReaderOptionsFor(kClientFrameBytesMax)),
-        rpc(capnp::makeRpcServer(network, kj::heap<Service>(impl))) {
+        rpc(capnp::makeRpcServer(network, kj::heap<Service>(impl, calls))) {
     rpc.setFlowLimit(impl.options_.connection_in_flight_bytes_max /
                      sizeof(capnp::word));
-    ++server.connection_count_;
+    server.open_.insert(this);
   }
   ~Connection() {
-    --server.connection_count_;
+    server.open_.erase(this);
     const absl::Status& why = stream.closed();
     // Broken connections are the clients' ordinary life.
     if (!why.ok() && !absl::IsUnavailable(why)) {
@@ -222,7 +254,21 @@ struct RpcServer::Impl::Connection {
   }
   KJ_DISALLOW_COPY(Connection);
 
+  // Says goodbye once nothing is owed, twice in a row: an answer may be on its
+  // way from the call to the stream.
+  void EndIfQuiet() {
+    const bool quiet = *calls == 0 && stream.unsent_bytes() == 0;
+    if (quiet && was_quiet && !std::exchange(ended, true)) {
+      end = stream.end().eagerlyEvaluate(nullptr);
+    }
+    was_quiet = quiet;
+  }
+
   Impl& server;
+  const std::shared_ptr<size_t> calls = std::make_shared<size_t>(0);
+  bool was_quiet = false;
+  bool ended = false;
+  kj::Promise<void> end = kj::READY_NOW;
   SocketMessageStream stream;
   capnp::TwoPartyVatNetwork network;
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
@@ -231,7 +277,7 @@ struct RpcServer::Impl::Connection {
 #pragma GCC diagnostic pop
 
 void RpcServer::Impl::OnAccept(Socket socket) {
-  if (connection_count_ >= options_.connections_max) {
+  if (open_.size() >= options_.connections_max) {
     backend_.log(
         absl::StrCat("refused a client connection: ", options_.connections_max,
                      " are open (connections_max)"));
@@ -240,6 +286,26 @@ void RpcServer::Impl::OnAccept(Socket socket) {
   auto connection = kj::heap<Connection>(*this, std::move(socket));
   auto gone = connection->network.onDisconnect();
   connections_.add(gone.attach(kj::mv(connection)));
+}
+
+void RpcServer::Impl::Drain(absl::Duration max, std::function<void()> done) {
+  DOVETAIL_CHECK(!drained_ && done);
+  listener_.reset();
+  drained_ = std::move(done);
+  drain_deadline_ =
+      std::chrono::steady_clock::now() + absl::ToChronoNanoseconds(max);
+  DrainStep();
+}
+
+void RpcServer::Impl::DrainStep() {
+  if (open_.empty() || std::chrono::steady_clock::now() >= drain_deadline_) {
+    return drained_();
+  }
+  // any order: each connection is looked at for itself.
+  for (Connection* connection : open_) connection->EndIfQuiet();
+  loop_.After(kDrainTick, [weak = std::weak_ptr<Impl*>(self_)] {
+    if (const auto self = weak.lock()) (*self)->DrainStep();
+  });
 }
 
 kj::Promise<void> RpcServer::Impl::Run(const std::shared_ptr<Call>& call,
@@ -295,6 +361,9 @@ absl::StatusOr<std::unique_ptr<RpcServer>> RpcServer::Open(
 RpcServer::RpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 RpcServer::~RpcServer() = default;
 
+void RpcServer::Drain(absl::Duration max, std::function<void()> done) {
+  impl_->Drain(max, std::move(done));
+}
 void RpcServer::OnReplies(std::vector<ClientReply> replies) {
   impl_->OnReplies(std::move(replies));
 }

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "net/client_types.h"
 #include "net/endpoint.h"
 #include "net/event_loop.h"
@@ -64,6 +65,12 @@ class RpcServer {
   ~RpcServer();
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
+
+  // Takes no more connections, refuses new calls (Unavailable: without effect),
+  // and ends each connection once its calls are answered and the answers sent.
+  // Calls `done` once, on the loop's thread: when all clients have gone, or
+  // after `max`. Status and digests are answered until then. At most once.
+  void Drain(absl::Duration max, std::function<void()> done);
 
   // What the shards answered, on the loop's thread.
   void OnReplies(std::vector<replica::ClientReply> replies);

@@ -41,14 +41,19 @@ Output Shard::EndTurn(Now now) {
         for (const auto& p : core.partitions) p->AllSynced();
       }
       s.writes.OnTurnCommitted();
-    } else if (synced && !absl::IsResourceExhausted(status)) {
-      DOVETAIL_MARK("turn: an fsync failed");
-      core.output = {};
-      core.output.fatal = status;
     } else {
       s.FailTurn(status);
-      // Not at once again, if it was for the background fsync.
-      if (s.unsynced) s.next_fsync = now.steady + core.options.fsync_period;
+      // A full disk may have refused the turn before it wrote any of it; then
+      // the log still works, and what was committed earlier can be synced. Of
+      // any other failure nobody knows what a restart will find: neither "done"
+      // nor "without effect" would be true.
+      const absl::Status log =
+          absl::IsResourceExhausted(status) ? SyncToDisk() : status;
+      if (!log.ok()) {
+        DOVETAIL_MARK("turn: the log is broken");
+        core.output = {};
+        core.output.fatal = log;
+      }
     }
   } else {
     s.writes.OnTurnCommitted();

@@ -90,9 +90,6 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
       core_.Get(job.partition)
           .Mutate(
               job.operations, job.resume_after, [&](crdt::Timestamp observed) {
-                if (DOVETAIL_MUTANT("clock: ignores what a write observes")) {
-                  return core_.clock.Next(now.wall_ms);
-                }
                 // Beyond the allowed drift `observed` stays behind on
                 // purpose: then causality alone puts the new write above
                 // it.

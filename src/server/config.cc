@@ -115,6 +115,10 @@ const std::vector<Setting>& Table() {
        [](C& c, S& t) { return SetNumber(c.block_cache_mb, t, 8, 1 << 20); }},
       {{"row_cache_mb", "memory for hot rows, in MiB (default 64)"},
        [](C& c, S& t) { return SetNumber(c.row_cache_mb, t, 1, 1 << 20); }},
+      {{"disk_reserve_mb",
+        "writes are refused while less disk space is free, in MiB "
+        "(default 256)"},
+       [](C& c, S& t) { return SetNumber(c.disk_reserve_mb, t, 1, 1 << 20); }},
       {{"fsync_period_ms",
         "what a power loss may cost a write that did not ask for fsync "
         "(default 1000)"},

@@ -42,6 +42,7 @@ struct Config {
   uint32_t w = 0;
   uint32_t block_cache_mb = 128;
   uint32_t row_cache_mb = 64;
+  uint32_t disk_reserve_mb = 256;
   absl::Duration fsync_period = absl::Seconds(1);
   absl::Duration request_timeout = absl::Seconds(2);
   std::string log_level = "info";

@@ -37,6 +37,9 @@ constexpr char kVersion[] = "0.1.0";
 constexpr int kExitOk = 0;
 constexpr int kExitFailed = 1;
 constexpr int kExitConfig = 2;
+// Of a clean stop, for answering the calls in flight: longer than requests take
+// by default, and shorter than the patience of whoever sends SIGTERM.
+constexpr absl::Duration kDrainMax = absl::Seconds(5);
 
 int Fail(int code, absl::string_view line) {
   std::fprintf(stderr, "dovetaild: %s\n", std::string(line).c_str());
@@ -142,6 +145,7 @@ absl::StatusOr<std::unique_ptr<replica::RocksStorage>> OpenStorage(
     const Config& config) {
   replica::RocksOptions options;
   options.block_cache_bytes = size_t{config.block_cache_mb} << 20;
+  options.disk_reserve_bytes = uint64_t{config.disk_reserve_mb} << 20;
   auto storage = replica::RocksStorage::Open(
       absl::StrCat(config.data_dir, "/", kDatabaseDirectory), options);
   if (!storage.ok()) return storage.status();
@@ -180,11 +184,15 @@ net::Node::Config NodeConfig(const Config& config, crdt::ActorId actor) {
 
 int Serve(const Config& config, replica::RocksStorage& storage) {
   net::EventLoop loop;
+  std::unique_ptr<net::Node> node;
   boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code& error, int signal) {
     if (error) return;
     spdlog::info("stopping: {}", signal == SIGTERM ? "SIGTERM" : "SIGINT");
-    loop.Stop();
+    signals.async_wait([&](const boost::system::error_code& again, int) {
+      if (!again) loop.Stop();  // a second signal: without waiting
+    });
+    node->Drain(kDrainMax, [&] { loop.Stop(); });
   });
 
   const auto actor = DrawActor();
@@ -202,19 +210,20 @@ int Serve(const Config& config, replica::RocksStorage& storage) {
     ::_exit(kExitFailed);
   };
   hooks.storage = [&storage] { return StorageNumbers(storage); };
-  auto node = net::Node::Open(loop, NodeConfig(config, *actor), storage,
-                              std::move(hooks));
-  if (!node.ok()) return Fail(kExitFailed, node.status().message());
+  auto opened = net::Node::Open(loop, NodeConfig(config, *actor), storage,
+                                std::move(hooks));
+  if (!opened.ok()) return Fail(kExitFailed, opened.status().message());
+  node = *std::move(opened);  // before the loop runs, and with it the signals
   spdlog::info(
       "ready: node {} ({} of {}) of cluster {}, clients {}, peers {}, {} "
       "partitions in {} shards, actor {}",
       config.node, replica::Index(config.self), config.members.size(),
-      config.cluster, ToString((*node)->client_endpoint()),
-      ToString((*node)->peer_endpoint()), config.partitions, config.shards,
+      config.cluster, ToString(node->client_endpoint()),
+      ToString(node->peer_endpoint()), config.partitions, config.shards,
       absl::StrFormat("%016x", crdt::ActorBits(*actor)));
   loop.Run();
 
-  const absl::Status stopped = (*node)->Stop();
+  const absl::Status stopped = node->Stop();
   if (!stopped.ok()) return Fail(kExitFailed, stopped.message());
   spdlog::info("stopped");
   return kExitOk;

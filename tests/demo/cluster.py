@@ -1,4 +1,5 @@
-"""Three `dovetaild` processes on loopback, in a directory of their own."""
+"""`dovetaild` processes on loopback, three of them, in a directory of their
+own."""
 
 import json
 import os
@@ -24,7 +25,7 @@ peer_listen = "{peer_listen}"
 data_dir = "{data_dir}"
 partitions = {partitions}
 shards = {shards}
-
+{settings}
 {members}
 """
 
@@ -63,6 +64,7 @@ class Node:
         self.data = os.path.join(directory, name)
         self.config = os.path.join(directory, f"{name}.toml")
         self.log = os.path.join(directory, f"{name}.log")
+        self.environment = {}   # beside that of this process
         self.process = None
 
     def running(self):
@@ -74,12 +76,13 @@ class Node:
 
 
 class Cluster:
-    """Use as a context manager; leaving it ends the processes it started."""
+    """Use as a context manager; leaving it ends the processes it started.
+    `settings`: more lines for the configuration of each node."""
 
-    def __init__(self, binaries, directory):
+    def __init__(self, binaries, directory, settings="", names=NAMES):
         self.binaries = binaries
         taken = set()
-        self.nodes = [Node(name, directory, taken) for name in NAMES]
+        self.nodes = [Node(name, directory, taken) for name in names]
         members = "\n".join(
             MEMBER.format(name=n.name, listen=n.address,
                           peer_listen=n.peer_address) for n in self.nodes)
@@ -88,7 +91,8 @@ class Cluster:
                 file.write(CONFIG.format(
                     name=node.name, listen=node.address,
                     peer_listen=node.peer_address, data_dir=node.data,
-                    partitions=PARTITIONS, shards=1, members=members))
+                    partitions=PARTITIONS, shards=1, settings=settings,
+                    members=members))
 
     def __enter__(self):
         try:
@@ -111,7 +115,8 @@ class Cluster:
                 ["setpriv", "--pdeathsig", "KILL",
                  os.path.join(self.binaries, "dovetaild"), "--config",
                  node.config],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **node.environment})
 
     def wait_ready(self, node):
         """Until `node` answers; polls, since only an answer proves it."""
@@ -145,14 +150,18 @@ class Cluster:
         for node in self.nodes:
             node.process.send_signal(signal.SIGTERM)
         for node in self.nodes:
-            try:
-                status = node.process.wait(START_SECONDS_MAX)
-            except subprocess.TimeoutExpired:
-                raise ClusterError(f"node {node.name} ignored SIGTERM for "
-                                   f"{START_SECONDS_MAX} s") from None
-            if status != 0:
-                raise ClusterError(f"node {node.name} ended with status "
-                                   f"{status}:\n{node.log_tail()}")
+            self.wait_stopped(node, START_SECONDS_MAX)
+
+    def wait_stopped(self, node, seconds_max):
+        """`node`, which got a SIGTERM, must end in time and with status 0."""
+        try:
+            status = node.process.wait(seconds_max)
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"node {node.name} ignored SIGTERM for "
+                               f"{seconds_max} s") from None
+        if status != 0:
+            raise ClusterError(f"node {node.name} ended with status "
+                               f"{status}:\n{node.log_tail()}")
 
     # --- The command line client ---
 

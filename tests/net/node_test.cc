@@ -86,6 +86,7 @@ class Cluster {
   }
 
   Node& node(size_t i) { return *nodes_[i]; }
+  LockedStorage& storage(size_t i) { return *storages_[i]; }
 
   std::unique_ptr<Caller> Call(size_t i) {
     std::unique_ptr<Caller> caller;
@@ -98,14 +99,22 @@ class Cluster {
     return caller;
   }
 
-  std::vector<ClientResult> Execute(Caller& caller,
-                                    const std::vector<ClientOperation>& ops,
-                                    const replica::RequestOptions& options) {
+  using ExecutePromise = capnp::RemotePromise<wire::ExecuteReply>;
+  ExecutePromise Send(Caller& caller, const std::vector<ClientOperation>& ops,
+                      const replica::RequestOptions& options) {
     auto request = caller.node.executeRequest();
     std::vector<const ClientOperation*> pointers;
     for (const auto& op : ops) pointers.push_back(&op);
     EncodeExecute(pointers, options, request);
-    auto reply = request.send().wait(loop.wait_scope());
+    return request.send();
+  }
+  std::vector<ClientResult> Execute(Caller& caller,
+                                    const std::vector<ClientOperation>& ops,
+                                    const replica::RequestOptions& options) {
+    return Await(Send(caller, ops, options));
+  }
+  std::vector<ClientResult> Await(ExecutePromise promise) {
+    auto reply = promise.wait(loop.wait_scope());
     auto results = DecodeResults(reply);
     REQUIRE_MESSAGE(results.ok(), results.status().ToString());
     return *std::move(results);
@@ -357,6 +366,73 @@ TEST_CASE("Node: a level that cannot be met is refused at once") {
             .Execute(*caller, {Add("k", "x")},
                      {.read = {}, .write = replica::Level::Count(1)})[0]
             .ok());
+}
+
+TEST_CASE("Node: a drain answers what is in flight and refuses what is new") {
+  Cluster cluster(3);
+  auto caller = cluster.Call(0);
+  auto idle = cluster.Call(0);
+  const replica::RequestOptions all{
+      .read = {}, .write = replica::Level::All(), .timeout = absl::Minutes(1)};
+  auto b = cluster.storage(1).Block();
+  auto in_flight = cluster.Send(*caller, {Add("k", "x")}, all);
+  auto gone = cluster.Call(0);
+  auto unheard = cluster.Send(*gone, {Add("k", "u")}, all);
+  CHECK(cluster
+            .Execute(*gone, {Add("k", "v")},
+                     {.read = {}, .write = replica::Level::Count(1)})[0]
+            .ok());
+  // Its answer says that the write before it is with the shards.
+  CHECK(cluster
+            .Execute(*caller, {Add("k", "y")},
+                     {.read = {}, .write = replica::Level::Count(1)})[0]
+            .ok());
+  bool drained = false;
+  cluster.node(0).Drain(absl::Minutes(1), [&] { drained = true; });
+  auto reply = cluster.Send(*caller, {Add("k", "z")}, all)
+                   .wait(cluster.loop.wait_scope());
+  const absl::Status refused = DecodeResults(reply).status();
+  CHECK(refused.code() == absl::StatusCode::kUnavailable);
+  CHECK_FALSE(MayHaveTakenEffect(refused));
+  // Who waits for nothing is let go at once; who does, is not.
+  idle->network.onDisconnect().wait(cluster.loop.wait_scope());
+  idle.reset();
+  CHECK_FALSE(drained);
+  absl::StatusOr<Socket> late = absl::UnknownError("not dialled yet");
+  Dial(cluster.loop, cluster.node(0).client_endpoint(), absl::Seconds(10),
+       [&](absl::StatusOr<Socket> socket) { late = std::move(socket); });
+  RunUntil(cluster.loop,
+           [&] { return late.status().code() != absl::StatusCode::kUnknown; });
+  CHECK_FALSE(late.ok());
+
+  // One hangs up before its answer comes.
+  gone.reset();
+
+  b.unlock();
+  CHECK(cluster.Await(kj::mv(in_flight))[0].ok());
+  caller->network.onDisconnect().wait(cluster.loop.wait_scope());
+  CHECK_FALSE(drained);  // the client has to hang up too
+  caller.reset();
+  RunUntil(cluster.loop, [&] { return drained; });
+  CHECK(cluster.node(0).Stop().ok());
+}
+
+TEST_CASE("Node: a drain ends in time although an answer does not come") {
+  Cluster cluster(3);
+  auto caller = cluster.Call(0);
+  auto b = cluster.storage(1).Block();
+  auto in_flight = cluster.Send(*caller, {Add("k", "x")},
+                                {.read = {},
+                                 .write = replica::Level::All(),
+                                 .timeout = absl::Minutes(1)});
+  CHECK(cluster
+            .Execute(*caller, {Add("k", "y")},
+                     {.read = {}, .write = replica::Level::Count(1)})[0]
+            .ok());
+  bool drained = false;
+  cluster.node(0).Drain(absl::Milliseconds(50), [&] { drained = true; });
+  RunUntil(cluster.loop, [&] { return drained; });
+  CHECK(cluster.node(0).Stop().ok());
 }
 
 }  // namespace

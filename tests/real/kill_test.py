@@ -51,14 +51,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--bin", required=True)
     parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--packages", type=int, default=1500)
+    parser.add_argument("--packages", type=int, default=1500,
+                        help="only the first so many; 0: all of them")
     parser.add_argument("--seed", type=int,
                         default=random.SystemRandom().randrange(2**32),
                         help="of the first run; the next ones count up")
     options = parser.parse_args()
     print(f"first seed {options.seed}", flush=True)
     raw, _ = dataset.raw_packages()
-    packages = dataset.parse_packages(raw, options.packages)
+    packages = dataset.parse_packages(raw, options.packages or None)
+    print(f"{len(packages)} packages", flush=True)
     for run in range(options.runs):
         seed = options.seed + run
         if not play(options, packages, seed):

@@ -1,5 +1,7 @@
 #include "replica/shard.h"
 
+#include <functional>
+#include <map>
 #include <string>
 #include <variant>
 
@@ -251,6 +253,99 @@ TEST_CASE("Shard: a failed commit fails its writes and leaves no trace") {
   CHECK(cluster.at(0).ContextOf(PartitionId{0}).applied.interval_count() == 2);
   REQUIRE(cluster.Settle().has_value());
   CHECK(cluster.Show(1, Type::kSet, "k") == "{x, z}");
+}
+
+TEST_CASE("Shard: a disk too full for a synced turn fails its writes alone") {
+  Cluster cluster(2);
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  CHECK(cluster.disk(0).unsynced_batches() == 1);
+  RequestOptions fsync = Cluster::W(1);
+  fsync.durability = Durability::kFsync;
+  cluster.disk(0).FailCommit(1, absl::ResourceExhaustedError("disk full"));
+  const auto failed = cluster.Write(0, AddTo("k", {"y"}), fsync);
+  CHECK(absl::IsResourceExhausted(failed.status()));
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
+  // What the turn was to make durable, beside its own write, is.
+  CHECK(cluster.disk(0).unsynced_batches() == 0);
+  REQUIRE(cluster.Write(0, AddTo("k", {"z"}), fsync).ok());
+  REQUIRE(cluster.Settle().has_value());
+  CHECK(cluster.Show(1, Type::kSet, "k") == "{x, z}");
+}
+
+// A cluster of one shard, whose turns end when the test says so.
+struct Alone {
+  Alone() {
+    REQUIRE(RecordActor(storage, crdt::ActorId{7}).ok());
+    REQUIRE(shard.Open({}).ok());
+  }
+  const ShardOptions options;
+  const Placement placement{1, 1};
+  sim::SimDisk disk;
+  sim::SimStorage storage{disk};
+  Shard shard{options, placement, {NodeId{0}, crdt::ActorId{7}, 0, 1}, storage};
+};
+
+TEST_CASE("Shard: a turn of which a restart may find something is fatal") {
+  const absl::Status full = absl::ResourceExhaustedError("disk full");
+  const absl::Status broken = absl::DataLossError("EIO");
+  const auto run = [](Durability durability,
+                      const std::function<void(sim::SimDisk&)>& fault) {
+    Alone alone;
+    Shard& shard = alone.shard;
+    fault(alone.disk);
+    RequestOptions options = Cluster::W(1);
+    options.durability = durability;
+    shard.HandleRequest(
+        {RequestId{1}, options, WriteRequest{{AddTo("k", {"x"})}}}, {});
+    const Output output = shard.EndTurn({});
+    CHECK(output.replies.empty());
+    CHECK(output.messages.empty());
+    return output.fatal.code();
+  };
+  for (const absl::Status& error : {full, broken}) {
+    CHECK(run(Durability::kFsync, [&](sim::SimDisk& disk) {
+            disk.FailSync(error);
+          }) == error.code());
+    for (Durability durability : {Durability::kWal, Durability::kFsync}) {
+      CHECK(run(durability, [&](sim::SimDisk& disk) {
+              disk.FailCommit(1, error, sim::FailedBatch::kReappears);
+            }) == error.code());
+    }
+  }
+}
+
+TEST_CASE("Shard: a failed turn answers each of its requests once") {
+  Alone alone;
+  Shard& shard = alone.shard;
+  alone.disk.FailCommit(1, absl::ResourceExhaustedError("disk full"));
+  ReadRequest read;
+  read.spec.object = AddTo("k", {}).object;
+  shard.HandleRequest({RequestId{1}, Cluster::R(1), read}, {});
+  shard.HandleRequest(
+      {RequestId{2}, Cluster::W(1), WriteRequest{{AddTo("k", {"x"})}}}, {});
+  shard.HandleRequest({RequestId{3}, Cluster::R(1), read}, {});
+  shard.HandleRequest({RequestId{4}, Cluster::W(1), WriteRequest{}}, {});
+  ListRequest list;
+  list.bucket = read.spec.object.bucket;
+  list.limit = 1;
+  shard.HandleRequest({RequestId{5}, {}, list}, {});
+  shard.HandleRequest(
+      {RequestId{6}, Cluster::W(1), WriteRequest{{RemoveFrom("n", {"x"})}}},
+      {});
+  std::map<RequestId, absl::StatusCode> codes;
+  const Output output = shard.EndTurn({});
+  for (const ClientReply& reply : output.replies) {
+    CHECK(codes.emplace(reply.id, reply.body.status().code()).second);
+  }
+  using Code = absl::StatusCode;
+  // "x" was never there: a read that saw it must not say so.
+  CHECK(codes ==
+        std::map<RequestId, Code>{{RequestId{1}, Code::kUnavailable},
+                                  {RequestId{2}, Code::kResourceExhausted},
+                                  {RequestId{3}, Code::kUnavailable},
+                                  {RequestId{4}, Code::kInvalidArgument},
+                                  {RequestId{5}, Code::kUnavailable},
+                                  {RequestId{6}, Code::kUnavailable}});
 }
 
 TEST_CASE("Shard: a delta whose commit fails is refused, not acknowledged") {

@@ -121,10 +121,13 @@ TEST_CASE("Config: a setting by flag overrides the file") {
   REQUIRE(ApplyToml(config, kGood, "node.toml").ok());
   REQUIRE(Set(config, "node", "a").ok());
   REQUIRE(Set(config, "fsync_period_ms", "250").ok());
+  REQUIRE(Set(config, "disk_reserve_mb", "16").ok());
   REQUIRE(Check(config).ok());
   CHECK(config.self == replica::NodeId{0});
   CHECK(config.fsync_period == absl::Milliseconds(250));
+  CHECK(config.disk_reserve_mb == 16);
   CHECK_FALSE(Set(config, "fsync_period_ms", "0").ok());
+  CHECK_FALSE(Set(config, "disk_reserve_mb", "0").ok());
   CHECK_FALSE(Set(config, "log_level", "loud").ok());
 }
 
