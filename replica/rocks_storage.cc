@@ -3,12 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstdarg>
-#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <limits>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,12 +15,13 @@
 #include "absl/synchronization/mutex.h"
 #include "crdt/check.h"
 #include "replica/data_directory.h"
+#include "replica/rocks_hooks.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
 #include "rocksdb/env.h"
+#include "rocksdb/file_system.h"
 #include "rocksdb/filter_policy.h"
-#include "rocksdb/listener.h"
 #include "rocksdb/options.h"
 #include "rocksdb/slice_transform.h"
 #include "rocksdb/table.h"
@@ -75,45 +73,19 @@ rocksdb::CompressionType Supported(rocksdb::CompressionType wanted) {
   return rocksdb::kNoCompression;
 }
 
-// RocksDB's warnings and errors, to whoever asked for them. Its own logger
-// would keep a file in the data directory; when that cannot be written, as on a
-// full disk, the packaged library (built with assertions) aborts the process.
-class CallbackLogger final : public rocksdb::Logger {
- public:
-  explicit CallbackLogger(std::function<void(absl::string_view)> log)
-      : Logger(rocksdb::InfoLogLevel::WARN_LEVEL), log_(std::move(log)) {}
-  ~CallbackLogger() override { Close().PermitUncheckedError(); }
-
-  using Logger::Logv;
-  void Logv(const char* format, va_list arguments) override {
-    if (!log_) return;
-    char line[1024];
-    std::vsnprintf(line, sizeof line, format, arguments);
-    log_(line);
-  }
-
- private:
-  std::function<void(absl::string_view)> log_;
-};
-
-// Keeps RocksDB from clearing a write error by itself (rocks_storage.h).
-class NoRecovery final : public rocksdb::EventListener {
- public:
-  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
-                            rocksdb::Status /*error*/,
-                            bool* auto_recovery) override {
-    *auto_recovery = false;
-  }
-};
-
-rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
+rocksdb::DBOptions DatabaseOptions(const RocksOptions& options,
+                                   GapFilter& gap_filter) {
   rocksdb::DBOptions result;
   result.create_if_missing = true;
   result.create_missing_column_families = true;
   result.max_background_jobs = options.background_jobs_max;
   result.max_open_files = options.open_files_max;
+  // Not 16 more for the moment of opening.
+  result.max_file_opening_threads = options.background_jobs_max;
   result.db_write_buffer_size = options.memtable_bytes_max;
   result.max_total_wal_size = options.log_bytes_max;
+  // Read as a whole at a start; RocksDB begins a new one then.
+  result.max_manifest_file_size = 16 << 20;
   // Spreads the writing out of tables, so that an fsync finds little to do.
   result.bytes_per_sync = 1 << 20;
 
@@ -121,10 +93,10 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   // An error in the background makes the database read-only.
   result.paranoid_checks = true;
   result.max_bgerror_resume_count = 0;
-  result.listeners.push_back(std::make_shared<NoRecovery>());
   // A torn last record is what a power failure leaves. Stricter modes would
   // refuse to open then; the floor finds what this mode hides.
   result.wal_recovery_mode = rocksdb::WALRecoveryMode::kPointInTimeRecovery;
+  result.wal_filter = &gap_filter;
   // Old records in a recycled log could be taken for new ones.
   result.recycle_log_file_num = 0;
   result.wal_compression = rocksdb::kNoCompression;
@@ -138,6 +110,7 @@ rocksdb::DBOptions DatabaseOptions(const RocksOptions& options) {
   result.avoid_flush_during_shutdown = true;
 
   result.info_log = std::make_shared<CallbackLogger>(options.log);
+  if (options.env) result.env = options.env.get();
   return result;
 }
 
@@ -194,12 +167,23 @@ struct RocksStorage::Impl {
   absl::Status failure() const;
   // Returns `status`, and keeps the first one that is not OK as failure().
   absl::Status Keep(absl::Status status);
+  // Reads the floor; DataLoss if the files that it names are not there.
+  absl::Status LoadFloor();
   // Sets lost_synced_writes.
   absl::Status CompareFloor();
   // Moves the recorded floor up to `sequence`, which is on stable storage.
   void RecordFloor(uint64_t sequence);
+  // Notes the manifest as it is. Called on RocksDB's threads too.
+  void RecordFiles(rocksdb::DB& from);
+  // Sets all but the sequence; false if that cannot be found.
+  bool NoteFiles(rocksdb::DB& from, Floor& note);
+  // Writes the floor; false, and counted, if that fails.
+  bool Replace(const Floor& next) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex);
 
   std::string directory;
+  std::shared_ptr<rocksdb::Env> env;  // null: the real one
+  std::shared_ptr<rocksdb::FileSystem> files;
+  GapFilter gap_filter;
   std::unique_ptr<rocksdb::DB> db;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families = {};
   rocksdb::ColumnFamilyHandle* default_family = nullptr;  // unused
@@ -210,9 +194,13 @@ struct RocksStorage::Impl {
   // Bytes that may be committed before free space is looked up again.
   std::atomic<int64_t> bytes_to_space_check = 0;
   std::atomic<bool> has_failed = false;
+  std::atomic<uint64_t> first_log = 0;  // that this process writes
 
   mutable absl::Mutex mutex;
-  uint64_t floor ABSL_GUARDED_BY(mutex) = 0;  // as recorded by this process
+  Floor floor ABSL_GUARDED_BY(mutex);  // as recorded
+  bool floor_decodes ABSL_GUARDED_BY(mutex) = true;
+  bool is_open ABSL_GUARDED_BY(mutex) = false;  // and compared with the floor
+  uint64_t synced ABSL_GUARDED_BY(mutex) = 0;   // by this process
   uint64_t floor_failures ABSL_GUARDED_BY(mutex) = 0;
   absl::Status first_failure ABSL_GUARDED_BY(mutex);
 };
@@ -223,6 +211,7 @@ RocksStorage::Impl::~Impl() {
     db->DestroyColumnFamilyHandle(family).PermitUncheckedError();
   }
   db->DestroyColumnFamilyHandle(default_family).PermitUncheckedError();
+  db.reset();  // Its threads use the rest.
 }
 
 absl::Status RocksStorage::Impl::CheckSpace(const WriteBatch& batch) {
@@ -233,17 +222,14 @@ absl::Status RocksStorage::Impl::CheckSpace(const WriteBatch& batch) {
       batch.entries().begin(), batch.entries().end(),
       [](const WriteBatch::Entry& entry) { return entry.value.has_value(); });
   if (!puts) return absl::OkStatus();
-  std::error_code error;
-  const std::filesystem::space_info space =
-      std::filesystem::space(directory, error);
-  if (error) {
-    return absl::DataLossError(absl::StrCat("cannot find the free space of ",
-                                            directory, ": ", error.message()));
-  }
-  if (space.available < disk_reserve_bytes) {
+  uint64_t available = 0;
+  DOVETAIL_RETURN_IF_ERROR(ToStatus(
+      files->GetFreeSpace(directory, rocksdb::IOOptions(), &available, nullptr),
+      absl::StrCat("find the free space of ", directory)));
+  if (available < disk_reserve_bytes) {
     bytes_to_space_check = 0;
     return absl::ResourceExhaustedError(absl::StrCat(
-        "the disk of ", directory, " has ", space.available,
+        "the disk of ", directory, " has ", available,
         " bytes free, less than the reserve of ", disk_reserve_bytes));
   }
   bytes_to_space_check = kSpaceCheckBytes;
@@ -264,25 +250,99 @@ absl::Status RocksStorage::Impl::Keep(absl::Status status) {
   return status;
 }
 
+absl::Status RocksStorage::Impl::LoadFloor() {
+  const absl::MutexLock lock(&mutex);
+  // One that does not decode leaves open how much was safe.
+  const absl::StatusOr<Floor> recorded = ReadFloor(*files, directory);
+  floor_decodes = recorded.ok();
+  if (!floor_decodes) return absl::OkStatus();
+  floor = *recorded;
+  DOVETAIL_ASSIGN_OR_RETURN(const uint64_t oldest_log,
+                            CheckFloorFiles(*files, directory, floor));
+  gap_filter.set_first_log(oldest_log);
+  return absl::OkStatus();
+}
+
 absl::Status RocksStorage::Impl::CompareFloor() {
-  // One that does not decode leaves open how much was safe: the same.
-  const absl::StatusOr<uint64_t> recorded = ReadFloor(directory);
+  // What Open found is all in tables, so the newest log is all that is needed.
+  DOVETAIL_ASSIGN_OR_RETURN(const LogNumbers logs,
+                            FindLogs(*files, directory, 0));
+  first_log = logs.newest;
+  Floor next;
+  if (!NoteFiles(*db, next)) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot list the files of the database in ", directory));
+  }
+  const absl::MutexLock lock(&mutex);
   lost_synced_writes =
-      !recorded.ok() || db->GetLatestSequenceNumber() < *recorded;
-  if (!lost_synced_writes) return absl::OkStatus();
+      !floor_decodes || db->GetLatestSequenceNumber() < floor.sequence;
   // New writes must not lift the database over the floor before a Sync().
-  return WriteFloor(directory, std::numeric_limits<uint64_t>::max());
+  next.sequence = lost_synced_writes ? std::numeric_limits<uint64_t>::max()
+                                     : floor.sequence;
+  is_open = true;
+  // Not to be left out: the old floor names a log that may be gone.
+  DOVETAIL_RETURN_IF_ERROR(WriteFloor(*files, directory, next));
+  floor = next;
+  return absl::OkStatus();
 }
 
 void RocksStorage::Impl::RecordFloor(uint64_t sequence) {
   const absl::MutexLock lock(&mutex);
   // The first one replaces the floor of earlier processes, even a higher one.
-  if (sequence <= floor) return;
-  if (WriteFloor(directory, sequence).ok()) {
-    floor = sequence;
-  } else {
-    ++floor_failures;
+  if (sequence <= synced) return;
+  Floor next = floor;
+  next.sequence = sequence;
+  if (Replace(next)) synced = sequence;
+}
+
+void RocksStorage::Impl::RecordFiles(rocksdb::DB& from) {
+  {
+    const absl::MutexLock lock(&mutex);
+    if (!is_open) return;
   }
+  Floor next;
+  const bool noted = NoteFiles(from, next);
+  const absl::MutexLock lock(&mutex);
+  if (!noted) {
+    ++floor_failures;
+    return;
+  }
+  // Another thread may have been faster.
+  if (std::pair(next.manifest, next.manifest_bytes) <=
+      std::pair(floor.manifest, floor.manifest_bytes)) {
+    return;
+  }
+  next.sequence = floor.sequence;
+  Replace(next);
+}
+
+bool RocksStorage::Impl::NoteFiles(rocksdb::DB& from, Floor& note) {
+  std::vector<std::string> names;
+  uint64_t least_log = 0;
+  if (!from.GetLiveFiles(names, &note.manifest_bytes, /*flush_memtable=*/false)
+           .ok() ||
+      !from.GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep,
+                           &least_log)) {
+    return false;
+  }
+  for (const std::string& name : names) {
+    note.manifest = std::max(note.manifest, ManifestNumber(name));
+  }
+  // Before the first flush of this process RocksDB names older logs than it
+  // keeps.
+  const absl::StatusOr<LogNumbers> logs =
+      FindLogs(*files, directory, std::max(least_log, first_log.load()));
+  if (logs.ok()) note.log = logs->oldest;
+  return logs.ok();
+}
+
+bool RocksStorage::Impl::Replace(const Floor& next) {
+  if (!WriteFloor(*files, directory, next).ok()) {
+    ++floor_failures;
+    return false;
+  }
+  floor = next;
+  return true;
 }
 
 RocksStorage::RocksStorage(std::unique_ptr<Impl> impl)
@@ -292,9 +352,12 @@ RocksStorage::~RocksStorage() = default;
 
 absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
     const std::string& directory, const RocksOptions& options) {
-  DOVETAIL_RETURN_IF_ERROR(PrepareDataDirectory(directory));
   auto impl = std::make_unique<Impl>();
   impl->directory = directory;
+  impl->env = options.env;
+  impl->files = options.env ? options.env->GetFileSystem()
+                            : rocksdb::FileSystem::Default();
+  DOVETAIL_RETURN_IF_ERROR(PrepareDataDirectory(*impl->files, directory));
   impl->disk_reserve_bytes = options.disk_reserve_bytes;
   impl->cache = rocksdb::NewLRUCache(options.block_cache_bytes);
 
@@ -306,13 +369,24 @@ absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
   }
   descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName,
                            rocksdb::ColumnFamilyOptions());
+  DOVETAIL_RETURN_IF_ERROR(impl->LoadFloor());
+  rocksdb::DBOptions database_options =
+      DatabaseOptions(options, impl->gap_filter);
+  database_options.listeners.push_back(std::make_shared<Listener>(
+      [&opening = *impl](rocksdb::DB& from) { opening.RecordFiles(from); }));
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened = rocksdb::DB::Open(
-      DatabaseOptions(options), directory, descriptors, &handles, &db);
+  const rocksdb::Status opened = rocksdb::DB::Open(database_options, directory,
+                                                   descriptors, &handles, &db);
   if (IsLockTaken(opened)) {
     return absl::UnavailableError(absl::StrCat(
         "the data directory ", directory, " is in use by another process"));
+  }
+  if (impl->gap_filter.has_split_families()) {
+    return absl::DataLossError(
+        absl::StrCat("a log of the database in ", directory,
+                     " has lost batches of which "
+                     "a part is in tables; its data must be replaced"));
   }
   DOVETAIL_RETURN_IF_ERROR(
       ToStatus(opened, absl::StrCat("open the database in ", directory)));
@@ -388,11 +462,24 @@ absl::Status RocksStorage::Sync() {
 }
 
 absl::Status RocksStorage::Checkpoint(const std::string& directory) {
-  std::error_code error;
-  const std::filesystem::path target =
-      std::filesystem::absolute(directory, error);
-  if (error || std::filesystem::exists(target, error) ||
-      !std::filesystem::is_directory(target.parent_path(), error)) {
+  rocksdb::FileSystem& files = *impl_->files;
+  const rocksdb::IOOptions options;
+  std::string target;
+  DOVETAIL_RETURN_IF_ERROR(
+      ToStatus(files.GetAbsolutePath(directory, options, &target, nullptr),
+               absl::StrCat("find ", directory)));
+  const std::string parent = std::filesystem::path(target).parent_path();
+  const rocksdb::IOStatus exists = files.FileExists(target, options, nullptr);
+  if (!exists.ok() && !exists.IsNotFound()) {
+    return ToStatus(exists, absl::StrCat("look for ", directory));
+  }
+  bool has_parent = false;
+  const rocksdb::IOStatus looked =
+      files.IsDirectory(parent, options, &has_parent, nullptr);
+  if (!looked.ok() && !looked.IsPathNotFound()) {
+    return ToStatus(looked, absl::StrCat("look at ", parent));
+  }
+  if (exists.ok() || !has_parent) {
     return absl::FailedPreconditionError(
         absl::StrCat("cannot write a checkpoint to ", directory,
                      ": it exists already or its parent does not"));
@@ -403,10 +490,10 @@ absl::Status RocksStorage::Checkpoint(const std::string& directory) {
                "prepare a checkpoint"));
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(created);
   DOVETAIL_RETURN_IF_ERROR(
-      ToStatus(checkpoint->CreateCheckpoint(target.string()),
+      ToStatus(checkpoint->CreateCheckpoint(target),
                absl::StrCat("write a checkpoint to ", directory)));
   // Last: a copy without it is not complete and does not open.
-  return WriteFormat(target.string());
+  return WriteFormat(files, target);
 }
 
 RocksStats RocksStorage::stats() const {

@@ -6,15 +6,21 @@
 // RocksDB opens without a word after a damaged log record and drops what
 // follows it. So the sequence number that a Sync() reached is kept in a file
 // of its own (data_directory.h); a database that comes up behind it has lost
-// what it said was safe, and lost_synced_writes() says so.
+// what it said was safe, and lost_synced_writes() says so. It does the same
+// with a manifest that lost its end, and reads on behind a gap between two
+// logs; the state is none that ever was then. So that file has the manifest's
+// length and the oldest log that is needed too, and recovery ends at a gap
+// (rocks_hooks.h).
 //
-// Faults, as tests/replica/rocks_storage_test.cc shows them:
+// Faults, as tests/replica/rocks_storage_test.cc and adapter_*_test.cc show
+// them:
 //  - A Commit or Sync that fails in RocksDB is the last one of this process:
 //    all later ones return the same error, and the node must end. Reads go on.
 //    RocksDB 7.8 cannot continue a log after a failed write: its own recovery
 //    leaves families apart or reports success and fails again (its pull request
 //    12995 and issue 11643), so that recovery is switched off. A flush or
-//    compaction that failed in the background shows at the next Commit.
+//    compaction that failed in the background shows at the next Commit; but a
+//    compaction for which there was no room is only tried again.
 //  - So that a full disk does not come to that, puts are refused with
 //    ResourceExhausted while less than a reserve is free; deletes, syncs and
 //    reads go on, and puts work again once there is room.
@@ -34,6 +40,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "replica/storage.h"
+#include "rocksdb/rocksdb_namespace.h"
+
+namespace ROCKSDB_NAMESPACE {
+class Env;
+}  // namespace ROCKSDB_NAMESPACE
 
 namespace dovetail::replica {
 
@@ -63,6 +74,9 @@ struct RocksOptions {
   std::function<void(absl::string_view line)> log;
   // Off only where a test copies the files of an open database.
   bool automatic_compactions = true;
+  // A test's system, whose file system gets all files, the small ones too.
+  // None: the real one.
+  std::shared_ptr<rocksdb::Env> env;
 };
 
 // For `status` and metrics; all estimates of RocksDB's own.
@@ -88,7 +102,8 @@ class RocksStorage final : public Storage {
   // on stable storage when this returns.
   // Returns: Unavailable if another process has it open; FailedPrecondition if
   // the directory cannot be made or has a layout this version does not know;
-  // DataLoss if it is damaged; ResourceExhausted if the disk is full.
+  // DataLoss if it is damaged so that no state that ever was can be had;
+  // ResourceExhausted if the disk is full.
   // Cost: reads the logs, up to options.log_bytes_max.
   static absl::StatusOr<std::unique_ptr<RocksStorage>> Open(
       const std::string& directory, const RocksOptions& options);
@@ -111,7 +126,8 @@ class RocksStorage final : public Storage {
       Family family, absl::string_view begin, absl::string_view end,
       absl::FunctionRef<bool(absl::string_view key, absl::string_view value)>
           visit) override;
-  // Returns: ResourceExhausted below the disk reserve (later ones may work);
+  // Returns: ResourceExhausted below the disk reserve, DataLoss if the free
+  // space cannot be found (later ones may work);
   // or, for the rest of the process: ResourceExhausted if the disk is full
   // nonetheless, DataLoss, Unavailable.
   absl::Status Commit(const WriteBatch& batch, CommitMode mode) override;

@@ -157,6 +157,11 @@ absl::StatusOr<std::unique_ptr<replica::RocksStorage>> OpenStorage(
         "still have in their logs comes back; what they do not, needs a copy "
         "of a healthy member's data (docs/operating.md)"));
   }
+  if ((*storage)->lost_synced_writes()) {
+    spdlog::warn(
+        "starting although {} has lost writes that the disk had said were safe",
+        config.data_dir);
+  }
   return storage;
 }
 

@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "replica/data_directory.h"
+#include "replica/hash.h"
 #include "tests/replica/storage_child.h"
 #include "tests/replica/storage_testing.h"
 #include "tests/sim/rocks_disk.h"
@@ -206,6 +207,18 @@ TEST_CASE("RocksStorage: a floor that does not decode counts as lost writes") {
   bytes[0] = static_cast<char>(bytes[0] ^ 1);  // still a number
   WriteBytes(floor, bytes);
   CHECK(OpenRocks(history.path())->lost_synced_writes());
+}
+
+TEST_CASE("RocksStorage: a floor without files, as it once was, is read") {
+  const History history;
+  const fs::path floor = history.path() + "/" + kFloorFile;
+  for (const auto& [sequence, is_lost] :
+       {std::pair("1000", true), std::pair("1", false)}) {
+    const std::string check =
+        absl::StrCat(absl::Hex(HashBytes(sequence).high, absl::kZeroPad16));
+    WriteBytes(floor, absl::StrCat(sequence, " ", check, "\n"));
+    CHECK(OpenRocks(history.path())->lost_synced_writes() == is_lost);
+  }
 }
 
 TEST_CASE("RocksStorage: a database whose files are gone counts as lost") {

@@ -10,14 +10,17 @@
 
 #include "absl/strings/numbers.h"
 #include "tests/replica/storage_testing.h"
+#include "tests/sim/fault_disk.h"
 #include "tests/sim/rocks_disk.h"
 #include "tests/sim/sim_disk.h"
 
 TYPE_TO_STRING_AS("MemoryDisk", dovetail::sim::MemoryDisk);
 TYPE_TO_STRING_AS("RocksDisk", dovetail::sim::RocksDisk);
+TYPE_TO_STRING_AS("FaultDisk", dovetail::sim::FaultDisk);
 
 namespace dovetail::replica {
 
+using sim::FaultDisk;
 using sim::kAll;
 using sim::MemoryDisk;
 using sim::RocksDisk;
@@ -45,7 +48,7 @@ void CommitDeltas(Storage& storage, int from, int to) {
 }  // namespace
 
 TEST_CASE_TEMPLATE("Storage: a get sees what was committed, by family", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   const auto storage = MustOpen(disk);
   MustCommit(*storage, OnePut(Family::kRows, "k", "v"));
@@ -55,7 +58,7 @@ TEST_CASE_TEMPLATE("Storage: a get sees what was committed, by family", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: keys and values are any bytes, or none", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   const std::string odd("\0\xff\0", 3);
   {
@@ -69,7 +72,7 @@ TEST_CASE_TEMPLATE("Storage: keys and values are any bytes, or none", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: a batch's entries take effect in order", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   const auto storage = MustOpen(disk);
   WriteBatch batch;
@@ -84,7 +87,7 @@ TEST_CASE_TEMPLATE("Storage: a batch's entries take effect in order", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: a scan visits a half-open range in byte order", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   const auto storage = MustOpen(disk);
   WriteBatch batch;
@@ -111,7 +114,7 @@ TEST_CASE_TEMPLATE("Storage: a scan visits a half-open range in byte order", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: a scan sees one state, though its visitor commits",
-                   D, MemoryDisk, RocksDisk) {
+                   D, MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   const auto storage = MustOpen(disk);
   for (const char* key : {"a", "b", "c"}) {
@@ -135,7 +138,7 @@ TEST_CASE_TEMPLATE("Storage: a scan sees one state, though its visitor commits",
 }
 
 TEST_CASE_TEMPLATE("Storage: a committed batch outlives the process", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   CommitDeltas(*MustOpen(disk), 1, 5);
   CHECK(Dump(*MustOpen(disk)) == AfterDeltas(5));
@@ -143,7 +146,7 @@ TEST_CASE_TEMPLATE("Storage: a committed batch outlives the process", D,
 
 TEST_CASE_TEMPLATE(
     "Storage: a power failure takes whole batches from the end, none synced", D,
-    MemoryDisk, RocksDisk) {
+    MemoryDisk, RocksDisk, FaultDisk) {
   for (const size_t lost : {size_t{0}, size_t{1}, size_t{3}, size_t{4}, kAll}) {
     CAPTURE(lost);
     D disk;
@@ -160,7 +163,7 @@ TEST_CASE_TEMPLATE(
 }
 
 TEST_CASE_TEMPLATE("Storage: a synced commit makes all before it durable", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   {
     const auto storage = MustOpen(disk);
@@ -173,7 +176,7 @@ TEST_CASE_TEMPLATE("Storage: a synced commit makes all before it durable", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: an empty batch is a sync if it is to be synced", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   for (const bool synced : {false, true}) {
     CAPTURE(synced);
     D disk;
@@ -189,7 +192,7 @@ TEST_CASE_TEMPLATE("Storage: an empty batch is a sync if it is to be synced", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: what a start found cannot be lost after it", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   CommitDeltas(*MustOpen(disk), 1, 3);
   CommitDeltas(*MustOpen(disk), 4, 5);
@@ -198,7 +201,7 @@ TEST_CASE_TEMPLATE("Storage: what a start found cannot be lost after it", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: a second process is refused, not corrupted", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   {
     const auto storage = MustOpen(disk);
@@ -211,7 +214,7 @@ TEST_CASE_TEMPLATE("Storage: a second process is refused, not corrupted", D,
 }
 
 TEST_CASE_TEMPLATE("Storage: a failed checkpoint says so and changes nothing",
-                   D, MemoryDisk, RocksDisk) {
+                   D, MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   const sim::TemporaryDirectory target;
   const auto storage = MustOpen(disk);
@@ -224,7 +227,7 @@ TEST_CASE_TEMPLATE("Storage: a failed checkpoint says so and changes nothing",
 }
 
 TEST_CASE_TEMPLATE("Disk: losing counts deltas, and takes what is newer along",
-                   D, MemoryDisk, RocksDisk) {
+                   D, MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   {
     const auto storage = MustOpen(disk);
@@ -242,7 +245,7 @@ TEST_CASE_TEMPLATE("Disk: losing counts deltas, and takes what is newer along",
 }
 
 TEST_CASE_TEMPLATE("Disk: a copy goes its own way, un-synced batches included",
-                   D, MemoryDisk, RocksDisk) {
+                   D, MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   std::unique_ptr<sim::Disk> copy;
   {
@@ -259,8 +262,8 @@ TEST_CASE_TEMPLATE("Disk: a copy goes its own way, un-synced batches included",
   CHECK(Dump(*MustOpen(disk)) == AfterDeltas(4));
 }
 
-TEST_CASE_TEMPLATE("Disk: a wiped disk is a new one", D, MemoryDisk,
-                   RocksDisk) {
+TEST_CASE_TEMPLATE("Disk: a wiped disk is a new one", D, MemoryDisk, RocksDisk,
+                   FaultDisk) {
   D disk;
   disk.Wipe();
   CommitDeltas(*MustOpen(disk), 1, 3);
@@ -270,7 +273,7 @@ TEST_CASE_TEMPLATE("Disk: a wiped disk is a new one", D, MemoryDisk,
 }
 
 TEST_CASE_TEMPLATE("Disk: damage takes or changes a range and nothing else", D,
-                   MemoryDisk, RocksDisk) {
+                   MemoryDisk, RocksDisk, FaultDisk) {
   D disk;
   WriteBatch batch;
   for (const char* key : {"a", "b", "c"}) {

@@ -1,5 +1,6 @@
 #include "tests/sim/disk.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -30,6 +31,14 @@ absl::StatusOr<size_t> Rewrite(Disk& disk, Family family,
 }
 
 }  // namespace
+
+bool HasLogPut(const WriteBatch& batch) {
+  return std::any_of(batch.entries().begin(), batch.entries().end(),
+                     [](const WriteBatch::Entry& entry) {
+                       return entry.family == Family::kLog &&
+                              entry.value.has_value();
+                     });
+}
 
 absl::StatusOr<size_t> Disk::Erase(Family family, absl::string_view begin,
                                    absl::string_view end) {

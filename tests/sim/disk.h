@@ -20,6 +20,9 @@ namespace dovetail::sim {
 
 inline constexpr size_t kAll = std::numeric_limits<size_t>::max();
 
+// Whether the batch counts as a delta, see CrashLosingDeltas.
+bool HasLogPut(const replica::WriteBatch& batch);
+
 class Disk {
  public:
   virtual ~Disk() = default;

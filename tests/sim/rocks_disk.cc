@@ -42,14 +42,6 @@ std::string NewestLog(const std::string& directory) {
   return newest;
 }
 
-bool HasLogPut(const WriteBatch& batch) {
-  return std::any_of(batch.entries().begin(), batch.entries().end(),
-                     [](const WriteBatch::Entry& entry) {
-                       return entry.family == Family::kLog &&
-                              entry.value.has_value();
-                     });
-}
-
 }  // namespace
 
 TemporaryDirectory::TemporaryDirectory() {

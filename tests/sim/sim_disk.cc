@@ -16,14 +16,6 @@ namespace {
 
 size_t Place(Family family) { return static_cast<size_t>(family); }
 
-bool HasLogPut(const WriteBatch& batch) {
-  return std::any_of(batch.entries().begin(), batch.entries().end(),
-                     [](const WriteBatch::Entry& entry) {
-                       return entry.family == Family::kLog &&
-                              entry.value.has_value();
-                     });
-}
-
 void Set(SimDisk::Keys& keys, const WriteBatch::Entry& entry) {
   if (entry.value.has_value()) {
     keys.insert_or_assign(entry.key, *entry.value);

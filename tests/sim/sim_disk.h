@@ -51,6 +51,8 @@ class SimDisk {
   void CrashLosing(size_t batches);
   // See Disk::CrashLosingDeltas.
   void CrashLosingDeltas(size_t n);
+  // The batch of a failed commit will not turn up.
+  void DropFailed() { reappearing_.reset(); }
   void Wipe();
 
   // --- Faults, for the process that runs or the next one ---
