@@ -173,7 +173,8 @@ class Checker final : public Observer {
   std::vector<Minted> minted_in_vain_;
   std::map<std::string, Token> tokens_;
   std::vector<Acknowledged> acknowledged_;
-  std::vector<End> ends_;  // the last one of each node
+  std::vector<std::vector<End>> ends_;  // of each node, in order
+  std::vector<size_t> ends_seen_;       // of those, before its last start
   MessageWatch messages_;
   ReadWatch reads_;
   struct Withheld {

@@ -69,7 +69,8 @@ class Simulation {
     cluster_.HealAll();
     const int64_t healed_us = scheduler_.now_us();
     const int64_t deadline = healed_us + kConvergeExtraUs +
-                             kRoundsMax * plan_.options.sync_period_max_us;
+                             kRoundsMax * plan_.options.sync_period_max_us +
+                             TruncationTimeUs();
     bool converged = false;
     while (Going() && !converged && scheduler_.now_us() < deadline) {
       RunUntil(std::min(deadline, scheduler_.now_us() + 1'000'000));
@@ -81,6 +82,14 @@ class Simulation {
       RunUntil(scheduler_.now_us() + kFinalProbesUs);
     }
     if (Going()) checker_.FinalCheck(converged);
+  }
+
+  // Logs shrink by so many entries a round, and a plan may set that low.
+  int64_t TruncationTimeUs() const {
+    const int64_t step = plan_.options.truncate_entries_per_turn;
+    if (step == 0) return 0;
+    return 2 * static_cast<int64_t>(plan_.events.size()) / step *
+           plan_.options.sync_period_min_us;
   }
 
   Outcome Report() {
