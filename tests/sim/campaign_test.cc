@@ -131,6 +131,13 @@ TEST_CASE("Seeds: violations that differ in numbers and values are alike") {
   CHECK(kind("") != kind("took longer than 30 s"));
 }
 
+TEST_CASE("Seeds: a shell hands the name of a planted bug on as it is") {
+  CHECK(MutantArgument("").empty());
+  CHECK(MutantArgument("read: \"the same\"") ==
+        " --mutant='read: \"the same\"'");
+  CHECK(MutantArgument("another's") == " --mutant='another'\\''s'");
+}
+
 TEST_CASE("Campaign: commits begin far from one another") {
   std::set<uint64_t> starts;
   for (int i = 0; i < 100; ++i) starts.insert(SeedOf(absl::StrCat(i)));
@@ -169,7 +176,7 @@ TEST_CASE("Report: adds up, and ends with the command that replays") {
   CHECK(absl::StrContains(text, "3 seeds, 2 failed"));
   CHECK(absl::StrContains(text, "20 operations"));
   CHECK(absl::EndsWith(text,
-                       " --seed=0x1f --profile=swarm --mutant=\"the bug\"\n"));
+                       " --seed=0x1f --profile=swarm --mutant='the bug'\n"));
   CHECK(absl::StrContains(report.ToJson(1), "\"cluster_hours\": 0.33"));
 }
 

@@ -65,6 +65,8 @@ void DeclareOneRun(CLI::App& app, Arguments& args, Asked& asked) {
   app.add_option("--last", args.single.last,
                  "--trace prints so many events; 0: all")
       ->capture_default_str();
+  app.add_flag("--expect-violation", args.single.expect_violation,
+               "All is well if there is a violation, and only then");
   app.add_flag("--hash-only", args.single.hash_only,
                "Prints the hash of the trace and nothing else");
   app.add_flag("--shrink", args.shrink,
@@ -166,15 +168,12 @@ int RunOne(const Arguments& args) {
   if (!args.write_plan.empty()) {
     return WriteFile(args.write_plan, ToText(*plan)) ? 0 : 2;
   }
-  const std::string mutant =
-      args.single.mutant.empty()
-          ? ""
-          : absl::StrCat(" --mutant=\"", args.single.mutant, "\"");
   const std::string replay =
       args.plan_file.empty()
           ? ReplayCommand(args.seed, ProfileOf(args.seed, args.profile),
                           args.single.mutant)
-          : absl::StrCat(ProgramName(), " --plan=", args.plan_file, mutant);
+          : absl::StrCat(ProgramName(), " --plan=", args.plan_file,
+                         MutantArgument(args.single.mutant));
   return RunSingle(*plan, args.single, replay);
 }
 

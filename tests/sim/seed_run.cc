@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "crdt/check.h"
@@ -120,10 +121,7 @@ std::string HashInFreshProcess(uint64_t seed, const SeedSettings& settings) {
   const std::string command = absl::StrCat(
       "'", std::filesystem::read_symlink("/proc/self/exe").string(),
       "' --hash-only --seed=", seed, " --profile=", settings.profile,
-      settings.mutant.empty()
-          ? ""
-          : absl::StrCat(" --mutant=\"", settings.mutant, "\""),
-      " 2>&1");
+      MutantArgument(settings.mutant), " 2>&1");
   std::FILE* const output = popen(command.c_str(), "r");
   DOVETAIL_CHECK(output != nullptr);
   char buffer[4096];
@@ -257,11 +255,17 @@ std::string ProgramName() {
                                                : near.string();
 }
 
+std::string MutantArgument(const std::string& mutant) {
+  if (mutant.empty()) return "";
+  // Names are sentences.
+  return absl::StrCat(" --mutant='",
+                      absl::StrReplaceAll(mutant, {{"'", "'\\''"}}), "'");
+}
+
 std::string ReplayCommand(uint64_t seed, const std::string& profile,
                           const std::string& mutant) {
-  return absl::StrFormat(
-      "%s --seed=0x%x --profile=%s%s", ProgramName(), seed, profile,
-      mutant.empty() ? "" : absl::StrCat(" --mutant=\"", mutant, "\""));
+  return absl::StrFormat("%s --seed=0x%x --profile=%s%s", ProgramName(), seed,
+                         profile, MutantArgument(mutant));
 }
 
 }  // namespace dovetail::sim

@@ -52,6 +52,8 @@ std::string KindOfViolation(const std::string& violation);
 
 // "build/dev/bin/dovetail-sim": this program, as one would type it here.
 std::string ProgramName();
+// " --mutant=…", for a shell; empty without one.
+std::string MutantArgument(const std::string& mutant);
 std::string ReplayCommand(uint64_t seed, const std::string& profile,
                           const std::string& mutant);
 

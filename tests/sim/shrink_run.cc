@@ -62,12 +62,8 @@ int RunShrink(const Plan& plan, const ShrinkSettings& settings) {
     std::printf("\nAs the draft of a scenario (without the timing):\n%s",
                 draft.c_str());
   }
-  const std::string mutant =
-      settings.mutant.empty()
-          ? ""
-          : absl::StrCat(" --mutant=\"", settings.mutant, "\"");
   std::printf("\n%s --plan=%s%s\n", ProgramName().c_str(),
-              settings.file.c_str(), mutant.c_str());
+              settings.file.c_str(), MutantArgument(settings.mutant).c_str());
   return 1;
 }
 

@@ -95,6 +95,17 @@ TEST_CASE("Shrink: an option that matters keeps its value") {
   CHECK(small.options.nodes == 3);
 }
 
+TEST_CASE("Shrink: a node that goes may ask for other luck") {
+  Plan plan;
+  plan.seed = 77;
+  plan.options.nodes = 5;
+  const Plan small = ShrinkBy(plan, [](const Plan& its) {
+    return its.options.nodes == 5 || its.seed == 3;
+  });
+  CHECK(small.options.nodes == 1);
+  CHECK(small.seed == 3);
+}
+
 TEST_CASE("Shrink: pairs that only fail together stay together") {
   const Plan small = ShrinkBy(LargePlan(), [](const Plan& plan) {
     return Has(plan, EventKind::kOperation, " e3 ") &&

@@ -94,9 +94,14 @@ int RunSingle(const Plan& plan, const SingleSettings& settings,
   run.trace_from = UINT64_MAX;
   const Outcome outcome = RunPlanIsolated(plan, run);
   std::printf("%s", Story(plan, outcome).c_str());
-  if (outcome.violation.empty()) return 0;
-  std::printf("VIOLATION: %s\n%s\n", outcome.violation.c_str(), replay.c_str());
-  return 1;
+  const bool violated = !outcome.violation.empty();
+  if (violated) {
+    std::printf("VIOLATION: %s\n%s\n", outcome.violation.c_str(),
+                replay.c_str());
+  } else if (settings.expect_violation) {
+    std::printf("FAILED: there should be a violation\n%s\n", replay.c_str());
+  }
+  return violated == settings.expect_violation ? 0 : 1;
 }
 
 }  // namespace dovetail::sim

@@ -16,6 +16,7 @@ struct SingleSettings {
   uint64_t until = UINT64_MAX;  // stops after this event
   uint64_t last = 100;          // prints so many events before the end
   bool hash_only = false;
+  bool expect_violation = false;  // turns the exit status round
 };
 
 // Prints the story. `replay` is the command that plays it again. The exit
