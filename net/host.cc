@@ -284,7 +284,7 @@ class Host::Lane {
     replica::Output output = shard_.EndTurn(ReadClocks());
     if (!output.fatal.ok()) {
       status_ = output.fatal;
-      host_.on_fatal_(output.fatal);
+      host_.TellFatal(output.fatal);
       return false;
     }
     if (output.fsync_due) host_.syncer_->Request(index_);
@@ -322,7 +322,7 @@ void Host::Syncer::Run() {
       lanes.swap(lanes_);
     }
     status_ = storage_.Sync();
-    if (!status_.ok()) return host_.on_fatal_(status_);
+    if (!status_.ok()) return host_.TellFatal(status_);
     for (uint32_t lane : lanes) host_.lanes_[lane]->Push(Fsynced{});
   }
 }
@@ -332,6 +332,11 @@ Host::Host(const Config& config, OnOutput on_output, OnFatal on_fatal)
       on_output_(std::move(on_output)),
       on_fatal_(std::move(on_fatal)) {
   DOVETAIL_CHECK(config.options.shards > 0);
+}
+
+// A disk that fails for one shard fails for the others too.
+void Host::TellFatal(const absl::Status& why) {
+  if (!fatal_told_.exchange(true)) on_fatal_(why);
 }
 
 absl::StatusOr<std::unique_ptr<Host>> Host::Start(const Config& config,

@@ -115,10 +115,13 @@ class Host {
   class Syncer;
   Host(const Config& config, OnOutput on_output, OnFatal on_fatal);
   uint32_t LaneOf(const replica::ClientRequest& request) const;
+  // Calls OnFatal, the first time.
+  void TellFatal(const absl::Status& why);
 
   const Config config_;
   const OnOutput on_output_;
   const OnFatal on_fatal_;
+  std::atomic<bool> fatal_told_ = false;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::unique_ptr<Syncer> syncer_;
   std::atomic<uint64_t> requests_refused_{0};

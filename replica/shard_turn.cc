@@ -89,10 +89,11 @@ void Shard::State::FailTurn(const absl::Status& why) {
   const absl::Status write_failed(
       why.code(),
       absl::StrCat("the write could not be committed: ", why.message()));
-  const absl::Status read_failed(
-      why.code(), absl::StrCat("a write beside this read could not be "
-                               "committed, and it may have shown it: ",
-                               why.message()));
+  // A read may be tried again, here or elsewhere, whatever ails the disk.
+  const absl::Status read_failed = absl::UnavailableError(
+      absl::StrCat("a write beside this read could not be committed, and it "
+                   "may have shown it: ",
+                   why.message()));
   if (DOVETAIL_MUTANT("turn: answers though the commit failed")) {
     core.output = std::move(turn);
   } else {

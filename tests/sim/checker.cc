@@ -21,8 +21,6 @@ using replica::Shard;
 
 namespace {
 
-constexpr const char* kBucket = "b";
-
 bool FailsWrites(EventKind kind) {
   return kind == EventKind::kFailCommit || kind == EventKind::kFailSync ||
          kind == EventKind::kDiskFull || kind == EventKind::kReadError ||
@@ -69,12 +67,15 @@ bool Shows(const crdt::ReadResult& result, const oracle::View& expected,
 
 std::string Listing(const std::vector<oracle::Listed>& list) {
   return absl::StrCat(
-      "{", absl::StrJoin(list, ", ", [](std::string* out, const auto& one) {
-        absl::StrAppend(out, absl::Hex(one.actor % 0x10000), ":", one.counter);
-        if (one.counter == 0) {
-          absl::StrAppend(out, " ", one.total, "-", one.reset);
-        }
-      }),
+      "{",
+      absl::StrJoin(list, ", ",
+                    [](std::string* out, const auto& one) {
+                      absl::StrAppend(out, absl::Hex(one.actor % 0x10000), ":",
+                                      one.counter);
+                      if (one.counter == 0) {
+                        absl::StrAppend(out, " ", one.total, "-", one.reset);
+                      }
+                    }),
       "}");
 }
 
@@ -101,8 +102,8 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
-      OnViolation(absl::StrCat("\"", event.text, "\": ",
-                               action.status().message()));
+      OnViolation(
+          absl::StrCat("\"", event.text, "\": ", action.status().message()));
       continue;
     }
     actions_[i] = *std::move(action);
@@ -115,9 +116,9 @@ PartitionId Checker::PartitionOf(const crdt::ObjectId& object) const {
 }
 
 std::string Checker::Story(const Pending& pending) const {
-  const std::string what =
-      pending.event != kProbe ? plan_.events[pending.event].text
-                              : crdt::ToString(pending.spec->object);
+  const std::string what = pending.event != kProbe
+                               ? plan_.events[pending.event].text
+                               : crdt::ToString(pending.spec->object);
   return absl::StrCat("\"", what, "\" at node ", pending.node, ", ",
                       pending.submitted_us, " µs");
 }
@@ -130,149 +131,6 @@ void Checker::OnViolation(std::string what) {
                             trace_.events(), "): ", what);
 }
 
-// --- Submitting --------------------------------------------------------------
-
-void Checker::Run(size_t index) {
-  if (!actions_[index]) return;
-  ++stats_.operations;
-  if (const auto* operate = std::get_if<scenario::Operate>(&*actions_[index])) {
-    SubmitWrite(index, *operate);
-  } else if (const auto* read =
-                 std::get_if<scenario::ReadObject>(&*actions_[index])) {
-    SubmitRead(index, *read);
-  }
-}
-
-bool Checker::FillTokens(const scenario::Operate& operate,
-                         replica::WriteRequest& write, Pending& pending) {
-  for (const scenario::OperationStep& step : operate.steps) {
-    crdt::Operation operation = step.operation;
-    operation.object.bucket = kBucket;
-    oracle::Mutation mutation = ToOracle(operation);
-    if (!step.token.empty()) {
-      const auto token = tokens_.find(step.token);
-      if (token == tokens_.end()) return false;
-      operation.observed = token->second.observed;
-      mutation.token = token->second.sight;
-    }
-    write.operations.push_back(std::move(operation));
-    pending.batch.push_back(std::move(mutation));
-  }
-  return true;
-}
-
-void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
-  const PlanEvent& event = plan_.events[index];
-  Pending pending;
-  pending.event = index;
-  pending.node = static_cast<uint32_t>(std::stoul(operate.who.substr(1)));
-  pending.fsync = event.value != 0;
-  replica::WriteRequest write;
-  if (!FillTokens(operate, write, pending)) {
-    ++stats_.skipped;
-    return;
-  }
-  if (write.operations.front().object.key == "exact") {
-    exact_attempted_ += write.operations.front().amount;
-  }
-  pending.partition = PartitionOf(write.operations.front().object);
-  replica::ClientRequest request;
-  request.options.write = replica::Level::Count(std::min(
-      operate.terms.write.value_or(1),
-      static_cast<uint32_t>(plan_.options.nodes)));
-  request.options.durability = pending.fsync ? replica::Durability::kFsync
-                                             : replica::Durability::kWal;
-  request.options.timeout = absl::Microseconds(event.for_us);
-  request.body = std::move(write);
-  Submit(std::move(pending), std::move(request));
-}
-
-void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
-  const PlanEvent& event = plan_.events[index];
-  ++stats_.reads;
-  Pending pending;
-  pending.event = index;
-  pending.node = static_cast<uint32_t>(std::stoul(read.who.substr(1)));
-  pending.spec = read.spec;
-  pending.spec->object.bucket = kBucket;
-  pending.spec->want_token = !read.token.empty();
-  pending.token = read.token;
-  pending.partition = PartitionOf(pending.spec->object);
-  replica::ClientRequest request;
-  request.options.read = replica::Level::Count(
-      std::min(read.terms.read.value_or(1),
-               static_cast<uint32_t>(plan_.options.nodes)));
-  request.options.timeout = absl::Microseconds(event.for_us);
-  request.body = replica::ReadRequest{*pending.spec, {}};
-  Submit(std::move(pending), std::move(request));
-}
-
-void Checker::Probe(uint32_t node, const oracle::Object& object) {
-  ++stats_.probes;
-  Pending pending;
-  pending.event = kProbe;
-  pending.node = node;
-  pending.spec.emplace();
-  pending.spec->object = FromOracle(object);
-  pending.partition = PartitionOf(pending.spec->object);
-  replica::ClientRequest request;
-  request.options.read = replica::Level::Count(1);
-  request.options.timeout = absl::Seconds(30);
-  request.body = replica::ReadRequest{*pending.spec, {}};
-  Submit(std::move(pending), std::move(request));
-}
-
-void Checker::ProbeAny(uint32_t node, Stream& chance) {
-  const oracle::Oracle& oracle =
-      oracles_[static_cast<size_t>(chance.Below(oracles_.size()))];
-  const std::vector<oracle::Object> objects = oracle.Objects();
-  if (objects.empty() || !cluster_->node(node).running()) return;
-  Probe(node, chance.Pick(objects));
-}
-
-void Checker::Submit(Pending pending, replica::ClientRequest request) {
-  const RequestId id{next_request_++};
-  request.id = id;
-  pending.submitted_us = scheduler_.now_us();
-  pending.starts = cluster_->node(pending.node).starts;
-  const uint32_t node = pending.node;
-  trace_.Add(scheduler_.now_us(), "request", node, next_request_,
-             pending.event, [&] { return Story(pending); });
-  pending_.emplace(id, std::move(pending));
-  if (!cluster_->Submit(node, std::move(request))) {
-    ++stats_.refused;
-    pending_.erase(id);
-  }
-}
-
-void Checker::Withhold(uint32_t peer, int64_t from_us) {
-  withheld_until_released_.push_back({peer, from_us, {}, std::nullopt});
-}
-
-uint32_t Checker::busy_at(uint32_t node) const {
-  uint32_t busy = 0;
-  for (const auto& [id, pending] : pending_) busy += pending.node == node;
-  return busy;
-}
-
-bool Checker::LacksEvents(uint32_t node) {
-  if (!cluster_->node(node).running()) return true;
-  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
-    const PartitionId partition{static_cast<uint16_t>(p)};
-    const crdt::EventSet& mine =
-        cluster_->ShardOf(node, partition).ContextOf(partition).applied;
-    for (uint32_t peer = 0; peer < cluster_->size(); ++peer) {
-      if (peer == node || !cluster_->node(peer).running()) continue;
-      if (!cluster_->ShardOf(peer, partition)
-               .ContextOf(partition)
-               .applied.IsSubsetOf(mine)) {
-        return true;
-      }
-    }
-  }
-  return false;
-}
-
 // --- In the middle of a turn -------------------------------------------------
 
 void Checker::BeforeRequest(uint32_t node, Shard& shard,
@@ -283,11 +141,11 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   pending.handled = true;
   pending.visible = shard.ContextOf(pending.partition).applied;
   if (pending.spec) return;
-  pending.expected = OracleOf(pending.partition)
-                         .Expect(pending.batch,
-                                 crdt::ActorBits(
-                                     cluster_->node(node).process->actor),
-                                 ToOracle(pending.visible));
+  pending.expected =
+      OracleOf(pending.partition)
+          .Expect(pending.batch,
+                  crdt::ActorBits(cluster_->node(node).process->actor),
+                  ToOracle(pending.visible));
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
@@ -348,8 +206,7 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
     if (const auto* query =
             std::get_if<replica::ReadQuery>(&envelope.message.body)) {
       const PartitionId partition = envelope.message.partition;
-      reads_.OnQuerySent(partition, *query,
-                         shard.ContextOf(partition).applied);
+      reads_.OnQuerySent(partition, *query, shard.ContextOf(partition).applied);
     }
   }
 }
@@ -367,8 +224,8 @@ bool Checker::ReadStamps(uint32_t node, PartitionId partition,
   const auto delta = entry.ok() ? crdt::Delta::Decode(entry->delta)
                                 : absl::StatusOr<crdt::Delta>(entry.status());
   if (!delta.ok()) {
-    OnViolation(absl::StrCat("the log of node ", node, " does not decode: ",
-                             delta.status().ToString()));
+    OnViolation(absl::StrCat("the log of node ", node,
+                             " does not decode: ", delta.status().ToString()));
     return true;
   }
   for (const crdt::DeltaLeaf& leaf : delta->leaves) {
@@ -452,8 +309,10 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       break;
   }
   if (!explained) {
-    OnViolation(absl::StrCat(Story(pending), " failed, and nothing in the plan "
-                             "explains it: ", status.ToString()));
+    OnViolation(absl::StrCat(Story(pending),
+                             " failed, and nothing in the plan "
+                             "explains it: ",
+                             status.ToString()));
   }
 }
 
@@ -471,8 +330,8 @@ void Checker::OnWriteReply(const Pending& pending,
   }
   if (!pending.minted) return;
   CheckReceipt(pending, reply.receipt);
-  Acknowledged acknowledged{pending.event, pending.partition, *pending.minted,
-                            pending.fsync, {}};
+  Acknowledged acknowledged{
+      pending.event, pending.partition, *pending.minted, pending.fsync, {}};
   for (const NodeId node : reply.receipt.nodes) {
     const uint32_t id = Index(node);
     if (!cluster_->node(id).running()) {
@@ -481,8 +340,9 @@ void Checker::OnWriteReply(const Pending& pending,
     } else if (Holds(id, pending.partition, *pending.minted)) {
       acknowledged.holders.insert(id);
     } else if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
-      return OnViolation(absl::StrCat(Story(pending), " is acknowledged by node ",
-                                      id, ", which does not hold it"));
+      return OnViolation(absl::StrCat(Story(pending),
+                                      " is acknowledged by node ", id,
+                                      ", which does not hold it"));
     }
   }
   if (plan_.events[pending.event].text.find(" add exact ") !=
@@ -496,8 +356,8 @@ void Checker::CheckReceipt(const Pending& pending,
                            const replica::Receipt& receipt) {
   std::set<uint32_t> nodes;
   for (const NodeId node : receipt.nodes) nodes.insert(Index(node));
-  if (nodes.size() != receipt.nodes.size() ||
-      nodes.size() < receipt.required || !nodes.contains(pending.node)) {
+  if (nodes.size() != receipt.nodes.size() || nodes.size() < receipt.required ||
+      !nodes.contains(pending.node)) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
                              nodes.size(), " nodes of ", receipt.required));
   }
@@ -542,8 +402,7 @@ void Checker::OnReadReply(const Pending& pending,
     // A site of BUGGIFY makes short pages of which a read of one replica skips
     // those that show nothing; its token is then of the last page alone.
     if (plan_.options.buggify != 0 && reply.receipt.required == 1 &&
-        std::includes(seen.begin(), seen.end(), listed.begin(),
-                      listed.end())) {
+        std::includes(seen.begin(), seen.end(), listed.begin(), listed.end())) {
       return;
     }
     expected = absl::StrCat("has a token of ", Listing(listed), "; seen were ",

@@ -38,7 +38,7 @@ struct ClientStats {
   uint64_t refused = 0;     // nobody listened
   uint64_t skipped = 0;     // their token was never got
   uint64_t acknowledged = 0;
-  uint64_t failed = 0;  // an error came back
+  uint64_t failed = 0;   // an error came back
   uint64_t unknown = 0;  // no answer: the node died
   uint64_t reads = 0;
   uint64_t probes = 0;
@@ -106,8 +106,8 @@ class Checker final : public Observer {
     std::optional<crdt::DotRun> minted;
     // Reads.
     std::optional<crdt::ReadSpec> spec;
-    std::string token;         // to keep it under
-    crdt::EventSet visible;    // at the coordinator, when it began
+    std::string token;       // to keep it under
+    crdt::EventSet visible;  // at the coordinator, when it began
     bool handled = false;
   };
   struct Acknowledged {
@@ -157,8 +157,8 @@ class Checker final : public Observer {
   Scheduler& scheduler_;
   Trace& trace_;
   SimCluster* cluster_ = nullptr;
-  bool disk_faults_ = false;  // the plan has some
-  bool losses_ = false;       // it may take what was written
+  bool disk_faults_ = false;             // the plan has some
+  bool losses_ = false;                  // it may take what was written
   std::vector<oracle::Oracle> oracles_;  // by partition
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event
   std::map<replica::RequestId, Pending> pending_;

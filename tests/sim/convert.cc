@@ -117,12 +117,11 @@ std::vector<oracle::Listed> ToOracle(const crdt::ObservedToken& token) {
         continue;
       }
       const crdt::Tally& tally = leaf.tallies[i];
-      list.push_back(
-          {actor, 0,
-           static_cast<int64_t>(tally.added) -
-               static_cast<int64_t>(tally.subtracted),
-           static_cast<int64_t>(tally.reset_added) -
-               static_cast<int64_t>(tally.reset_subtracted)});
+      list.push_back({actor, 0,
+                      static_cast<int64_t>(tally.added) -
+                          static_cast<int64_t>(tally.subtracted),
+                      static_cast<int64_t>(tally.reset_added) -
+                          static_cast<int64_t>(tally.reset_subtracted)});
     }
   }
   std::sort(list.begin(), list.end());

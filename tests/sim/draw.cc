@@ -10,8 +10,8 @@ namespace {
 
 void DrawClusterOptions(Stream& chance, PlanOptions& options) {
   // Three nodes are what most clusters have; one and seven what few try.
-  static const std::vector<int64_t> sizes = {1, 2, 2, 3, 3, 3, 3,
-                                             4, 5, 5, 6, 7};
+  static const std::vector<int64_t> sizes = {1, 2, 2, 3, 3, 3,
+                                             3, 4, 5, 5, 6, 7};
   options.nodes = chance.Pick(sizes);
   options.partitions = int64_t{1} << chance.Below(5);
   options.shards = 1 + static_cast<int64_t>(chance.Below(3));
@@ -75,9 +75,9 @@ const std::vector<std::string>& ProfileNames() {
 absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   const auto& names = ProfileNames();
   if (std::find(names.begin(), names.end(), profile) == names.end()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("no profile \"", profile, "\"; there are ",
-                     absl::StrJoin(names, ", ")));
+    return absl::InvalidArgumentError(absl::StrCat("no profile \"", profile,
+                                                   "\"; there are ",
+                                                   absl::StrJoin(names, ", ")));
   }
   Plan plan;
   plan.seed = seed;
@@ -93,10 +93,9 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   plan.options.may_lose = sort == "loss" ? 1 : 0;
   DrawOperations(plan);
   DrawFaults(plan, sort);
-  std::stable_sort(plan.events.begin(), plan.events.end(),
-                   [](const PlanEvent& a, const PlanEvent& b) {
-                     return a.at_us < b.at_us;
-                   });
+  std::stable_sort(
+      plan.events.begin(), plan.events.end(),
+      [](const PlanEvent& a, const PlanEvent& b) { return a.at_us < b.at_us; });
   return plan;
 }
 

@@ -128,8 +128,8 @@ class Drawer {
     PlanEvent event;
     event.kind = habit.kind;
     event.at_us = stream.Between(0, plan_.options.duration_us);
-    event.node = ReplacesDisk(habit.kind) ? stream.Pick(frail_)
-                                          : stream.Below32(nodes_);
+    event.node =
+        ReplacesDisk(habit.kind) ? stream.Pick(frail_) : stream.Below32(nodes_);
     if (nodes_ > 1) {
       event.peer = (event.node + 1 + stream.Below32(nodes_ - 1)) % nodes_;
     }
@@ -148,7 +148,8 @@ class Drawer {
         event.value = stream.LogBetween(1 * kMs, 200 * kMs);
         break;
       case EventKind::kClockJump: {
-        const int64_t jump = stream.LogBetween(1, int64_t{3650} * 86'400 * 1000);
+        const int64_t jump =
+            stream.LogBetween(1, int64_t{3650} * 86'400 * 1000);
         event.value = stream.Half() ? jump : -jump;
         break;
       }

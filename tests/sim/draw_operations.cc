@@ -18,17 +18,17 @@
 namespace dovetail::sim {
 namespace {
 
-constexpr std::array<const char*, 9> kTypes = {
-    "register", "mv",     "set",     "rwset", "gset",
-    "ewflag",   "dwflag", "counter", "map"};
+constexpr std::array<const char*, 9> kTypes = {"register", "mv",      "set",
+                                               "rwset",    "gset",    "ewflag",
+                                               "dwflag",   "counter", "map"};
 constexpr size_t kMap = 8;
 
 // Where an operation goes: an object and, in a map, a way into it.
 struct Target {
-  std::string type;    // of the object
-  std::string key;     // as written
-  std::string path;    // "/f0:map/f1:set", or nothing
-  std::string inner;   // the type at the end of the path
+  std::string type;   // of the object
+  std::string key;    // as written
+  std::string path;   // "/f0:map/f1:set", or nothing
+  std::string inner;  // the type at the end of the path
   std::string Place() const { return key + path; }
 };
 
@@ -68,8 +68,8 @@ class Drawer {
     // Bursts: most operations come close upon another one.
     for (int64_t i = 0; i < count; ++i) {
       if (!times.empty() && chance_.Permille(600)) {
-        times.push_back(std::min(
-            end, times.back() + chance_.Exponential(2'000)));
+        times.push_back(
+            std::min(end, times.back() + chance_.Exponential(2'000)));
       } else {
         times.push_back(chance_.Between(0, end));
       }
@@ -82,8 +82,8 @@ class Drawer {
       ++number_;
       // What is close in time is often about the same object: that is where
       // replicas that know different things meet.
-      same_object_ = number_ > 1 && one_.Permille(at - before < 500'000 ? 700
-                                                                     : 200);
+      same_object_ =
+          number_ > 1 && one_.Permille(at - before < 500'000 ? 700 : 200);
       before = at;
       Draw(at);
     }
@@ -95,8 +95,7 @@ class Drawer {
     if (one_.Permille(read_permille_)) return DrawRead(at);
     if (one_.Permille(batch_permille_)) return DrawBatch(at);
     const Target target = DrawTarget(DrawKey());
-    Add(at, absl::StrCat(Sentence(target), " ", Level("w"),
-                         TokenFor(target)));
+    Add(at, absl::StrCat(Sentence(target), " ", Level("w"), TokenFor(target)));
   }
 
   std::string DrawKey() {
@@ -142,9 +141,9 @@ class Drawer {
       return absl::StrCat("delete ", t.key, ":", t.type);
     }
     const auto say = [&](const std::string& verb, const std::string& args) {
-      std::string text =
-          t.path.empty() ? absl::StrCat(t.type, " ", verb, " ", t.Place())
-                         : absl::StrCat(t.type, " ", t.Place(), " ", verb);
+      std::string text = t.path.empty()
+                             ? absl::StrCat(t.type, " ", verb, " ", t.Place())
+                             : absl::StrCat(t.type, " ", t.Place(), " ", verb);
       if (!args.empty()) absl::StrAppend(&text, " ", args);
       return text;
     };
@@ -195,8 +194,8 @@ class Drawer {
     }
     if (fitting.empty()) return "";
     // Mostly the newest, sometimes any: tokens may be old.
-    return absl::StrCat(
-        " with ", one_.OneIn(4) ? one_.Pick(fitting) : fitting.back());
+    return absl::StrCat(" with ",
+                        one_.OneIn(4) ? one_.Pick(fitting) : fitting.back());
   }
 
   void DrawRead(int64_t at) {
@@ -221,8 +220,8 @@ class Drawer {
     std::vector<std::string> steps;
     const uint64_t n = 2 + one_.Below(4);
     for (uint64_t i = 0; i < n; ++i) {
-      const Target target = DrawTarget(
-          absl::StrCat("\"{t", tag, "}k", one_.Below(keys_), "\""));
+      const Target target =
+          DrawTarget(absl::StrCat("\"{t", tag, "}k", one_.Below(keys_), "\""));
       steps.push_back(Sentence(target));
     }
     Add(at, absl::StrCat("batch { ", absl::StrJoin(steps, " ; "), " } ",
@@ -257,7 +256,8 @@ class Drawer {
     event.at_us = at;
     event.kind = EventKind::kOperation;
     event.value = one_.Permille(fsync_permille_) ? 1 : 0;
-    event.for_us = one_.OneIn(5) ? one_.LogBetween(1'000, 1'000'000) : 2'000'000;
+    event.for_us =
+        one_.OneIn(5) ? one_.LogBetween(1'000, 1'000'000) : 2'000'000;
     event.text = absl::StrCat(token.empty() ? "" : token + " = ", "n",
                               one_.Below(nodes_), " ", sentence);
     plan_.events.push_back(std::move(event));

@@ -195,9 +195,9 @@ void Checker::CheckUnique() {
                                    element) != view.values.end();
     if (operation.verb == crdt::Verb::kAdd && !removed.contains(element) &&
         !present) {
-      return OnViolation(absl::StrCat(
-          "set \"unique\" lacks ", element,
-          ", which was acknowledged and never removed"));
+      return OnViolation(
+          absl::StrCat("set \"unique\" lacks ", element,
+                       ", which was acknowledged and never removed"));
     }
   }
 }

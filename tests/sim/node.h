@@ -46,10 +46,10 @@ class DiskDoor final : public replica::Storage {
       replica::Family family, absl::string_view key) override {
     return storage_.Get(family, key);
   }
-  absl::Status Scan(replica::Family family, absl::string_view begin,
-                    absl::string_view end,
-                    absl::FunctionRef<bool(absl::string_view, absl::string_view)>
-                        visit) override {
+  absl::Status Scan(
+      replica::Family family, absl::string_view begin, absl::string_view end,
+      absl::FunctionRef<bool(absl::string_view, absl::string_view)> visit)
+      override {
     return storage_.Scan(family, begin, end, visit);
   }
   absl::Status Commit(const replica::WriteBatch& batch,

@@ -340,8 +340,8 @@ std::vector<Listed> Oracle::ListOf(SightId id) const {
         {history.fact(fact).actor, history.fact(fact).counter, 0, 0});
   }
   for (const auto& [entry, tally] : sight.tallies) {
-    list.push_back({history.entry(entry).actor, 0, tally.known.total,
-                    tally.reset.total});
+    list.push_back(
+        {history.entry(entry).actor, 0, tally.known.total, tally.reset.total});
   }
   std::sort(list.begin(), list.end());
   return list;

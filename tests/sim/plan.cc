@@ -13,12 +13,12 @@ namespace dovetail::sim {
 namespace {
 
 constexpr std::array<const char*, kEventKinds> kNames = {
-    "operation", "crash",       "restart-all", "wipe",        "restore",
-    "lie",       "clone",       "backup",      "pause",       "slow",
-    "clock-jump", "cut-one-way", "cut-pair",   "isolate",     "split",
-    "flap",      "clog",        "blink",       "replay",      "withhold",
-    "fail-commit", "fail-sync", "disk-full",   "slow-disk",   "read-error",
-    "corrupt-row", "checkpoint", "sync-now"};
+    "operation",   "crash",       "restart-all", "wipe",      "restore",
+    "lie",         "clone",       "backup",      "pause",     "slow",
+    "clock-jump",  "cut-one-way", "cut-pair",    "isolate",   "split",
+    "flap",        "clog",        "blink",       "replay",    "withhold",
+    "fail-commit", "fail-sync",   "disk-full",   "slow-disk", "read-error",
+    "corrupt-row", "checkpoint",  "sync-now"};
 static_assert(static_cast<int>(EventKind::kSyncNow) + 1 == kEventKinds);
 
 std::optional<EventKind> KindOf(absl::string_view name) {
@@ -190,10 +190,9 @@ absl::StatusOr<Plan> ParsePlan(absl::string_view text) {
     }
   }
   if (!begun) return Wrong(number, "a plan begins with \"plan 1\"");
-  std::stable_sort(plan.events.begin(), plan.events.end(),
-                   [](const PlanEvent& a, const PlanEvent& b) {
-                     return a.at_us < b.at_us;
-                   });
+  std::stable_sort(
+      plan.events.begin(), plan.events.end(),
+      [](const PlanEvent& a, const PlanEvent& b) { return a.at_us < b.at_us; });
   return plan;
 }
 

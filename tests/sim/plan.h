@@ -50,14 +50,14 @@ struct PlanOptions {
   int64_t delay_mean_us = 300;
   int64_t loss_permille = 0;
   int64_t duplicate_permille = 0;
-  int64_t late_permille = 0;  // frames that arrive seconds later
+  int64_t late_permille = 0;      // frames that arrive seconds later
   int64_t detect_us = 1'000'000;  // until a node notices that a link is down
   // Nodes and disks.
-  int64_t step_us = 20;     // a turn takes so long
-  int64_t commit_us = 50;   // and a commit so long
-  int64_t fsync_us = 500;   // and an fsync so long
-  int64_t drift_ppm = 0;    // of wall clocks, at most, either way
-  int64_t offset_ms = 0;    // of wall clocks, at most, either way
+  int64_t step_us = 20;    // a turn takes so long
+  int64_t commit_us = 50;  // and a commit so long
+  int64_t fsync_us = 500;  // and an fsync so long
+  int64_t drift_ppm = 0;   // of wall clocks, at most, either way
+  int64_t offset_ms = 0;   // of wall clocks, at most, either way
   int64_t buggify = 0;
   // Reads of a node's own copy that the checker adds, per 1000 turns.
   int64_t probe_permille = 100;
@@ -70,7 +70,7 @@ struct PlanOptions {
 
 struct OptionField {
   const char* name;
-  int64_t PlanOptions::* member;
+  int64_t PlanOptions::*member;
 };
 // All fields, in the order above.
 const std::vector<OptionField>& OptionFields();
@@ -78,7 +78,7 @@ const std::vector<OptionField>& OptionFields();
 // What can happen. Fields of PlanEvent are used as the comments say; `for` is
 // how long it lasts.
 enum class EventKind {
-  kOperation,   // text; for=: its timeout; value=1: fsync durability
+  kOperation,  // text; for=: its timeout; value=1: fsync durability
   // Processes. Each ends the process and starts it again after `for`.
   kCrash,       // node; value=permille of the un-synced batches that are lost
   kRestartAll,  // value as kCrash

@@ -24,8 +24,7 @@ void ReadWatch::OnQuerySent(replica::PartitionId partition,
   read.sent = applied;
 }
 
-void ReadWatch::OnQueryAnswered(uint32_t node,
-                                replica::PartitionId partition,
+void ReadWatch::OnQueryAnswered(uint32_t node, replica::PartitionId partition,
                                 const replica::ReadQuery& query,
                                 const crdt::EventSet& applied) {
   KeepNew(reads_[{partition, query.ticket}].answered[node], applied);
@@ -53,8 +52,7 @@ bool ReadWatch::WentOn(replica::PartitionId partition, crdt::ActorId actor,
 
 std::vector<crdt::EventSet> ReadWatch::Candidates(
     replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
-    const crdt::ReadSpec& spec,
-    const crdt::EventSet& begun,
+    const crdt::ReadSpec& spec, const crdt::EventSet& begun,
     const std::vector<replica::NodeId>& nodes) const {
   std::vector<crdt::EventSet> result;
   for (auto it = reads_.lower_bound({partition, {actor, 0}});
@@ -64,8 +62,7 @@ std::vector<crdt::EventSet> ReadWatch::Candidates(
     const Read& read = it->second;
     if (!SamePlace(read.spec, spec)) continue;
     std::vector<crdt::EventSet> joined = {begun, read.sent};
-    joined.insert(joined.end(), read.at_answers.begin(),
-                  read.at_answers.end());
+    joined.insert(joined.end(), read.at_answers.begin(), read.at_answers.end());
     for (const replica::NodeId node : nodes) {
       if (replica::Index(node) == self) continue;
       const auto answers = read.answered.find(replica::Index(node));

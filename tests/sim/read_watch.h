@@ -44,8 +44,7 @@ class ReadWatch {
   // coordinator held `begun`.
   std::vector<crdt::EventSet> Candidates(
       replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
-      const crdt::ReadSpec& spec,
-      const crdt::EventSet& begun,
+      const crdt::ReadSpec& spec, const crdt::EventSet& begun,
       const std::vector<replica::NodeId>& nodes) const;
 
  private:

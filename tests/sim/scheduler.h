@@ -24,8 +24,8 @@ class Scheduler {
 
   // Runs `action` at that time, or now if it has passed.
   void At(int64_t us, std::function<void()> action) {
-    heap_.push_back({std::max(us, now_us_), ties_.Next(), inserted_++,
-                     std::move(action)});
+    heap_.push_back(
+        {std::max(us, now_us_), ties_.Next(), inserted_++, std::move(action)});
     std::push_heap(heap_.begin(), heap_.end(), Later);
   }
   void After(int64_t us, std::function<void()> action) {

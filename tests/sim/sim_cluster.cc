@@ -99,8 +99,8 @@ void SimCluster::Start(uint32_t id) {
   if (!opened.ok()) {
     node.process.reset();
     if (!node.row_corrupt && !node.disk_failed_ever) {
-      observer_.OnViolation(absl::StrCat("node ", id, " cannot start: ",
-                                         opened.ToString()));
+      observer_.OnViolation(
+          absl::StrCat("node ", id, " cannot start: ", opened.ToString()));
     }
     return;
   }
@@ -118,9 +118,9 @@ absl::Status SimCluster::Open(uint32_t id) {
   Process& process = *node.process;
   process.started_us = scheduler_.now_us();
   hooks_.SetNode(id, ++node.starts);
-  process.actor = crdt::MakeActorId(
-      crdt::ActorKind::kNode,
-      Stream(plan_.seed, "actor", id, node.starts).Next());
+  process.actor =
+      crdt::MakeActorId(crdt::ActorKind::kNode,
+                        Stream(plan_.seed, "actor", id, node.starts).Next());
   if (DOVETAIL_MUTANT("a restored disk keeps its incarnation")) {
     auto recorded = replica::RecordedActors(process.storage);
     if (recorded.ok() && !recorded->empty()) process.actor = recorded->back();
@@ -238,13 +238,11 @@ void SimCluster::ReconsiderAll(uint32_t id, int64_t after_us) {
   }
 }
 
-void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer,
-                                 int64_t after_us) {
+void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer, int64_t after_us) {
   const int64_t jitter =
       static_cast<int64_t>(chance_.Below(static_cast<uint64_t>(after_us) + 1));
-  scheduler_.After(after_us + jitter, [this, id, peer] {
-    Reconsider(id, peer);
-  });
+  scheduler_.After(after_us + jitter,
+                   [this, id, peer] { Reconsider(id, peer); });
 }
 
 void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
@@ -274,17 +272,15 @@ bool SimCluster::Submit(uint32_t id, replica::ClientRequest request) {
     object = &read->spec.object;
   }
   const uint32_t lane =
-      object == nullptr
-          ? 0
-          : Index(replica::PartitionOf(object->bucket, object->key,
-                                       partitions())) %
-                static_cast<uint32_t>(node.process->lanes.size());
+      object == nullptr ? 0
+                        : Index(replica::PartitionOf(
+                              object->bucket, object->key, partitions())) %
+                              static_cast<uint32_t>(node.process->lanes.size());
   Push(id, lane, std::move(request));
   return true;
 }
 
-void SimCluster::Control(uint32_t id,
-                         absl::FunctionRef<void(Shard&)> action) {
+void SimCluster::Control(uint32_t id, absl::FunctionRef<void(Shard&)> action) {
   Node& node = nodes_[id];
   if (!node.running()) return;
   hooks_.SetNode(id, node.starts);
@@ -307,9 +303,9 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
   DOVETAIL_CHECK(words.ok() && words->has_value() && rest.empty());
   auto decoded = net::DecodePeerFrame(**words, partitions());
   if (!decoded.ok()) {
-    return observer_.OnViolation(absl::StrCat(
-        "a frame of node ", from, " does not decode: ",
-        decoded.status().ToString()));
+    return observer_.OnViolation(
+        absl::StrCat("a frame of node ", from,
+                     " does not decode: ", decoded.status().ToString()));
   }
   for (Message& message : std::get<net::PeerMessages>(*decoded)) {
     const uint32_t lane = Index(message.partition) %
@@ -326,8 +322,8 @@ void SimCluster::Push(uint32_t id, uint32_t lane, Input input) {
 void SimCluster::Wake(uint32_t id, uint32_t lane_index, int64_t at_us) {
   Node& node = nodes_[id];
   Lane& lane = node.process->lanes[lane_index];
-  at_us = std::max({at_us, lane.busy_until_us, node.paused_until_us,
-                    scheduler_.now_us()});
+  at_us = std::max(
+      {at_us, lane.busy_until_us, node.paused_until_us, scheduler_.now_us()});
   if (at_us >= lane.wake_at_us) return;
   lane.wake_at_us = at_us;
   scheduler_.At(at_us, [this, id, lane_index, at_us, starts = node.starts] {
@@ -355,9 +351,8 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
   hooks_.SetNode(id, node.starts);
   process.door.set_full(node.disk_full_until_us > scheduler_.now_us());
   const Now now = NowAt(node);
-  const size_t inputs =
-      std::min(lane.inbox.size(),
-               static_cast<size_t>(plan_.options.turn_inputs_max));
+  const size_t inputs = std::min(
+      lane.inbox.size(), static_cast<size_t>(plan_.options.turn_inputs_max));
   for (size_t i = 0; i < inputs; ++i) {
     Input input = std::move(lane.inbox.front());
     lane.inbox.pop_front();
@@ -369,17 +364,17 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
   trace_.Add(scheduler_.now_us(), "turn", id, inputs,
              output.messages.size() + (output.replies.size() << 20), [&] {
                return absl::StrCat("node ", id, " lane ", lane_index, ": ",
-                                   inputs, " inputs, ",
-                                   output.messages.size(), " messages, ",
-                                   output.replies.size(), " replies");
+                                   inputs, " inputs, ", output.messages.size(),
+                                   " messages, ", output.replies.size(),
+                                   " replies");
              });
   if (output.fsync_due && output.fatal.ok()) {
     output.fatal = BeginFsync(id, lane_index);
   }
   if (!output.fatal.ok()) {
     if (!node.disk_failed_ever) {
-      observer_.OnViolation(absl::StrCat("node ", id, " gave up: ",
-                                         output.fatal.ToString()));
+      observer_.OnViolation(
+          absl::StrCat("node ", id, " gave up: ", output.fatal.ToString()));
     }
     return Kill(id, Death::kProcess, 1'000'000);
   }
@@ -400,12 +395,12 @@ absl::Status SimCluster::BeginFsync(uint32_t id, uint32_t lane) {
   Node& node = nodes_[id];
   DOVETAIL_RETURN_IF_ERROR(node.process->door.Sync());
   const bool slow_disk = node.disk_slow_until_us > scheduler_.now_us();
-  scheduler_.After(
-      1 + (slow_disk ? node.disk_slow_us : plan_.options.fsync_us),
-      [this, id, lane, starts = node.starts] {
-        if (!nodes_[id].running() || nodes_[id].starts != starts) return;
-        Push(id, lane, FsyncDone{});
-      });
+  scheduler_.After(1 + (slow_disk ? node.disk_slow_us : plan_.options.fsync_us),
+                   [this, id, lane, starts = node.starts] {
+                     if (!nodes_[id].running() || nodes_[id].starts != starts)
+                       return;
+                     Push(id, lane, FsyncDone{});
+                   });
   return absl::OkStatus();
 }
 
@@ -448,19 +443,20 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
   if (output.messages.empty() && output.replies.empty()) return;
   const Node& node = nodes_[id];
   auto frames = Encode(id, output.messages);
-  scheduler_.At(
-      node.process->lanes[lane_index].busy_until_us,
-      [this, id, starts = node.starts, frames = std::move(frames),
-       replies = std::move(output.replies)]() mutable {
-        // The process that committed the turn died before it could speak.
-        if (!nodes_[id].running() || nodes_[id].starts != starts) return;
-        for (auto& [to, bytes] : frames) {
-          network_.Send(id, to, std::move(bytes));
-        }
-        for (const replica::ClientReply& reply : replies) {
-          observer_.OnReply(id, reply);
-        }
-      });
+  scheduler_.At(node.process->lanes[lane_index].busy_until_us,
+                [this, id, starts = node.starts, frames = std::move(frames),
+                 replies = std::move(output.replies)]() mutable {
+                  // The process that committed the turn died before it could
+                  // speak.
+                  if (!nodes_[id].running() || nodes_[id].starts != starts)
+                    return;
+                  for (auto& [to, bytes] : frames) {
+                    network_.Send(id, to, std::move(bytes));
+                  }
+                  for (const replica::ClientReply& reply : replies) {
+                    observer_.OnReply(id, reply);
+                  }
+                });
 }
 
 std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
@@ -476,9 +472,9 @@ std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
     if (by_peer[to].empty()) continue;
     auto bytes = net::EncodeMessages(by_peer[to]);
     if (!bytes.ok()) {
-      observer_.OnViolation(absl::StrCat("messages of node ", id,
-                                         " do not encode: ",
-                                         bytes.status().ToString()));
+      observer_.OnViolation(
+          absl::StrCat("messages of node ", id,
+                       " do not encode: ", bytes.status().ToString()));
       continue;
     }
     frames.emplace_back(to, *std::move(bytes));

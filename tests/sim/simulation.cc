@@ -130,8 +130,8 @@ class Simulation {
     trace_.Add(scheduler_.now_us(), "fault", static_cast<uint64_t>(event.kind),
                event.node, event.peer, [&] { return ToText(event); });
     const Phase phase = PhaseOf(event.node);
-    ++outcome_.faults[static_cast<size_t>(event.kind)]
-                     [static_cast<size_t>(phase)];
+    ++outcome_
+          .faults[static_cast<size_t>(event.kind)][static_cast<size_t>(phase)];
     switch (event.kind) {
       case EventKind::kOperation:
         return;
@@ -164,9 +164,8 @@ class Simulation {
       case EventKind::kCorruptRow:
         return StrikeDisk(event);
       case EventKind::kCheckpoint:
-        return cluster_.Control(event.node, [](replica::Shard& shard) {
-          shard.CheckpointAll();
-        });
+        return cluster_.Control(
+            event.node, [](replica::Shard& shard) { shard.CheckpointAll(); });
       case EventKind::kSyncNow:
         return cluster_.Control(event.node, [&](replica::Shard& shard) {
           shard.StartSync(replica::NodeId{event.peer},
@@ -182,8 +181,9 @@ class Simulation {
         return cluster_.Crash(event.node, event.value, event.for_us);
       case EventKind::kRestartAll:
         for (uint32_t id = 0; id < cluster_.size(); ++id) {
-          cluster_.Crash(id, event.value,
-                         chance_.Between(1, std::max<int64_t>(event.for_us, 1)));
+          cluster_.Crash(
+              id, event.value,
+              chance_.Between(1, std::max<int64_t>(event.for_us, 1)));
         }
         return;
       case EventKind::kWipe:

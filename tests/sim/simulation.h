@@ -24,11 +24,11 @@ struct RunSettings {
 
 // What the cluster was doing when a fault struck.
 enum class Phase {
-  kQuiet,         // nothing of the below
-  kRequests,      // clients wait for the node
-  kRecovering,    // it started less than two seconds ago
-  kPartitioned,   // some link of it is cut
-  kCatchingUp,    // it lacks events that a peer has
+  kQuiet,        // nothing of the below
+  kRequests,     // clients wait for the node
+  kRecovering,   // it started less than two seconds ago
+  kPartitioned,  // some link of it is cut
+  kCatchingUp,   // it lacks events that a peer has
 };
 inline constexpr int kPhases = 5;
 const char* PhaseName(Phase phase);

@@ -40,9 +40,8 @@ class Stream {
   uint32_t Below32(uint32_t n) { return static_cast<uint32_t>(Below(n)); }
   // lowest <= result <= highest.
   int64_t Between(int64_t lowest, int64_t highest) {
-    return lowest +
-           static_cast<int64_t>(Below(static_cast<uint64_t>(highest - lowest) +
-                                      1));
+    return lowest + static_cast<int64_t>(
+                        Below(static_cast<uint64_t>(highest - lowest) + 1));
   }
   bool OneIn(uint64_t n) { return Below(n) == 0; }
   bool Permille(int64_t p) { return static_cast<int64_t>(Below(1000)) < p; }

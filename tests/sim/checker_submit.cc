@@ -1,0 +1,158 @@
+// How the checker submits what a plan says, and looks at nodes on its own.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/convert.h"
+
+namespace dovetail::sim {
+
+using replica::PartitionId;
+using replica::RequestId;
+
+namespace {
+constexpr const char* kBucket = "b";
+}  // namespace
+
+void Checker::Run(size_t index) {
+  if (!actions_[index]) return;
+  ++stats_.operations;
+  if (const auto* operate = std::get_if<scenario::Operate>(&*actions_[index])) {
+    SubmitWrite(index, *operate);
+  } else if (const auto* read =
+                 std::get_if<scenario::ReadObject>(&*actions_[index])) {
+    SubmitRead(index, *read);
+  }
+}
+
+bool Checker::FillTokens(const scenario::Operate& operate,
+                         replica::WriteRequest& write, Pending& pending) {
+  for (const scenario::OperationStep& step : operate.steps) {
+    crdt::Operation operation = step.operation;
+    operation.object.bucket = kBucket;
+    oracle::Mutation mutation = ToOracle(operation);
+    if (!step.token.empty()) {
+      const auto token = tokens_.find(step.token);
+      if (token == tokens_.end()) return false;
+      operation.observed = token->second.observed;
+      mutation.token = token->second.sight;
+    }
+    write.operations.push_back(std::move(operation));
+    pending.batch.push_back(std::move(mutation));
+  }
+  return true;
+}
+
+void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
+  const PlanEvent& event = plan_.events[index];
+  Pending pending;
+  pending.event = index;
+  pending.node = static_cast<uint32_t>(std::stoul(operate.who.substr(1)));
+  pending.fsync = event.value != 0;
+  replica::WriteRequest write;
+  if (!FillTokens(operate, write, pending)) {
+    ++stats_.skipped;
+    return;
+  }
+  if (write.operations.front().object.key == "exact") {
+    exact_attempted_ += write.operations.front().amount;
+  }
+  pending.partition = PartitionOf(write.operations.front().object);
+  replica::ClientRequest request;
+  request.options.write = replica::Level::Count(
+      std::min(operate.terms.write.value_or(1),
+               static_cast<uint32_t>(plan_.options.nodes)));
+  request.options.durability =
+      pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
+  request.options.timeout = absl::Microseconds(event.for_us);
+  request.body = std::move(write);
+  Submit(std::move(pending), std::move(request));
+}
+
+void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
+  const PlanEvent& event = plan_.events[index];
+  ++stats_.reads;
+  Pending pending;
+  pending.event = index;
+  pending.node = static_cast<uint32_t>(std::stoul(read.who.substr(1)));
+  pending.spec = read.spec;
+  pending.spec->object.bucket = kBucket;
+  pending.spec->want_token = !read.token.empty();
+  pending.token = read.token;
+  pending.partition = PartitionOf(pending.spec->object);
+  replica::ClientRequest request;
+  request.options.read = replica::Level::Count(std::min(
+      read.terms.read.value_or(1), static_cast<uint32_t>(plan_.options.nodes)));
+  request.options.timeout = absl::Microseconds(event.for_us);
+  request.body = replica::ReadRequest{*pending.spec, {}};
+  Submit(std::move(pending), std::move(request));
+}
+
+void Checker::Probe(uint32_t node, const oracle::Object& object) {
+  ++stats_.probes;
+  Pending pending;
+  pending.event = kProbe;
+  pending.node = node;
+  pending.spec.emplace();
+  pending.spec->object = FromOracle(object);
+  pending.partition = PartitionOf(pending.spec->object);
+  replica::ClientRequest request;
+  request.options.read = replica::Level::Count(1);
+  request.options.timeout = absl::Seconds(30);
+  request.body = replica::ReadRequest{*pending.spec, {}};
+  Submit(std::move(pending), std::move(request));
+}
+
+void Checker::ProbeAny(uint32_t node, Stream& chance) {
+  const oracle::Oracle& oracle =
+      oracles_[static_cast<size_t>(chance.Below(oracles_.size()))];
+  const std::vector<oracle::Object> objects = oracle.Objects();
+  if (objects.empty() || !cluster_->node(node).running()) return;
+  Probe(node, chance.Pick(objects));
+}
+
+void Checker::Submit(Pending pending, replica::ClientRequest request) {
+  const RequestId id{next_request_++};
+  request.id = id;
+  pending.submitted_us = scheduler_.now_us();
+  pending.starts = cluster_->node(pending.node).starts;
+  const uint32_t node = pending.node;
+  trace_.Add(scheduler_.now_us(), "request", node, next_request_, pending.event,
+             [&] { return Story(pending); });
+  pending_.emplace(id, std::move(pending));
+  if (!cluster_->Submit(node, std::move(request))) {
+    ++stats_.refused;
+    pending_.erase(id);
+  }
+}
+
+void Checker::Withhold(uint32_t peer, int64_t from_us) {
+  withheld_until_released_.push_back({peer, from_us, {}, std::nullopt});
+}
+
+uint32_t Checker::busy_at(uint32_t node) const {
+  uint32_t busy = 0;
+  for (const auto& [id, pending] : pending_) busy += pending.node == node;
+  return busy;
+}
+
+bool Checker::LacksEvents(uint32_t node) {
+  if (!cluster_->node(node).running()) return true;
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const crdt::EventSet& mine =
+        cluster_->ShardOf(node, partition).ContextOf(partition).applied;
+    for (uint32_t peer = 0; peer < cluster_->size(); ++peer) {
+      if (peer == node || !cluster_->node(peer).running()) continue;
+      if (!cluster_->ShardOf(peer, partition)
+               .ContextOf(partition)
+               .applied.IsSubsetOf(mine)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
+}  // namespace dovetail::sim
