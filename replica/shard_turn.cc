@@ -92,8 +92,8 @@ void Shard::State::FailTurn(const absl::Status& why) {
   // A read may be tried again, here or elsewhere, whatever ails the disk.
   const absl::Status read_failed = absl::UnavailableError(
       absl::StrCat("a write beside this read could not be committed, and it "
-                   "may have shown it: ",
-                   why.message()));
+                   "may have shown it; try again (",
+                   why.message(), ")"));
   if (DOVETAIL_MUTANT("turn: answers though the commit failed")) {
     core.output = std::move(turn);
   } else {
