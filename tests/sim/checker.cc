@@ -7,6 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "crdt/check.h"
 #include "crdt/delta.h"
+#include "crdt/hlc.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
 #include "replica/log_entry.h"
@@ -88,7 +89,8 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
       oracles_(static_cast<size_t>(plan.options.partitions)),
       actions_(plan.events.size()),
       ends_(static_cast<size_t>(plan.options.nodes)),
-      ends_seen_(ends_.size()) {
+      ends_seen_(ends_.size()),
+      clocks_(ends_.size()) {
   scenario::Parser parser;
   std::string cast = "nodes";
   for (int64_t i = 0; i < plan.options.nodes; ++i) {
@@ -197,6 +199,8 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
 
 void Checker::OnTurn(uint32_t node, Shard& shard,
                      const replica::Output& output) {
+  const uint64_t wall = cluster_->node(node).clock.WallMs(scheduler_.now_us());
+  clocks_[node].wall_max = std::max(clocks_[node].wall_max, wall);
   for (const Minted& minted : std::exchange(minted_in_turn_, {})) {
     if (!ReadStamps(node, minted.partition, minted.events)) {
       minted_in_vain_.push_back(minted);
@@ -228,16 +232,45 @@ bool Checker::ReadStamps(uint32_t node, PartitionId partition,
                              " does not decode: ", delta.status().ToString()));
     return true;
   }
+  std::vector<std::pair<uint64_t, oracle::Stamp>> stamps;
   for (const crdt::DeltaLeaf& leaf : delta->leaves) {
     for (const auto& [dot, payload] : leaf.store.entries()) {
       const auto* stamped = std::get_if<crdt::Stamped>(&payload);
       if (stamped == nullptr) continue;
-      OracleOf(partition).SetStamp(
-          ToOracle(leaf.object), crdt::ActorBits(dot.actor), dot.counter,
-          {stamped->stamp.wall_ms, stamped->stamp.logical});
+      const oracle::Stamp stamp{stamped->stamp.wall_ms, stamped->stamp.logical};
+      stamps.emplace_back(dot.counter, stamp);
+      OracleOf(partition).SetStamp(ToOracle(leaf.object),
+                                   crdt::ActorBits(dot.actor), dot.counter,
+                                   stamp);
     }
   }
+  // In the order in which they were made.
+  std::sort(stamps.begin(), stamps.end());
+  for (const auto& [counter, stamp] : stamps) {
+    CheckStamp(node, partition, stamp);
+  }
   return true;
+}
+
+void Checker::CheckStamp(uint32_t node, PartitionId partition,
+                         const oracle::Stamp& stamp) {
+  ClockWatch& clock = clocks_[node];
+  const uint32_t shard =
+      Index(partition) % static_cast<uint32_t>(plan_.options.shards);
+  const auto [last, first] = clock.last.try_emplace(shard, stamp);
+  if (!first && !(last->second < stamp)) {
+    OnViolation(absl::StrCat("a clock of node ", node, " went from ",
+                             last->second.wall, "+", last->second.logical,
+                             " to ", stamp.wall, "+", stamp.logical));
+  }
+  last->second = stamp;
+  // Twice the drift: a site of BUGGIFY takes it for the wall clock, too.
+  constexpr uint64_t kAheadMax = 2 * crdt::HybridClock::kDriftMaxMs + 1;
+  if (!clock.foreign && stamp.wall > clock.wall_max + kAheadMax) {
+    OnViolation(absl::StrCat("a clock of node ", node, " is ",
+                             stamp.wall - clock.wall_max,
+                             " ms ahead of its wall clock"));
+  }
 }
 
 bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
@@ -435,6 +468,9 @@ void Checker::OnStarted(uint32_t node) {
     power |= ends_[node][i].death == Death::kPower;
   }
   ends_seen_[node] = ends_[node].size();
+  // The clock is stored with each commit, and lost with it.
+  if (disk || power) clocks_[node].last.clear();
+  clocks_[node].foreign |= disk;
   std::erase_if(minted_in_vain_, [&](const Minted& minted) {
     return minted.node == node &&
            ReadStamps(node, minted.partition, minted.events);

@@ -142,6 +142,10 @@ class Checker final : public Observer {
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
+  // Of a node's clock: it only rises, and is not ahead of what its wall clock
+  // has ever shown by more than the drift that is allowed.
+  void CheckStamp(uint32_t node, replica::PartitionId partition,
+                  const oracle::Stamp& stamp);
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
   bool Holds(uint32_t node, replica::PartitionId partition,
@@ -175,6 +179,12 @@ class Checker final : public Observer {
   std::vector<Acknowledged> acknowledged_;
   std::vector<std::vector<End>> ends_;  // of each node, in order
   std::vector<size_t> ends_seen_;       // of those, before its last start
+  struct ClockWatch {
+    std::map<uint32_t, oracle::Stamp> last;  // by shard
+    uint64_t wall_max = 0;
+    bool foreign = false;  // its disk may hold the time of another node
+  };
+  std::vector<ClockWatch> clocks_;  // by node
   MessageWatch messages_;
   ReadWatch reads_;
   struct Withheld {

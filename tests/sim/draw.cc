@@ -20,7 +20,10 @@ void DrawClusterOptions(Stream& chance, PlanOptions& options) {
   options.inline_leaves_max = chance.Between(1, 20);
   options.inline_bytes_max = chance.LogBetween(1, 1024);
   options.background_fsync = chance.OneIn(4) ? 0 : 1;
-  options.fsync_period_us = chance.LogBetween(10'000, 5'000'000);
+  // Long ones leave much for a power failure to take.
+  options.fsync_period_us = chance.OneIn(4)
+                                ? chance.Between(5'000'000, 30'000'000)
+                                : chance.LogBetween(10'000, 5'000'000);
   options.sync_period_min_us = chance.LogBetween(100'000, 5'000'000);
   options.sync_period_max_us =
       options.sync_period_min_us * chance.Between(1, 12);

@@ -86,7 +86,8 @@ class Drawer {
   explicit Drawer(Plan& plan)
       : plan_(plan),
         chance_(plan.seed, "faults"),
-        nodes_(static_cast<uint32_t>(plan.options.nodes)) {
+        nodes_(static_cast<uint32_t>(plan.options.nodes)),
+        operations_(plan.events.size()) {
     // Who may lose its disk. Mostly one node; never all of them.
     if (nodes_ < 2) return;
     uint32_t n = chance_.OneIn(4) ? 1 + chance_.Below32(nodes_ - 1) : 1;
@@ -140,6 +141,11 @@ class Drawer {
       case EventKind::kCrash:
       case EventKind::kRestartAll:
         event.value = stream.Half() ? 0 : stream.Between(1, 1000);
+        // Soon after some write, or there is little to take.
+        if (event.value > 0 && stream.Half()) {
+          event.at_us = plan_.events[stream.Below(operations_)].at_us +
+                        stream.LogBetween(1 * kMs, 5 * kS);
+        }
         break;
       case EventKind::kSlow:
         event.value = stream.LogBetween(1 * kMs, 500 * kMs);
@@ -206,6 +212,7 @@ class Drawer {
   Plan& plan_;
   Stream chance_;
   const uint32_t nodes_;
+  const size_t operations_;  // the first events of the plan
   std::vector<uint32_t> frail_;
 };
 
