@@ -368,8 +368,11 @@ void Checker::OnWriteReply(const Pending& pending,
   for (const NodeId node : reply.receipt.nodes) {
     const uint32_t id = Index(node);
     if (!cluster_->node(id).running()) {
-      // Whether it is still there shows when the node starts again.
-      acknowledged.holders.insert(id);
+      // Whether it is still there shows when the node starts again, unless it
+      // lost it, as it may, between its acknowledgement and this answer.
+      if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
+        acknowledged.holders.insert(id);
+      }
     } else if (Holds(id, pending.partition, *pending.minted)) {
       acknowledged.holders.insert(id);
     } else if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
