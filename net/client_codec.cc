@@ -186,6 +186,12 @@ void EncodeLevel(const replica::Level& level, wire::Level::Builder out) {
       return out.setQuorum();
     case replica::Level::Kind::kAll:
       return out.setAll();
+    case replica::Level::Kind::kLocalOne:
+      return out.setLocalOne();
+    case replica::Level::Kind::kLocalQuorum:
+      return out.setLocalQuorum();
+    case replica::Level::Kind::kEachQuorum:
+      return out.setEachQuorum();
   }
 }
 
@@ -281,6 +287,9 @@ void EncodeStats(const replica::ShardStats& stats,
   out.setCorruptions(stats.corruptions);
   out.setLogGaps(stats.log_gaps);
   out.setQuarantined(stats.quarantined);
+  out.setHints(stats.hints);
+  out.setHintBytes(stats.hint_bytes);
+  out.setHandedOver(stats.handed_over);
 }
 
 }  // namespace

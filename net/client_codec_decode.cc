@@ -273,7 +273,7 @@ absl::StatusOr<ClientOperation> DecodeRead(wire::Read::Reader in) {
     return OverLimit("nodes to read from", "read_nodes_max", only.size(),
                      kReadNodesMax);
   }
-  for (uint32_t node : only) out.only.push_back(replica::NodeId{node});
+  for (uint64_t node : only) out.only.push_back(replica::NodeId{node});
   return out;
 }
 
@@ -313,6 +313,12 @@ absl::StatusOr<replica::Level> DecodeLevel(wire::Level::Reader in) {
       return replica::Level::Quorum();
     case wire::Level::ALL:
       return replica::Level::All();
+    case wire::Level::LOCAL_ONE:
+      return replica::Level::LocalOne();
+    case wire::Level::LOCAL_QUORUM:
+      return replica::Level::LocalQuorum();
+    case wire::Level::EACH_QUORUM:
+      return replica::Level::EachQuorum();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown level ", static_cast<uint16_t>(in.which())));
@@ -326,13 +332,31 @@ absl::StatusOr<replica::RequestOptions> DecodeOptions(
   DOVETAIL_ASSIGN_OR_RETURN(out.durability,
                             DecodeDurability(in.getDurability()));
   out.timeout = absl::Milliseconds(in.getTimeoutMs());
+  switch (in.getQuorums()) {
+    case wire::Quorums::DEFAULT:
+      break;
+    case wire::Quorums::SLOPPY:
+      out.quorums = replica::Quorums::kSloppy;
+      break;
+    case wire::Quorums::STRICT:
+      out.quorums = replica::Quorums::kStrict;
+      break;
+    default:
+      return absl::InvalidArgumentError(
+          "options: neither sloppy nor strict quorums (another protocol "
+          "version?)");
+  }
+  out.here = in.getHere();
   return out;
 }
 
 absl::StatusOr<replica::Receipt> DecodeReceipt(wire::Receipt::Reader in) {
   replica::Receipt out;
-  for (uint32_t node : in.getNodes()) {
+  for (uint64_t node : in.getNodes()) {
     out.nodes.push_back(replica::NodeId{node});
+  }
+  for (uint64_t node : in.getStandIns()) {
+    out.stand_ins.push_back(replica::NodeId{node});
   }
   out.required = in.getRequired();
   DOVETAIL_ASSIGN_OR_RETURN(out.durability,
@@ -427,6 +451,9 @@ replica::ShardStats DecodeStats(wire::ShardStats::Reader in) {
   out.corruptions = in.getCorruptions();
   out.log_gaps = in.getLogGaps();
   out.quarantined = in.getQuarantined();
+  out.hints = in.getHints();
+  out.hint_bytes = in.getHintBytes();
+  out.handed_over = in.getHandedOver();
   return out;
 }
 

@@ -14,8 +14,8 @@ $Cxx.namespace("dovetail::net::wire");
 
 # The version of what stands here. A node serves versions
 # oldestProtocolVersion..protocolVersion, see HelloReply.
-const protocolVersion :UInt32 = 1;
-const oldestProtocolVersion :UInt32 = 1;
+const protocolVersion :UInt32 = 2;
+const oldestProtocolVersion :UInt32 = 2;
 
 # What a connection starts with: the bootstrap capability.
 interface Dovetail {
@@ -46,7 +46,7 @@ struct HelloReply {
   protocolVersion @0 :UInt32;        # the newest that this node speaks
   oldestProtocolVersion @1 :UInt32;  # and the oldest
   server @2 :Text;                   # name and version
-  nodeId @3 :UInt32;
+  nodeId @3 :UInt64;
   nodeName @4 :Text;
 }
 
@@ -91,15 +91,29 @@ struct Options {
   w @1 :Level;  # replicas that must acknowledge a write
   durability @2 :Durability;
   timeoutMs @3 :UInt32;  # from arrival at the node; 0: the node's default
+  quorums @4 :Quorums;
+  # The asked node coordinates whatever it is to the partition, and what it
+  # holds is an answer even if it is no owner: for inspecting replicas.
+  here @5 :Bool;
 }
 
 struct Level {
   union {
     default @0 :Void;  # what the node is configured for
     count @1 :UInt32;  # 1..N
-    quorum @2 :Void;
+    quorum @2 :Void;  # a majority of all owners
     all @3 :Void;
+    localOne @4 :Void;     # one of the region of the asked node
+    localQuorum @5 :Void;  # a majority of the owners in that region
+    eachQuorum @6 :Void;   # a majority in each region
   }
+}
+
+# Who counts when owners cannot be reached.
+enum Quorums {
+  default @0;  # what the node is configured for
+  sloppy @1;   # the next reachable nodes stand in for them
+  strict @2;   # owners alone
 }
 
 enum Durability {
@@ -155,7 +169,7 @@ struct Read {
   limit @5 :UInt64;
   wantToken @6 :Bool;
   # If not empty, exactly these owners are asked beside the coordinator.
-  only @7 :List(UInt32);
+  only @7 :List(UInt64);
 }
 
 # --- Results ---------------------------------------------------------------
@@ -199,9 +213,10 @@ struct Result {
 
 # Who vouches for an answer.
 struct Receipt {
-  nodes @0 :List(UInt32);  # the coordinator first, then in order of arrival
+  nodes @0 :List(UInt64);  # the coordinator first, then in order of arrival
   required @1 :UInt32;     # R or W, resolved
   durability @2 :Durability;
+  standIns @3 :List(UInt64);  # those of `nodes` that own nothing of it
 }
 
 struct WriteResult {
@@ -259,7 +274,7 @@ struct ListPage {
 # --- Inspection ------------------------------------------------------------
 
 struct NodeStatus {
-  nodeId @0 :UInt32;
+  nodeId @0 :UInt64;
   nodeName @1 :Text;
   version @2 :Text;
   uptimeMs @3 :UInt64;
@@ -272,7 +287,7 @@ struct NodeStatus {
 }
 
 struct Member {
-  id @0 :UInt32;
+  id @0 :UInt64;
   name @1 :Text;
   address @2 :Text;  # HOST:PORT for clients
   up @3 :Bool;       # this node has a working link to it (or is it)
@@ -299,10 +314,13 @@ struct ShardStats {
   corruptions @11 :UInt64;
   logGaps @12 :UInt64;
   quarantined @13 :UInt64;  # partitions, now
+  hints @14 :UInt64;        # deltas held for other nodes, now
+  hintBytes @15 :UInt64;
+  handedOver @16 :UInt64;
 }
 
 struct NodeDigests {
-  nodeId @0 :UInt32;
+  nodeId @0 :UInt64;
   nodeName @1 :Text;
   partitions @2 :List(PartitionDigest);  # in order of partition
   more @3 :Bool;  # there are more after the last one

@@ -22,7 +22,7 @@ struct PeerFrame {
 struct Hello {
   protocol @0 :UInt32;
   cluster @1 :Text;
-  node @2 :UInt32;
+  node @2 :UInt64;
   members @3 :UInt32;
   partitions @4 :UInt32;
   # The actor of this start of the process.
@@ -54,6 +54,7 @@ struct PeerMessage {
       durable @8 :Data;
       answer @9 :Bool;
       periodic @10 :Bool;
+      pull @24 :Bool;
     }
     syncDeltas :group {
       deltas @11 :List(Data);

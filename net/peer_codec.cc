@@ -167,6 +167,7 @@ struct BodyEncoder {
     body.setDurable(AsData(m.durable.Encode()));
     body.setAnswer(m.answer);
     body.setPeriodic(m.periodic);
+    body.setPull(m.pull);
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();

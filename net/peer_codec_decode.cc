@@ -223,6 +223,7 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   }
   summary.answer = in.getAnswer();
   summary.periodic = in.getPeriodic();
+  summary.pull = in.getPull();
   return summary;
 }
 

@@ -23,7 +23,8 @@
 
 namespace dovetail::replica {
 
-// Coordinator → every other owner, once per write: "apply this". Lost: the
+// Coordinator → every other owner, and stand-ins for those that cannot be
+// reached, once per write: "apply this". Lost: the
 // receiver lacks the events until the next sync; the write may miss its W.
 struct Replicate {
   std::string delta;  // crdt::Delta::Encode()
@@ -43,7 +44,7 @@ struct Refuse {
   absl::Status reason;
 };
 
-// Any owner → any owner, on reconnect, after a failed send, when told to by a
+// Any replica → any owner, on reconnect, after a failed send, when told to by a
 // reader, and periodically: "this is what I have applied". The receiver
 // streams what the sender lacks, and answers with its own summary if it lacks
 // something itself and `answer` is set. Lost: the next one does it.
@@ -51,12 +52,16 @@ struct Summary {
   crdt::EventSet applied;  // E
   crdt::EventSet durable;  // the part of E that survives a power loss
   bool answer = false;
+  // Whether the sender takes what it lacks. An owner does; a node that stands
+  // in for owners only hands over what it holds, and always gets an answer,
+  // for it forgets what all owners say that they have (hinted handoff).
+  bool pull = true;
   // Events applied within the last moments may be on their way already: the
   // sender of a periodic summary is not sent those (sync.h).
   bool periodic = false;
 };
 
-// Owner → owner, in answer to a Summary: deltas from the log that the receiver
+// Replica → owner, in answer to a Summary: deltas from the log that the receiver
 // lacked, at most SyncOptions::chunk_bytes of them. With `more` the receiver
 // sends its summary again, which is the flow control. Lost: nothing but time.
 struct SyncDeltas {

@@ -91,6 +91,15 @@ class Partition {
   // them, checkpointing in the same batch. Returns how many.
   absl::StatusOr<size_t> Truncate(const crdt::EventSet& stable, size_t max);
 
+  // Gives up all that is held here, context and all; what was held must be at
+  // the owners. Refuses everything (Available) until EmptySome has removed the
+  // last row. Requires: not quarantined.
+  void BeginEmptying();
+  bool emptying() const { return emptying_; }
+  // Removes up to `max` rows and log entries; returns how many. DataLoss: a
+  // row that cannot be read.
+  absl::StatusOr<size_t> EmptySome(size_t max);
+
   // What was committed so far survives a power loss.
   void AllSynced();
   // The same in two steps, around an fsync during which more is committed.
@@ -99,10 +108,15 @@ class Partition {
 
   // --- Reads, as of this turn ---
 
-  // Fails with DataLoss while quarantined.
+  // Fails with DataLoss while quarantined, with Unavailable while it is being
+  // emptied.
   absl::Status Available() const;
   crdt::StateView& view() { return objects_; }
   const crdt::Context& context() const { return context_; }
+  // Nothing was ever applied here, or all of it was given up.
+  bool empty() const {
+    return context_.applied.empty() && context_.superseded.empty();
+  }
   // The part of E that survives a power loss.
   const crdt::EventSet& durable() const { return durable_; }
   // E as it was at the last and at the second last MarkSettled.
@@ -142,6 +156,8 @@ class Partition {
                               absl::string_view encoded);
   void AddToContext(const crdt::Delta& delta);
   void Quarantine(const absl::Status& why);
+  // Everything in memory but the mint counter.
+  void Forget();
 
   const PartitionId id_;
   const uint32_t partitions_;
@@ -165,6 +181,7 @@ class Partition {
   uint64_t version_ = 1;
   bool superseded_changed_ = false;
   bool quarantined_ = false;
+  bool emptying_ = false;
   std::string quarantine_reason_;
 };
 

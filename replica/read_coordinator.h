@@ -13,6 +13,10 @@
 //   OnTimers  an owner that is slow is joined by the others; past the
 //             deadline the read fails
 //
+// Who is asked: owners that can be reached, then those who stand in for the
+// others (replica_set.h). What a stand-in holds is a part of the truth: it
+// joins, but if nobody else answered, "absent" cannot be said.
+//
 // Pages of a large collection end at different places on different replicas.
 // The joined page ends at the least of them: beyond it, some replica has said
 // nothing, and silence is not absence.
@@ -29,6 +33,7 @@
 
 #include "crdt/query.h"
 #include "replica/quorum.h"
+#include "replica/replica_set.h"
 #include "replica/shard_core.h"
 
 namespace dovetail::replica {
@@ -59,6 +64,11 @@ class ReadCoordinator {
     crdt::Context context;
   };
   struct Job {
+    explicit Job(ReplicaSet who) : set(std::move(who)) {}
+
+    ReplicaSet set;
+    bool only = false;  // the asked nodes were named: each counts
+    bool here = false;
     RequestId id{};
     PartitionId partition{};
     crdt::ReadSpec spec;
@@ -66,8 +76,8 @@ class ReadCoordinator {
     absl::Duration hedge_at;  // when the owners not asked yet are asked too
     crdt::LeafPage page;      // the local one, at the start
     Hash128 digest;
-    Tally tally{1, 1};
-    std::vector<NodeId> others;  // all that may be asked
+    Tally tally;
+    std::vector<NodeId> others;  // all that may be asked, in this order
     std::vector<NodeId> not_asked;
     std::vector<std::pair<NodeId, Answer>> different;
     // What those know whose page equals `page`, united: one page under several
@@ -80,6 +90,16 @@ class ReadCoordinator {
   // Reads the page that job.spec names; again for the next one.
   void Launch(Job job);
   void Ask(uint64_t sequence, Job& job, NodeId peer);
+  size_t DemandOf(const Job& job, NodeId node) const;
+  // `peer` will not answer: another is asked in its place, or the read fails.
+  void Replace(Jobs::iterator job, NodeId peer, absl::Status why);
+  // OK if what these nodes hold shows that there is nothing.
+  absl::Status CheckAbsence(PartitionId partition, const crdt::ReadSpec& spec,
+                            const crdt::View& view,
+                            const std::vector<NodeId>& nodes) const;
+  // R = 1, and this node may answer for itself.
+  void AnswerHere(RequestId id, const RequestOptions& options,
+                  PartitionId partition, const crdt::ReadSpec& spec);
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);
   absl::StatusOr<crdt::LeafPage> JoinPages(const Job& job);

@@ -28,21 +28,44 @@ enum class Durability : uint8_t {
 
 // How many replicas must have answered.
 struct Level {
-  enum class Kind : uint8_t { kDefault = 0, kCount, kQuorum, kAll };
+  enum class Kind : uint8_t {
+    kDefault = 0,
+    kCount,
+    kQuorum,       // a majority of all owners
+    kAll,          // every owner
+    kLocalOne,     // one of this node's region
+    kLocalQuorum,  // a majority of the owners in this node's region
+    kEachQuorum,   // a majority in each region
+  };
   Kind kind = Kind::kDefault;
   uint32_t count = 0;  // kCount: 1..N
   static Level Count(uint32_t n) { return {Kind::kCount, n}; }
+  static Level One() { return Count(1); }
   static Level Quorum() { return {Kind::kQuorum, 0}; }
   static Level All() { return {Kind::kAll, 0}; }
+  static Level LocalOne() { return {Kind::kLocalOne, 0}; }
+  static Level LocalQuorum() { return {Kind::kLocalQuorum, 0}; }
+  static Level EachQuorum() { return {Kind::kEachQuorum, 0}; }
   friend bool operator==(const Level&, const Level&) = default;
+};
+
+// Who counts when owners of the partition cannot be reached.
+enum class Quorums : uint8_t {
+  kDefault = 0,
+  kSloppy,  // the next reachable nodes stand in for them
+  kStrict,  // owners alone
 };
 
 struct RequestOptions {
   Level read;   // R
   Level write;  // W
+  Quorums quorums = Quorums::kDefault;
   Durability durability = Durability::kWal;
   // From arrival; zero: ShardOptions::request_timeout_default.
   absl::Duration timeout = absl::ZeroDuration();
+  // Coordinate at this node whatever it is to the partition, and take what it
+  // holds for an answer even if it is no owner: how replicas are inspected.
+  bool here = false;
 };
 
 // One operation, or several as one atomic batch on one partition.
@@ -77,6 +100,8 @@ struct Receipt {
   // Acknowledged (writes) or answered (reads) when the reply was made; the
   // coordinator first, then in order of arrival.
   std::vector<NodeId> nodes;
+  // Those of them that own nothing of the partition and stood in for an owner.
+  std::vector<NodeId> stand_ins;
   uint32_t required = 0;  // the R or W that was asked for, resolved
   Durability durability = Durability::kWal;
 };

@@ -207,10 +207,11 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
     ++core.stats.corruptions;
     return;
   }
+  const absl::Status room = DOVETAIL_BUGGIFY("replicate: refused")
+                                ? absl::ResourceExhaustedError("as if full")
+                                : core.RoomToStandIn(partition);
   absl::StatusOr<ApplyOutcome> outcome =
-      DOVETAIL_BUGGIFY("replicate: refused")
-          ? absl::ResourceExhaustedError("as if there was no room")
-          : Apply(partition, *delta, replicate.delta, now);
+      room.ok() ? Apply(partition, *delta, replicate.delta, now) : room;
   if (!outcome.ok()) {
     DOVETAIL_MARK("replicate: refused");
     if (DOVETAIL_MUTANT("ack: also of what cannot be applied")) {
@@ -257,7 +258,15 @@ void Shard::HandlePeerUp(NodeId peer, Now now) {
 void Shard::HandlePeerDown(NodeId peer, Now) {
   state_->core.SetUp(peer, false);
   state_->sync.OnPeerDown(peer);
+  state_->writes.OnPeerDown(peer);
   state_->reads.OnPeerDown(peer);
+}
+
+void Shard::HandlePlacement(Placement placement, Now now) {
+  DOVETAIL_CHECK(placement.partitions() ==
+                 state_->core.placement.partitions());
+  state_->core.placement = std::move(placement);
+  state_->sync.OnPlacement(now);
 }
 
 void Shard::StartSync(NodeId peer, Now) { state_->sync.Start(peer); }

@@ -34,7 +34,11 @@ ShardStats Shard::stats() const {
   ShardStats stats = state_->core.stats;
   for (const auto& partition : state_->core.partitions) {
     stats.quarantined += partition->quarantined() ? 1 : 0;
+    if (!state_->core.IsOwner(partition->id())) {
+      stats.hints += partition->log_entries();
+    }
   }
+  stats.hint_bytes = state_->core.HintBytes();
   return stats;
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "replica/hints.h"
 #include "replica/read_coordinator.h"
 #include "replica/shard.h"
 #include "replica/shard_core.h"
@@ -23,7 +24,8 @@ struct Shard::State {
               [this](NodeId peer, PartitionId partition) {
                 sync.Nudge(peer, partition);
               }),
-        sync(core) {}
+        sync(core),
+        hints(core, sync) {}
 
   absl::Status LoadClock();
   void SaveClock();
@@ -58,6 +60,7 @@ struct Shard::State {
   WriteCoordinator writes;
   ReadCoordinator reads;
   Sync sync;
+  Hints hints;
 
   crdt::Timestamp clock_saved;
   // Commits since the last fsync (began), and when the next one is due.

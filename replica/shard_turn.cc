@@ -159,6 +159,7 @@ void Shard::HandleTimers(Now now) {
   if (now.steady >= s.next_maintenance) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
     s.TruncateIdleOrFull();
+    s.hints.Round(now);
   }
 }
 

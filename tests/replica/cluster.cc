@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::replica {
 
@@ -153,7 +154,7 @@ void Cluster::Deliver(size_t index) {
   DOVETAIL_CHECK(index < network_.size());
   InFlight item = network_[index];
   network_.erase(network_.begin() + static_cast<std::ptrdiff_t>(index));
-  const uint32_t to = Index(item.to);
+  const uint32_t to = sim::SeatOf(item.to);
   if (!running(to)) return;
   at(to).HandleMessage(item.from, std::move(item.message), now());
   EndTurn(to);

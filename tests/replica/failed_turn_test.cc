@@ -10,6 +10,7 @@
 #include "doctest/doctest.h"
 #include "replica/shard.h"
 #include "tests/replica/cluster.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::replica {
 namespace {
@@ -47,7 +48,7 @@ class FailedTurn {
   void Receive() {
     std::erase_if(cluster_.network(), [&](const Cluster::InFlight& item) {
       if (item.to != NodeId{0}) return false;
-      Receive(Index(item.from), item.message.body);
+      Receive(sim::SeatOf(item.from), item.message.body);
       return true;
     });
   }

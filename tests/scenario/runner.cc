@@ -158,6 +158,7 @@ Network::Way Runner::Way(const Link& link) const {
 
 Judgement Runner::Do(const AddNodes& statement) {
   for (const std::string& name : statement.names) world_.AddNode(name);
+  if (statement.owners > 0) world_.SetOwners(statement.owners);
   return std::nullopt;
 }
 Judgement Runner::Do(const SetPartitions& statement) {

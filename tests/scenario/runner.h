@@ -91,7 +91,7 @@ class Runner {
   absl::StatusOr<int64_t> CountRows(NodeId node);
   absl::StatusOr<int64_t> CountDots(NodeId node, crdt::ObjectId object);
   absl::StatusOr<int64_t> EventBytes(NodeId node, NodeId of);
-  std::string Difference(NodeId a, NodeId b);
+  std::string Difference(NodeId a, NodeId b, bool named);
 
   void Tell(std::string line) { story_.push_back(std::move(line)); }
   void AddToLast(absl::string_view note);

@@ -21,6 +21,7 @@ namespace dovetail::scenario {
 // --- The cast ---
 struct AddNodes {
   std::vector<std::string> names;
+  uint32_t owners = 0;  // N; 0: all of them
 };
 struct SetPartitions {
   uint32_t count = 1;

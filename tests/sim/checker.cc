@@ -12,6 +12,7 @@
 #include "replica/keys.h"
 #include "replica/log_entry.h"
 #include "tests/sim/convert.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
@@ -281,7 +282,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
     return true;
   }
   for (const Withheld& withheld : withheld_until_released_) {
-    if (!withheld.events || withheld.peer != Index(envelope.to) ||
+    if (!withheld.events || withheld.peer != SeatOf(envelope.to) ||
         withheld.partition != message.partition) {
       continue;
     }
@@ -366,7 +367,7 @@ void Checker::OnWriteReply(const Pending& pending,
   Acknowledged acknowledged{
       pending.event, pending.partition, *pending.minted, pending.fsync, {}};
   for (const NodeId node : reply.receipt.nodes) {
-    const uint32_t id = Index(node);
+    const uint32_t id = SeatOf(node);
     if (!cluster_->node(id).running()) {
       // Whether it is still there shows when the node starts again, unless it
       // lost it, as it may, between its acknowledgement and this answer.
@@ -391,7 +392,7 @@ void Checker::OnWriteReply(const Pending& pending,
 void Checker::CheckReceipt(const Pending& pending,
                            const replica::Receipt& receipt) {
   std::set<uint32_t> nodes;
-  for (const NodeId node : receipt.nodes) nodes.insert(Index(node));
+  for (const NodeId node : receipt.nodes) nodes.insert(SeatOf(node));
   if (nodes.size() != receipt.nodes.size() || nodes.size() < receipt.required ||
       !nodes.contains(pending.node)) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",

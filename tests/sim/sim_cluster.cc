@@ -10,6 +10,7 @@
 #include "net/frame.h"
 #include "net/peer_codec.h"
 #include "replica/hash.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
@@ -425,7 +426,7 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
   } else if (auto* peer = std::get_if<PeerInput>(&input)) {
     const Message copy = peer->message;
     shard.HandleMessage(peer->from, std::move(peer->message), now);
-    observer_.AfterMessage(id, shard, Index(peer->from), copy);
+    observer_.AfterMessage(id, shard, SeatOf(peer->from), copy);
   } else if (std::holds_alternative<FsyncDone>(input)) {
     shard.HandleFsynced();
   } else {
@@ -464,7 +465,7 @@ std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
   std::vector<std::vector<const Message*>> by_peer(size());
   for (const Envelope& envelope : messages) {
     if (observer_.OnSend(id, envelope)) {
-      by_peer[Index(envelope.to)].push_back(&envelope.message);
+      by_peer[SeatOf(envelope.to)].push_back(&envelope.message);
     }
   }
   std::vector<std::pair<uint32_t, std::string>> frames;
