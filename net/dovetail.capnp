@@ -168,7 +168,8 @@ struct Read {
   # At most so many elements or fields; 0: as many as one reply holds.
   limit @5 :UInt64;
   wantToken @6 :Bool;
-  # If not empty, exactly these owners are asked beside the coordinator.
+  # If not empty, exactly these nodes are asked beside the coordinator, and all
+  # must answer, whatever r is.
   only @7 :List(UInt64);
 }
 

@@ -37,9 +37,6 @@ crdt::ReadSpec SpecAfter(crdt::ReadSpec spec, const crdt::Path& end) {
   return spec;
 }
 
-// With the coordinator's, two answers are joined only if they differ.
-bool WantsContexts(const Tally& tally) { return tally.required() > 2; }
-
 // A page that grows by those of others. `known`: all that the owners of the
 // pages so far know of.
 struct Joined {
@@ -153,7 +150,7 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
                             Now now) {
   absl::StatusOr<ReplicaSet> set =
       ReplicaSet::Resolve(core_, partition, options.read,
-                          core_.options.read_default, options.quorums, "R");
+                          core_.options.read_default, options, "R");
   if (!set.ok()) return core_.Reply(id, set.status());
   const bool mine_counts =
       options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
@@ -181,11 +178,11 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
       return job.set.DemandOf(node) == Tally::kNoDemand;
     });
     possible = job.set.CheckReachable("");
-  } else if (const auto up = unreachable - job.others.begin() + 1;
-             up < static_cast<std::ptrdiff_t>(job.set.required())) {
+  } else if (unreachable != job.others.end()) {
     possible = absl::UnavailableError(
-        absl::StrCat("R=", job.set.required(), ": ", up, " of the ",
-                     job.others.size() + 1, " named nodes reachable"));
+        absl::StrCat("of the nodes that were named, ",
+                     core_.placement.NameOf(*unreachable),
+                     " cannot be reached"));
   }
   DOVETAIL_MARK_IF("read: too few owners reachable", !possible.ok());
   if (!possible.ok()) return core_.Reply(id, std::move(possible));
@@ -208,10 +205,15 @@ void ReadCoordinator::Launch(Job job) {
   if (!page.ok()) return core_.Reply(job.id, page.status());
   job.digest = DigestOf(job.spec.object.type, *page);
   job.page = *std::move(page);
-  job.tally = job.only ? Tally(job.set.required()) : job.set.NewTally();
+  job.tally = job.only
+                  ? Tally(static_cast<uint32_t>(job.others.size()) + 1)
+                  : job.set.NewTally();
   const NodeId self = core_.identity.self;
   job.tally.Ask(self, DemandOf(job, self));
   job.tally.AddSuccess(self);
+  // This node's own page is there even where it does not count.
+  const bool counts = DemandOf(job, self) != Tally::kNoDemand;
+  job.several = job.tally.required() > (counts ? 2u : 1u);
   job.not_asked = job.others;
   job.different.clear();
   job.same.reset();
@@ -246,7 +248,7 @@ void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
              ReadQuery{{core_.identity.actor, sequence},
                        job.spec,
                        job.digest,
-                       WantsContexts(job.tally)});
+                       job.several});
 }
 
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
@@ -314,7 +316,7 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (!answer.same && !DOVETAIL_MUTANT("read: another answer is not joined")) {
     job.different.emplace_back(
         from, Answer{std::move(answer.page), std::move(answer.context)});
-  } else if (WantsContexts(job.tally)) {
+  } else if (job.several) {
     if (!job.same) job.same.emplace();
     job.same->applied.UnionWith(answer.context.applied);
     job.same->superseded.UnionWith(answer.context.superseded);

@@ -8,7 +8,9 @@
 //
 //             An equal page is joined too, for its context: of two that show
 //             nothing one may know that what a third shows is deleted. Two
-//             that are equal need no contexts, so these are sent from R = 3.
+//             that are equal need no contexts, so these are sent where two
+//             others must answer: from R = 3, or from R = 2 where the
+//             coordinator does not count.
 //
 //   OnTimers  an owner that is slow is joined by the others; past the
 //             deadline the read fails
@@ -81,8 +83,9 @@ class ReadCoordinator {
     std::vector<NodeId> not_asked;
     std::vector<std::pair<NodeId, Answer>> different;
     // What those know whose page equals `page`, united: one page under several
-    // contexts joins to that page under their union. Kept from R = 3.
+    // contexts joins to that page under their union. Kept if `several`.
     std::optional<crdt::Context> same;
+    bool several = false;  // two others or more must answer
     absl::Status last_error;
   };
   using Jobs = std::map<uint64_t, Job>;

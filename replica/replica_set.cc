@@ -62,9 +62,11 @@ uint32_t WantedOf(const Level& level, uint32_t fallback, uint32_t replicas) {
 
 absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
     const ShardCore& core, PartitionId partition, const Level& level,
-    uint32_t fallback, Quorums quorums, absl::string_view name) {
+    uint32_t fallback, const RequestOptions& options, absl::string_view name) {
   ReplicaSet set(core, partition);
-  if (quorums == Quorums::kDefault) quorums = core.options.quorums_default;
+  const Quorums quorums = options.quorums == Quorums::kDefault
+                              ? core.options.quorums_default
+                              : options.quorums;
   set.strict_ = quorums == Quorums::kStrict;
   const absl::Span<const NodeId> owners = core.placement.Owners(partition);
   const std::string& here = core.placement.RegionOf(core.identity.self);
@@ -101,11 +103,13 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
   set.asked_as_ = absl::StrCat(
       name, "=", by_number ? absl::StrCat(set.required()) : NameOf(level),
       set.strict_ ? " strict" : "");
-  set.ListNodes(quorums);
+  set.ListNodes();
+  set.self_counts_ = core.IsOwner(partition) || set.missing_owners_ > 0 ||
+                     (options.here && set.required() == 1);
   return set;
 }
 
-void ReplicaSet::ListNodes(Quorums quorums) {
+void ReplicaSet::ListNodes() {
   const ShardCore& core = *core_;
   const Placement& placement = core.placement;
   const std::string& here = placement.RegionOf(core.identity.self);
@@ -122,7 +126,7 @@ void ReplicaSet::ListNodes(Quorums quorums) {
                      return (placement.RegionOf(a) == here) >
                             (placement.RegionOf(b) == here);
                    });
-  if (quorums == Quorums::kStrict) return;
+  if (strict_) return;
   for (NodeId node : placement.StandIns(partition_)) {
     if (node != core.identity.self && core.IsUp(node)) {
       stand_ins_.push_back(node);
@@ -140,6 +144,7 @@ size_t ReplicaSet::DemandOf(NodeId node) const {
       !DOVETAIL_MUTANT("strict: a stand-in counts")) {
     return Tally::kNoDemand;
   }
+  if (node == core_->identity.self && !self_counts_) return Tally::kNoDemand;
   for (size_t i = 0; i < demands_.size(); ++i) {
     if (demands_[i].everywhere ||
         demands_[i].region == placement.RegionOf(node)) {

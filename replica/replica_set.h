@@ -3,7 +3,9 @@
 //
 // A level is one demand ("two of these") or several (`each_quorum`: a majority
 // in each region). A stand-in counts where it stands: for the demand of its own
-// region; with strict quorums for none, since it is no owner.
+// region; with strict quorums for none, since it is no owner. A coordinator that
+// owns nothing of the partition counts where an owner is missing, or where it is
+// to take a write alone.
 #ifndef DOVETAIL_REPLICA_REPLICA_SET_H_
 #define DOVETAIL_REPLICA_REPLICA_SET_H_
 
@@ -36,7 +38,8 @@ class ReplicaSet {
   static absl::StatusOr<ReplicaSet> Resolve(const ShardCore& core,
                                             PartitionId partition,
                                             const Level& level,
-                                            uint32_t fallback, Quorums quorums,
+                                            uint32_t fallback,
+                                            const RequestOptions& options,
                                             absl::string_view name);
 
   // Unavailable, with what is missing, if those who can be reached now are too
@@ -65,7 +68,7 @@ class ReplicaSet {
  private:
   ReplicaSet(const ShardCore& core, PartitionId partition)
       : core_(&core), partition_(partition) {}
-  void ListNodes(Quorums quorums);
+  void ListNodes();
 
   const ShardCore* core_;
   PartitionId partition_;
@@ -75,6 +78,7 @@ class ReplicaSet {
   std::vector<NodeId> stand_ins_;
   uint32_t missing_owners_ = 0;
   bool strict_ = false;
+  bool self_counts_ = true;
 };
 
 }  // namespace dovetail::replica

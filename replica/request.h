@@ -75,8 +75,8 @@ struct WriteRequest {
 
 struct ReadRequest {
   crdt::ReadSpec spec;
-  // If not empty: ask exactly these owners beside the coordinator, which is
-  // how an inspection compares given replicas.
+  // If not empty: exactly these nodes are asked beside the coordinator, and all
+  // must answer, whatever R is: how an inspection joins given replicas.
   std::vector<NodeId> only;
 };
 

@@ -143,6 +143,8 @@ class Shard {
   int64_t ClockAheadMs(uint64_t wall_ms) const;
   // The context of one of this shard's partitions.
   const crdt::Context& ContextOf(PartitionId partition) const;
+  // The part of its applied events that survives a power loss.
+  const crdt::EventSet& DurableOf(PartitionId partition) const;
   // Every row in logical form, in order: "object|path|dot|payload" lines. For
   // comparing replicas byte by byte.
   absl::StatusOr<std::vector<std::string>> DumpRows(PartitionId partition);

@@ -51,6 +51,10 @@ const crdt::Context& Shard::ContextOf(PartitionId partition) const {
   return state_->core.Get(partition).context();
 }
 
+const crdt::EventSet& Shard::DurableOf(PartitionId partition) const {
+  return state_->core.Get(partition).durable();
+}
+
 absl::StatusOr<std::vector<std::string>> Shard::DumpRows(
     PartitionId partition) {
   std::vector<std::string> lines;

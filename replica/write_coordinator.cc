@@ -13,7 +13,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
                              Now now) {
   absl::StatusOr<ReplicaSet> set =
       ReplicaSet::Resolve(core_, partition, options.write,
-                          core_.options.write_default, options.quorums, "W");
+                          core_.options.write_default, options, "W");
   if (!set.ok()) return core_.Reply(id, set.status());
   absl::Status possible = set->CheckReachable("; nothing was written");
   if (possible.ok() && DOVETAIL_BUGGIFY("write: refused as if out of reach")) {

@@ -79,7 +79,7 @@ std::string WithoutKeyword(const std::string& statement) {
 absl::StatusOr<View> Runner::ReadView(const std::vector<NodeId>& who,
                                       crdt::ReadSpec spec) {
   replica::RequestOptions options;
-  options.read = replica::Level::Count(static_cast<uint32_t>(who.size()));
+  options.read = replica::Level::One();
   replica::ReadRequest request;
   request.only.assign(who.begin() + 1, who.end());
   const uint64_t limit = spec.limit;

@@ -228,7 +228,9 @@ absl::StatusOr<crdt::ReadResult> World::Read(
   const Traffic traffic = [](NodeId, const replica::Envelope& envelope) {
     return IsSync(envelope) ? Fate::kDrop : Fate::kDeliver;
   };
-  if (IsRunning(who) && options.read.count > 1) TellReachable(who, traffic);
+  if (IsRunning(who) && (options.read.count > 1 || !request.only.empty())) {
+    TellReachable(who, traffic);
+  }
   replica::ClientRequest message{
       .id = {}, .options = options, .body = std::move(request)};
   // Alone, or with nodes that were named: what these hold is the answer.

@@ -207,11 +207,65 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
       minted_in_vain_.push_back(minted);
     }
   }
+  CheckHandedOver(node, shard);
   for (const replica::Envelope& envelope : output.messages) {
     if (const auto* query =
             std::get_if<replica::ReadQuery>(&envelope.message.body)) {
       const PartitionId partition = envelope.message.partition;
       reads_.OnQuerySent(partition, *query, shard.ContextOf(partition).applied);
+    }
+  }
+}
+
+void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    if (Owns(node, partition) ||
+        &cluster_->ShardOf(node, partition) != &shard) {
+      continue;
+    }
+    crdt::EventSet& held = held_[{node, partition}];
+    const crdt::EventSet& now = shard.ContextOf(partition).applied;
+    if (!held.empty() && now.empty()) {
+      uint32_t have = 0;
+      uint32_t owners = 0;
+      for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
+        if (!Owns(owner, partition)) continue;
+        ++owners;
+        // Of who is down, or was since it said so, nothing can be said.
+        const bool unknown =
+            !cluster_->node(owner).running() || !ends_[owner].empty();
+        have += unknown || held.IsSubsetOf(cluster_->ShardOf(owner, partition)
+                                               .DurableOf(partition))
+                    ? 1
+                    : 0;
+      }
+      if (2 * have <= owners) {
+        OnViolation(absl::StrCat("node ", node, " forgets what it held of ",
+                                 "partition ", p, ", which ", have, " of ",
+                                 owners, " owners have on disk"));
+      }
+      OnForgotten(node, partition);
+    }
+    held = now;
+  }
+}
+
+// Its owners answer for what was acknowledged from now on.
+void Checker::OnForgotten(uint32_t node, PartitionId partition) {
+  for (Acknowledged& write : acknowledged_) {
+    if (write.partition != partition || write.holders.erase(node) == 0) {
+      continue;
+    }
+    AddOwnersThatHold(write);
+  }
+}
+
+void Checker::AddOwnersThatHold(Acknowledged& write) {
+  for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
+    if (Owns(owner, write.partition) && cluster_->node(owner).running() &&
+        Holds(owner, write.partition, write.events)) {
+      write.holders.insert(owner);
     }
   }
 }
@@ -333,6 +387,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       break;
     case absl::StatusCode::kResourceExhausted:
       explained = disk_faults_ || plan_.options.buggify != 0 ||
+                  plan_.options.hint_bytes_max < PlanOptions().hint_bytes_max ||
                   plan_.options.requests_in_flight_max <
                       PlanOptions().requests_in_flight_max;
       break;
@@ -376,6 +431,8 @@ void Checker::OnWriteReply(const Pending& pending,
       }
     } else if (Holds(id, pending.partition, *pending.minted)) {
       acknowledged.holders.insert(id);
+    } else if (!Owns(id, pending.partition)) {
+      // A stand-in that has handed it over meanwhile.
     } else if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
       return OnViolation(absl::StrCat(Story(pending),
                                       " is acknowledged by node ", id,
@@ -393,7 +450,19 @@ void Checker::CheckReceipt(const Pending& pending,
                            const replica::Receipt& receipt) {
   std::set<uint32_t> nodes;
   for (const NodeId node : receipt.nodes) nodes.insert(SeatOf(node));
-  if (nodes.size() != receipt.nodes.size() || nodes.size() < receipt.required ||
+  const replica::PartitionId partition = pending.partition;
+  uint32_t owners = 0;
+  for (uint32_t node : nodes) owners += Owns(node, partition) ? 1 : 0;
+  const bool strict = plan_.options.strict != 0 && pending.event != kProbe;
+  const uint32_t counted = strict
+                               ? owners
+                               : static_cast<uint32_t>(nodes.size());
+  if (receipt.stand_ins.size() != nodes.size() - owners) {
+    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
+                             receipt.stand_ins.size(), " stand-ins of ",
+                             nodes.size() - owners));
+  }
+  if (nodes.size() != receipt.nodes.size() || counted < receipt.required ||
       !nodes.contains(pending.node)) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
                              nodes.size(), " nodes of ", receipt.required));
@@ -453,6 +522,8 @@ void Checker::OnReadReply(const Pending& pending,
 
 void Checker::OnStopped(uint32_t node, Death death) {
   ends_[node].push_back({scheduler_.now_us(), death});
+  std::erase_if(held_,
+                [&](const auto& held) { return held.first.first == node; });
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.node != node) {
       ++it;
@@ -486,6 +557,11 @@ void Checker::OnStarted(uint32_t node) {
     }
     write.holders.erase(node);
     if (disk || (power && !write.fsync)) continue;
+    if (!Owns(node, write.partition)) {
+      // It may have forgotten it in a turn that failed and came true.
+      AddOwnersThatHold(write);
+      continue;
+    }
     OnViolation(absl::StrCat(
         "\"", plan_.events[write.event].text, "\" was acknowledged by node ",
         node, write.fsync ? " as synced" : "", ", which lost it in a restart"));

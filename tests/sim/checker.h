@@ -147,7 +147,16 @@ class Checker final : public Observer {
   void CheckStamp(uint32_t node, replica::PartitionId partition,
                   const oracle::Stamp& stamp);
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
+  // A stand-in forgets what it held only when the owners have it on disk.
+  void CheckHandedOver(uint32_t node, replica::Shard& shard);
+  void OnForgotten(uint32_t node, replica::PartitionId partition);
+  void AddOwnersThatHold(Acknowledged& write);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
+  bool Owns(uint32_t node, replica::PartitionId partition) const {
+    return cluster_->placement().Owns(replica::NodeId{node}, partition);
+  }
+  // One of them; for what must be equal at all.
+  uint32_t FirstOwner(replica::PartitionId partition) const;
   bool Holds(uint32_t node, replica::PartitionId partition,
              const crdt::DotRun& events);
   void CheckExact();
@@ -194,6 +203,8 @@ class Checker final : public Observer {
     std::optional<crdt::DotRun> events;
   };
   std::vector<Withheld> withheld_until_released_;
+  // What each node holds of partitions that others own.
+  std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
   // The tight objects of draw_operations.cc.
   int64_t exact_attempted_ = 0;
   std::map<size_t, int64_t> exact_acknowledged_;  // by plan event

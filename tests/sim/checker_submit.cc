@@ -60,9 +60,12 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
   }
   pending.partition = PartitionOf(write.operations.front().object);
   replica::ClientRequest request;
-  request.options.write = replica::Level::Count(
-      std::min(operate.terms.write.value_or(1),
-               static_cast<uint32_t>(plan_.options.nodes)));
+  request.options.write =
+      replica::Level::Count(std::min(operate.terms.write.value_or(1),
+                                     cluster_->placement().replicas(
+                                         pending.partition)));
+  // A node that owns nothing of it takes it all the same.
+  request.options.here = true;
   request.options.durability =
       pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
   request.options.timeout = absl::Microseconds(event.for_us);
@@ -82,8 +85,9 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.token = read.token;
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
-  request.options.read = replica::Level::Count(std::min(
-      read.terms.read.value_or(1), static_cast<uint32_t>(plan_.options.nodes)));
+  request.options.read = replica::Level::Count(
+      std::min(read.terms.read.value_or(1),
+               cluster_->placement().replicas(pending.partition)));
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
   Submit(std::move(pending), std::move(request));
@@ -99,6 +103,7 @@ void Checker::Probe(uint32_t node, const oracle::Object& object) {
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
   request.options.read = replica::Level::Count(1);
+  request.options.here = true;
   request.options.timeout = absl::Seconds(30);
   request.body = replica::ReadRequest{*pending.spec, {}};
   Submit(std::move(pending), std::move(request));
@@ -141,6 +146,7 @@ bool Checker::LacksEvents(uint32_t node) {
   if (!cluster_->node(node).running()) return true;
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
+    if (!Owns(node, partition)) continue;
     const crdt::EventSet& mine =
         cluster_->ShardOf(node, partition).ContextOf(partition).applied;
     for (uint32_t peer = 0; peer < cluster_->size(); ++peer) {

@@ -21,11 +21,16 @@ bool Checker::Converged() {
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
     const crdt::Context& first =
-        cluster_->ShardOf(0, partition).ContextOf(partition);
-    for (uint32_t node = 1; node < cluster_->size(); ++node) {
+        cluster_->ShardOf(FirstOwner(partition), partition)
+            .ContextOf(partition);
+    for (uint32_t node = 0; node < cluster_->size(); ++node) {
       const crdt::Context& its =
           cluster_->ShardOf(node, partition).ContextOf(partition);
-      if (!(its.applied == first.applied)) return false;
+      if (!Owns(node, partition)) {
+        if (!its.applied.empty()) return false;
+      } else if (!(its.applied == first.applied)) {
+        return false;
+      }
     }
   }
   if (!truncates) return true;
@@ -38,6 +43,12 @@ bool Checker::Converged() {
     }
   }
   return true;
+}
+
+uint32_t Checker::FirstOwner(PartitionId partition) const {
+  uint32_t node = 0;
+  while (!Owns(node, partition)) ++node;
+  return node;
 }
 
 void Checker::ProbeAll() {
@@ -110,22 +121,30 @@ void Checker::CheckReplicas() {
   }
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    replica::Shard& first = cluster_->ShardOf(0, partition);
+    const uint32_t first_node = FirstOwner(partition);
+    replica::Shard& first = cluster_->ShardOf(first_node, partition);
     const auto rows = first.DumpRows(partition);
     if (!rows.ok()) return OnViolation(rows.status().ToString());
     if (!losses_ && !first.ContextOf(partition).superseded.empty()) {
       return OnViolation(absl::StrCat(
           "partition ", p, ": X is not empty although nothing was lost"));
     }
-    for (uint32_t node = 1; node < cluster_->size(); ++node) {
+    for (uint32_t node = 0; node < cluster_->size(); ++node) {
       replica::Shard& shard = cluster_->ShardOf(node, partition);
+      if (!Owns(node, partition)) {
+        const auto left = shard.DumpRows(partition);
+        if (left.ok() && left->empty()) continue;
+        return OnViolation(absl::StrCat("node ", node, " still has rows of ",
+                                        "partition ", p,
+                                        ", which it handed over"));
+      }
       if (!(shard.ContextOf(partition) == first.ContextOf(partition))) {
-        return OnViolation(absl::StrCat("partition ", p, ": nodes 0 and ", node,
+        return OnViolation(absl::StrCat("partition ", p, ": nodes ", first_node, " and ", node,
                                         " have different contexts"));
       }
       const auto theirs = shard.DumpRows(partition);
       if (!theirs.ok() || *theirs != *rows) {
-        return OnViolation(absl::StrCat("partition ", p, ": nodes 0 and ", node,
+        return OnViolation(absl::StrCat("partition ", p, ": nodes ", first_node, " and ", node,
                                         " have different rows"));
       }
     }
@@ -135,7 +154,7 @@ void Checker::CheckReplicas() {
 void Checker::CheckAcknowledged() {
   for (const Acknowledged& write : acknowledged_) {
     if (write.holders.empty() || plan_.options.may_lose != 0) continue;
-    if (!Holds(0, write.partition, write.events)) {
+    if (!Holds(FirstOwner(write.partition), write.partition, write.events)) {
       return OnViolation(absl::StrCat(
           "\"", plan_.events[write.event].text,
           "\" was acknowledged, its copies are intact, and it is gone"));
@@ -158,7 +177,9 @@ void Checker::CheckExact() {
   if (plan_.options.may_lose != 0) return;
   const oracle::View view = OracleOf(partition).Read(
       ToOracle(object), {},
-      ToOracle(cluster_->ShardOf(0, partition).ContextOf(partition).applied));
+      ToOracle(cluster_->ShardOf(FirstOwner(partition), partition)
+                   .ContextOf(partition)
+                   .applied));
   if (view.number < at_least || view.number > exact_attempted_) {
     OnViolation(absl::StrCat("counter \"exact\" is ", view.number,
                              "; acknowledged were ", at_least, " of ",
@@ -185,7 +206,9 @@ void Checker::CheckUnique() {
   const PartitionId partition = PartitionOf(object);
   const oracle::View view = OracleOf(partition).Read(
       ToOracle(object), {},
-      ToOracle(cluster_->ShardOf(0, partition).ContextOf(partition).applied));
+      ToOracle(cluster_->ShardOf(FirstOwner(partition), partition)
+                   .ContextOf(partition)
+                   .applied));
   for (const Acknowledged& write : acknowledged_) {
     const auto& operate = std::get<scenario::Operate>(*actions_[write.event]);
     const crdt::Operation& operation = operate.steps.front().operation;

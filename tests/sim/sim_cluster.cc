@@ -36,9 +36,32 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.truncate_entries_per_turn =
       static_cast<size_t>(plan.truncate_entries_per_turn);
   options.read_hedge_after = absl::Microseconds(plan.read_hedge_after_us);
+  options.write_hedge_after = absl::Microseconds(plan.write_hedge_after_us);
+  options.hint_bytes_max = static_cast<size_t>(plan.hint_bytes_max);
+  options.hint_age_max = absl::Microseconds(plan.hint_age_max_us);
+  options.empty_rows_per_turn = static_cast<size_t>(plan.empty_rows_per_turn);
+  options.quorums_default = plan.strict != 0 ? replica::Quorums::kStrict
+                                             : replica::Quorums::kSloppy;
   options.requests_in_flight_max =
       static_cast<size_t>(plan.requests_in_flight_max);
   return options;
+}
+
+// Who owns what: the place in the list of nodes rotates with the partition.
+replica::Placement Place(const PlanOptions& plan) {
+  const auto nodes = static_cast<uint32_t>(plan.nodes);
+  const auto partitions = static_cast<uint32_t>(plan.partitions);
+  const replica::Placement all(nodes, partitions);
+  if (plan.owners == 0) return all;
+  std::vector<replica::Placement::Member> members;
+  for (const auto& [id, member] : all.members()) members.push_back(member);
+  std::vector<replica::Placement::Row> rows;
+  for (uint32_t p = 0; p < partitions; ++p) {
+    const auto order = all.Owners(replica::PartitionId{static_cast<uint16_t>(p)});
+    rows.push_back({{order.begin(), order.end()},
+                    std::min(nodes, static_cast<uint32_t>(plan.owners))});
+  }
+  return replica::Placement(1, members, std::move(rows));
 }
 
 }  // namespace
@@ -51,8 +74,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
       hooks_(hooks),
       observer_(observer),
       shard_options_(ToShardOptions(plan.options)),
-      placement_(static_cast<uint32_t>(plan.options.nodes),
-                 static_cast<uint32_t>(plan.options.partitions)),
+      placement_(Place(plan.options)),
       network_(scheduler, plan,
                [this](uint32_t from, uint32_t to, const Frame& frame) {
                  OnFrame(from, to, frame);

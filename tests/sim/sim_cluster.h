@@ -59,6 +59,7 @@ class SimCluster {
 
   uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
   uint32_t partitions() const { return placement_.partitions(); }
+  const replica::Placement& placement() const { return placement_; }
   Node& node(uint32_t id) { return nodes_[id]; }
   Network& network() { return network_; }
   replica::Shard& ShardOf(uint32_t node, replica::PartitionId partition);
