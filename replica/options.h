@@ -24,6 +24,11 @@ struct ShardOptions {
   // 50 ms: well above a healthy answer, so that it costs nothing then.
   absl::Duration read_hedge_after = absl::Milliseconds(50);
 
+  // Objects of one page of a listing about which replicas may disagree, each
+  // of which takes a read; the page ends before the next. 64: about what a
+  // page costs anyway.
+  size_t list_reads_max = 64;
+
   // Requests waiting for other replicas in one shard; one more is refused with
   // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.
   size_t requests_in_flight_max = 65'536;

@@ -111,26 +111,43 @@ absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
   return page;
 }
 
-void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
+void ReadCoordinator::Tell(const Asker& asker,
+                           absl::StatusOr<ReadReply> reply) {
+  if (const auto* client = std::get_if<RequestId>(&asker)) {
+    if (!reply.ok()) return core_.Reply(*client, reply.status());
+    return core_.Reply(*client, *std::move(reply));
+  }
+  const auto& listing = std::get<ForListing>(asker);
+  PresenceAnswer answer{listing.ticket, listing.place, reply.status(), false};
+  if (absl::IsResourceExhausted(answer.status)) {
+    // Its first field alone is over what a reply can hold: so it has one.
+    answer.status = absl::OkStatus();
+    answer.present = true;
+  } else if (reply.ok()) {
+    answer.present = reply->result.view.present;
+  }
+  core_.Send(listing.node, PartitionId{0}, std::move(answer));
+}
+
+void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
                             PartitionId partition, ReadRequest request,
                             Now now) {
   const uint32_t replicas = core_.placement.replicas(partition);
   absl::StatusOr<uint32_t> required =
       ResolveLevel(options.read, core_.options.read_default, replicas, "R");
-  if (!required.ok()) return core_.Reply(id, required.status());
+  if (!required.ok()) return Tell(asker, required.status());
   if (*required == 1 && request.only.empty() &&
       !DOVETAIL_BUGGIFY("read: one replica by the long way")) {
     Partition& mine = core_.Get(partition);
     absl::Status available = mine.Available();
-    if (!available.ok()) return core_.Reply(id, std::move(available));
+    if (!available.ok()) return Tell(asker, std::move(available));
     absl::StatusOr<crdt::ReadResult> result =
         crdt::Query(mine.view(), request.spec);
     if (!result.ok()) {
       if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
-      return core_.Reply(id, result.status());
+      return Tell(asker, result.status());
     }
-    return core_.Reply(id,
-                       ReadReply{{{core_.identity.self}, 1, options.durability},
+    return Tell(asker, ReadReply{{{core_.identity.self}, 1, options.durability},
                                  *std::move(result)});
   }
   std::vector<NodeId> others =
@@ -144,12 +161,12 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
                     [&](NodeId node) { return core_.IsUp(node); }));
   DOVETAIL_MARK_IF("read: too few owners reachable", up + 1 < *required);
   if (up + 1 < *required) {
-    return core_.Reply(id, absl::UnavailableError(absl::StrCat(
-                               "R=", *required, ": ", up + 1, " of ", replicas,
-                               " replicas reachable")));
+    return Tell(asker, absl::UnavailableError(
+                           absl::StrCat("R=", *required, ": ", up + 1, " of ",
+                                        replicas, " replicas reachable")));
   }
   Job job;
-  job.id = id;
+  job.asker = asker;
   job.partition = partition;
   job.spec = std::move(request.spec);
   job.deadline = now.steady + options.timeout;
@@ -163,7 +180,7 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
 
 void ReadCoordinator::Launch(Job job) {
   absl::StatusOr<LeafPage> page = LocalPage(job.partition, job.spec);
-  if (!page.ok()) return core_.Reply(job.id, page.status());
+  if (!page.ok()) return Tell(job.asker, page.status());
   const uint32_t required = job.tally.required();
   job.digest = DigestOf(job.spec.object.type, *page);
   job.page = *std::move(page);
@@ -284,9 +301,9 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     EraseJob(it, rest);
     return Launch(std::move(rest));
   }
-  core_.Reply(job.id, ReadReply{{job.tally.succeeded(), job.tally.required(),
-                                 Durability::kWal},
-                                *std::move(result)});
+  Tell(job.asker, ReadReply{{job.tally.succeeded(), job.tally.required(),
+                             Durability::kWal},
+                            *std::move(result)});
   EraseJob(it, job);
 }
 
@@ -319,7 +336,7 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(const Job& job) {
 }
 
 void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {
-  core_.Reply(it->second.id, std::move(why));
+  Tell(it->second.asker, std::move(why));
   EraseJob(it, it->second);
 }
 

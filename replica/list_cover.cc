@@ -1,0 +1,75 @@
+#include "replica/list_cover.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "replica/shard_core.h"
+
+namespace dovetail::replica {
+namespace {
+
+bool Has(const std::vector<NodeId>& nodes, NodeId node) {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+uint32_t CountIn(const std::vector<NodeId>& nodes,
+                 const std::vector<NodeId>& owners) {
+  return static_cast<uint32_t>(
+      std::count_if(owners.begin(), owners.end(),
+                    [&](NodeId owner) { return Has(nodes, owner); }));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<uint32_t>> RequiredOwners(const Placement& placement,
+                                                     const Level& level,
+                                                     uint32_t fallback) {
+  std::vector<uint32_t> required;
+  required.reserve(placement.partitions());
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    absl::StatusOr<uint32_t> its =
+        ResolveLevel(level, fallback, placement.replicas(partition), "R");
+    if (!its.ok()) return its.status();
+    required.push_back(*its);
+  }
+  return required;
+}
+
+Cover GrowCover(const Placement& placement,
+                const std::vector<uint32_t>& required,
+                std::vector<NodeId> nodes,
+                absl::FunctionRef<bool(NodeId)> usable) {
+  DOVETAIL_CHECK(required.size() == placement.partitions());
+  Cover cover{std::move(nodes), {}};
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const std::vector<NodeId> owners =
+        placement.Owners(PartitionId{static_cast<uint16_t>(p)});
+    uint32_t have = CountIn(cover.nodes, owners);
+    for (NodeId owner : owners) {
+      if (have >= required[p]) break;
+      if (Has(cover.nodes, owner) || !usable(owner)) continue;
+      cover.nodes.push_back(owner);
+      ++have;
+    }
+    if (have < required[p] && cover.lacking.ok()) {
+      cover.lacking = absl::UnavailableError(
+          absl::StrCat("R=", required[p], ": ", have, " of ", owners.size(),
+                       " replicas reachable, of partition ", p));
+    }
+  }
+  return cover;
+}
+
+bool Covers(const Placement& placement, const std::vector<uint32_t>& required,
+            const std::vector<NodeId>& nodes) {
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    if (CountIn(nodes, placement.Owners(partition)) < required[p]) return false;
+  }
+  return true;
+}
+
+}  // namespace dovetail::replica
