@@ -413,9 +413,15 @@ TEST_CASE("Client codec: lists survive the wire, and pages are cut to fit") {
                                7};
   capnp::MallocMessageBuilder message;
   auto root = message.initRoot<wire::ListRequest>();
-  EncodeList(request, root);
-  const auto received = DecodeList(root.asReader());
-  REQUIRE(received.ok());
+  replica::RequestOptions options;
+  options.read = replica::Level::Count(2);
+  options.timeout = absl::Milliseconds(70);
+  EncodeList(request, options, root);
+  const auto call = DecodeList(root.asReader());
+  REQUIRE(call.ok());
+  CHECK(call->options.read == options.read);
+  CHECK(call->options.timeout == options.timeout);
+  const replica::ListRequest* received = &call->request;
   CHECK(received->bucket == request.bucket);
   CHECK(received->prefix == request.prefix);
   CHECK(received->after == request.after);
