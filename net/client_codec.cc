@@ -271,6 +271,14 @@ void EncodeReadReply(const replica::ReadReply& reply, const std::string& token,
   if (reply.result.token.has_value()) out.setToken(AsData(token));
 }
 
+void EncodeOptions(const replica::RequestOptions& options,
+                   wire::Options::Builder out) {
+  EncodeLevel(options.read, out.initR());
+  EncodeLevel(options.write, out.initW());
+  out.setDurability(AsWire(options.durability));
+  out.setTimeoutMs(TimeoutMs(options.timeout));
+}
+
 void EncodeStats(const replica::ShardStats& stats,
                  wire::ShardStats::Builder out) {
   out.setDeltasApplied(stats.deltas_applied);
@@ -301,19 +309,17 @@ void EncodeExecute(absl::Span<const ClientOperation* const> operations,
   for (unsigned i = 0; i < list.size(); ++i) {
     EncodeOperation(*operations[i], list[i]);
   }
-  auto wire_options = out.initOptions();
-  EncodeLevel(options.read, wire_options.initR());
-  EncodeLevel(options.write, wire_options.initW());
-  wire_options.setDurability(AsWire(options.durability));
-  wire_options.setTimeoutMs(TimeoutMs(options.timeout));
+  EncodeOptions(options, out.initOptions());
 }
 
 void EncodeList(const replica::ListRequest& request,
+                const replica::RequestOptions& options,
                 wire::ListRequest::Builder out) {
   out.setBucket(AsData(request.bucket));
   out.setPrefix(AsData(request.prefix));
   if (request.after.has_value()) EncodeObject(*request.after, out.initAfter());
   out.setLimit(request.limit);
+  EncodeOptions(options, out.initOptions());
 }
 
 void EncodeResults(absl::Span<const ClientResult> results,

@@ -483,9 +483,10 @@ absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in) {
   });
 }
 
-absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in) {
-  return Guarded([&]() -> absl::StatusOr<replica::ListRequest> {
-    replica::ListRequest out;
+absl::StatusOr<ListCall> DecodeList(wire::ListRequest::Reader in) {
+  return Guarded([&]() -> absl::StatusOr<ListCall> {
+    ListCall call;
+    replica::ListRequest& out = call.request;
     DOVETAIL_ASSIGN_OR_RETURN(
         out.bucket, DecodeBytes(in.getBucket(), "bucket", "bucket_bytes_max",
                                 crdt::kBucketBytesMax));
@@ -496,7 +497,8 @@ absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in) {
       DOVETAIL_ASSIGN_OR_RETURN(out.after, DecodeObject(in.getAfter()));
     }
     if (in.getLimit() != 0) out.limit = in.getLimit();
-    return out;
+    DOVETAIL_ASSIGN_OR_RETURN(call.options, DecodeOptions(in.getOptions()));
+    return call;
   });
 }
 

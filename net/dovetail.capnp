@@ -258,6 +258,7 @@ struct ListRequest {
   prefix @1 :Data;   # of the key
   after @2 :Object;  # null: from the start
   limit @3 :UInt32;  # objects; 0: as many as a node gives at once
+  options @4 :Options;  # r and timeoutMs; null: the node's defaults
 }
 
 struct ListReply {

@@ -5,7 +5,8 @@
 // restarts of either end. Nothing here depends on a message arriving: whatever
 // is lost, the next summary finds and the delta log repairs. Each message
 // concerns one partition, so that a receiver hands it to the shard that owns
-// it. net/peer_codec turns them into bytes.
+// it; a node may send to itself, from shard to shard. net/peer_codec turns them
+// into bytes.
 #ifndef DOVETAIL_REPLICA_MESSAGE_H_
 #define DOVETAIL_REPLICA_MESSAGE_H_
 
@@ -16,10 +17,12 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "crdt/event_set.h"
 #include "crdt/query.h"
 #include "replica/ids.h"
+#include "replica/request.h"
 
 namespace dovetail::replica {
 
@@ -99,10 +102,58 @@ struct ReadAnswer {
   crdt::Context context;
 };
 
+// A listing is of all partitions: its messages travel as partition 0's, whose
+// shard knows the node's index. Tickets of listings are counted by themselves.
+
+// Coordinator → as many nodes as make R owners of each partition: "which
+// objects do you show?" `digest` is of the coordinator's own page. Lost: others
+// are asked after a moment.
+struct ListQuery {
+  ReadTicket ticket;
+  ListRequest request;
+  Hash128 digest;
+};
+
+// An object of the bucket that was asked for.
+struct Listed {
+  std::string key;
+  crdt::Type type = crdt::Type::kRegister;
+  friend auto operator<=>(const Listed&, const Listed&) = default;
+};
+
+// Node → coordinator. Either `same`, or the page, in order; or why there is
+// neither. Lost: as ListQuery.
+struct ListAnswer {
+  ReadTicket ticket;
+  absl::Status status;
+  bool same = false;
+  std::vector<Listed> objects;
+  bool more = false;  // not every object after the last one is named
+};
+
+// Coordinator of a listing → an owner, often itself: "does `required` of you,
+// joined, show anything of this object?" The owner coordinates that read. Lost:
+// the listing waits until its deadline.
+struct PresenceQuery {
+  ReadTicket ticket;
+  uint32_t place = 0;  // of the object in the listing; comes back
+  crdt::ObjectId object;
+  uint32_t required = 1;   // R
+  absl::Duration timeout;  // what is left of the listing's
+};
+
+// Owner → coordinator of a listing. Lost: as PresenceQuery.
+struct PresenceAnswer {
+  ReadTicket ticket;
+  uint32_t place = 0;
+  absl::Status status;
+  bool present = false;
+};
+
 struct Message {
   PartitionId partition{};
   std::variant<Replicate, Ack, Refuse, Summary, SyncDeltas, ReadQuery,
-               ReadAnswer>
+               ReadAnswer, ListQuery, ListAnswer, PresenceQuery, PresenceAnswer>
       body;
 };
 

@@ -44,6 +44,11 @@ struct ShardOptions {
   // Rows removed in one turn of a partition that is given up.
   size_t empty_rows_per_turn = 2048;
 
+  // Objects of one page of a listing about which replicas may disagree, each
+  // of which takes a read; the page ends before the next. 64: about what a
+  // page costs anyway.
+  size_t list_reads_max = 64;
+
   // Requests waiting for other replicas in one shard; one more is refused with
   // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.
   size_t requests_in_flight_max = 65'536;

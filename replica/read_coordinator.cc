@@ -108,24 +108,41 @@ absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
   return page;
 }
 
-void ReadCoordinator::AnswerHere(RequestId id, const RequestOptions& options,
+void ReadCoordinator::Tell(const Asker& asker,
+                           absl::StatusOr<ReadReply> reply) {
+  if (const auto* client = std::get_if<RequestId>(&asker)) {
+    if (!reply.ok()) return core_.Reply(*client, reply.status());
+    return core_.Reply(*client, *std::move(reply));
+  }
+  const auto& listing = std::get<ForListing>(asker);
+  PresenceAnswer answer{listing.ticket, listing.place, reply.status(), false};
+  if (absl::IsResourceExhausted(answer.status)) {
+    // Its first field alone is over what a reply can hold: so it has one.
+    answer.status = absl::OkStatus();
+    answer.present = true;
+  } else if (reply.ok()) {
+    answer.present = reply->result.view.present;
+  }
+  core_.Send(listing.node, PartitionId{0}, std::move(answer));
+}
+
+void ReadCoordinator::AnswerHere(const Asker& asker, const RequestOptions& options,
                                  PartitionId partition,
                                  const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
   absl::Status available = mine.Available();
-  if (!available.ok()) return core_.Reply(id, std::move(available));
+  if (!available.ok()) return Tell(asker, std::move(available));
   absl::StatusOr<crdt::ReadResult> result = crdt::Query(mine.view(), spec);
   if (!result.ok()) {
     if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
-    return core_.Reply(id, result.status());
+    return Tell(asker, result.status());
   }
   const std::vector<NodeId> self = {core_.identity.self};
   if (!options.here) {
     absl::Status absence = CheckAbsence(partition, spec, result->view, self);
-    if (!absence.ok()) return core_.Reply(id, std::move(absence));
+    if (!absence.ok()) return Tell(asker, std::move(absence));
   }
-  core_.Reply(id,
-              ReadReply{core_.ReceiptOf(partition, self, 1, options.durability),
+  Tell(asker, ReadReply{core_.ReceiptOf(partition, self, 1, options.durability),
                         *std::move(result)});
 }
 
@@ -145,18 +162,18 @@ absl::Status ReadCoordinator::CheckAbsence(
       " can be reached, and those that stand in for them hold nothing of it"));
 }
 
-void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
+void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
                             PartitionId partition, ReadRequest request,
                             Now now) {
   absl::StatusOr<ReplicaSet> set =
       ReplicaSet::Resolve(core_, partition, options.read,
                           core_.options.read_default, options, "R");
-  if (!set.ok()) return core_.Reply(id, set.status());
+  if (!set.ok()) return Tell(asker, set.status());
   const bool mine_counts =
       options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
   if (set->required() == 1 && request.only.empty() && mine_counts &&
       !DOVETAIL_BUGGIFY("read: one replica by the long way")) {
-    return AnswerHere(id, options, partition, request.spec);
+    return AnswerHere(asker, options, partition, request.spec);
   }
   Job job(*std::move(set));
   job.only = !request.only.empty();
@@ -185,8 +202,8 @@ void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
                      " cannot be reached"));
   }
   DOVETAIL_MARK_IF("read: too few owners reachable", !possible.ok());
-  if (!possible.ok()) return core_.Reply(id, std::move(possible));
-  job.id = id;
+  if (!possible.ok()) return Tell(asker, std::move(possible));
+  job.asker = asker;
   job.partition = partition;
   job.spec = std::move(request.spec);
   job.deadline = now.steady + options.timeout;
@@ -202,7 +219,7 @@ size_t ReadCoordinator::DemandOf(const Job& job, NodeId node) const {
 
 void ReadCoordinator::Launch(Job job) {
   absl::StatusOr<LeafPage> page = LocalPage(job.partition, job.spec);
-  if (!page.ok()) return core_.Reply(job.id, page.status());
+  if (!page.ok()) return Tell(job.asker, page.status());
   job.digest = DigestOf(job.spec.object.type, *page);
   job.page = *std::move(page);
   job.tally = job.only
@@ -357,8 +374,8 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
                                         job.tally.succeeded());
     if (!absence.ok()) return Fail(it, std::move(absence));
   }
-  core_.Reply(
-      job.id,
+  Tell(
+      job.asker,
       ReadReply{core_.ReceiptOf(job.partition, job.tally.succeeded(),
                                 job.tally.required(), Durability::kWal),
                 *std::move(result)});
@@ -394,7 +411,7 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(const Job& job) {
 }
 
 void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {
-  core_.Reply(it->second.id, std::move(why));
+  Tell(it->second.asker, std::move(why));
   EraseJob(it, it->second);
 }
 

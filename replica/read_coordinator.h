@@ -31,6 +31,7 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "crdt/query.h"
@@ -47,7 +48,16 @@ class ReadCoordinator {
                   std::function<void(NodeId, PartitionId)> nudge)
       : core_(core), nudge_(std::move(nudge)) {}
 
-  void Start(RequestId id, const RequestOptions& options, PartitionId partition,
+  // Whom a read is for: a client, or a node's listing, which is told only
+  // whether there is anything.
+  struct ForListing {
+    NodeId node{};
+    ReadTicket ticket;
+    uint32_t place = 0;
+  };
+  using Asker = std::variant<RequestId, ForListing>;
+
+  void Start(Asker asker, const RequestOptions& options, PartitionId partition,
              ReadRequest request, Now now);
   // An owner's part: answers a coordinator's question.
   void OnQuery(NodeId from, PartitionId partition, const ReadQuery& query);
@@ -71,7 +81,7 @@ class ReadCoordinator {
     ReplicaSet set;
     bool only = false;  // the asked nodes were named: each counts
     bool here = false;
-    RequestId id{};
+    Asker asker;
     PartitionId partition{};
     crdt::ReadSpec spec;
     absl::Duration deadline;
@@ -90,6 +100,7 @@ class ReadCoordinator {
   };
   using Jobs = std::map<uint64_t, Job>;
 
+  void Tell(const Asker& asker, absl::StatusOr<ReadReply> reply);
   // Reads the page that job.spec names; again for the next one.
   void Launch(Job job);
   void Ask(uint64_t sequence, Job& job, NodeId peer);
@@ -101,7 +112,7 @@ class ReadCoordinator {
                             const crdt::View& view,
                             const std::vector<NodeId>& nodes) const;
   // R = 1, and this node may answer for itself.
-  void AnswerHere(RequestId id, const RequestOptions& options,
+  void AnswerHere(const Asker& asker, const RequestOptions& options,
                   PartitionId partition, const crdt::ReadSpec& spec);
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);

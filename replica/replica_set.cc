@@ -33,11 +33,6 @@ std::string NameOf(const Level& level) {
   DOVETAIL_CHECK(false);
 }
 
-bool IsLocal(const Level& level) {
-  return level.kind == Level::Kind::kLocalOne ||
-         level.kind == Level::Kind::kLocalQuorum;
-}
-
 // How many of `replicas` owners a level wants, of those that count for it.
 uint32_t WantedOf(const Level& level, uint32_t fallback, uint32_t replicas) {
   switch (level.kind) {
@@ -59,6 +54,20 @@ uint32_t WantedOf(const Level& level, uint32_t fallback, uint32_t replicas) {
 }
 
 }  // namespace
+
+bool IsLocal(const Level& level) {
+  return level.kind == Level::Kind::kLocalOne ||
+         level.kind == Level::Kind::kLocalQuorum;
+}
+
+absl::StatusOr<uint32_t> ResolveCount(const Level& level, uint32_t fallback,
+                                      uint32_t replicas,
+                                      absl::string_view name) {
+  const uint32_t wanted = WantedOf(level, fallback, replicas);
+  if (wanted >= 1 && wanted <= replicas) return wanted;
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, "=", NameOf(level), ": there are ", replicas, " replicas"));
+}
 
 absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
     const ShardCore& core, PartitionId partition, const Level& level,
@@ -86,17 +95,13 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
     if (demand != Tally::kNoDemand) ++set.demands_[demand].owners;
   }
   for (Demand& demand : set.demands_) {
-    demand.required = WantedOf(level, fallback, demand.owners);
     if (demand.owners == 0) {
       return absl::InvalidArgumentError(absl::StrCat(
           name, "=", NameOf(level), ": no replica is in region \"",
           demand.region, "\""));
     }
-    if (demand.required < 1 || demand.required > demand.owners) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, "=", NameOf(level), ": there are ", demand.owners,
-                       " replicas"));
-    }
+    DOVETAIL_ASSIGN_OR_RETURN(
+        demand.required, ResolveCount(level, fallback, demand.owners, name));
   }
   const bool by_number = level.kind == Level::Kind::kCount ||
                          level.kind == Level::Kind::kDefault;

@@ -30,6 +30,16 @@ struct Demand {
   std::string region;  // unless `everywhere`: only nodes of it count
 };
 
+// Whether it counts nodes of the coordinator's region alone.
+bool IsLocal(const Level& level);
+
+// How many of `replicas` a level wants of those that count for it. `fallback`
+// is the default of the options, 0 for a majority. InvalidArgument: more than
+// there are.
+absl::StatusOr<uint32_t> ResolveCount(const Level& level, uint32_t fallback,
+                                      uint32_t replicas,
+                                      absl::string_view name);
+
 class ReplicaSet {
  public:
   // `name` is "R" or "W"; `fallback` the default of the options, 0 for a

@@ -81,12 +81,13 @@ struct ReadRequest {
 };
 
 // Live objects of `bucket` whose key starts with `prefix`, in order of key and
-// type, greater than `after` if that is given. What this node holds.
+// type, greater than `after` if that is given. As R owners of each partition
+// know them, joined; with R = 1, as this node does.
 struct ListRequest {
   std::string bucket;
   std::string prefix;
   std::optional<crdt::ObjectId> after;
-  uint32_t limit = 1000;
+  uint32_t limit = 1000;  // at least 1
 };
 
 struct ClientRequest {

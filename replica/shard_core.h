@@ -5,6 +5,7 @@
 #define DOVETAIL_REPLICA_SHARD_CORE_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <set>
 #include <utility>
@@ -98,8 +99,17 @@ struct ShardCore {
   // Partitions that this turn changed, each at least once.
   std::vector<PartitionId> touched;
 
+  // What the shard says to itself; it is heard before the turn ends.
+  std::deque<Message> to_self;
+
+  // A message to this node about a partition of another shard goes out like
+  // those to peers, and the driver brings it there.
   template <class Body>
   void Send(NodeId to, PartitionId partition, Body body) {
+    if (to == identity.self && Owns(partition)) {
+      to_self.push_back(Message{partition, std::move(body)});
+      return;
+    }
     output.messages.push_back({to, Message{partition, std::move(body)}});
   }
   void Reply(RequestId id, absl::Status error) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "replica/hints.h"
+#include "replica/list_coordinator.h"
 #include "replica/read_coordinator.h"
 #include "replica/shard.h"
 #include "replica/shard_core.h"
@@ -24,6 +25,7 @@ struct Shard::State {
               [this](NodeId peer, PartitionId partition) {
                 sync.Nudge(peer, partition);
               }),
+        lists(core),
         sync(core),
         hints(core, sync) {}
 
@@ -32,9 +34,11 @@ struct Shard::State {
 
   // --- Requests ---
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
-  void List(RequestId id, const ListRequest& list);
 
   // --- Messages ---
+  void OnMessage(NodeId from, Message message, Now now);
+  void OnPresenceQuery(NodeId from, PartitionId partition, PresenceQuery query,
+                       Now now);
   void OnReplicate(NodeId from, PartitionId partition,
                    const Replicate& replicate, Now now);
   void OnSyncDeltas(NodeId from, PartitionId partition, const SyncDeltas& chunk,
@@ -59,6 +63,7 @@ struct Shard::State {
   ShardCore core;
   WriteCoordinator writes;
   ReadCoordinator reads;
+  ListCoordinator lists;
   Sync sync;
   Hints hints;
 

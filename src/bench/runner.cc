@@ -191,7 +191,7 @@ class Runner::Connection {
     request.after =
         ObjectId{options_.bucket, RecordKey(step.record), Type::kRegister};
     request.limit = step.scan_length;
-    client_.SubmitList(std::move(request),
+    client_.SubmitList(std::move(request), options_.call,
                        [this, since](absl::StatusOr<Listing> listing) {
                          Finish(Kind::kScan, since, listing.status());
                        });

@@ -346,31 +346,32 @@ absl::StatusOr<BatchWritten> Client::Run(const Batch& batch,
 }
 
 void Client::SubmitList(
-    replica::ListRequest request,
+    replica::ListRequest request, const CallOptions& options,
     absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) {
   impl_->Submit(MakeLookup<replica::ListReply>(
-      [request = std::move(request)](
+      [request = std::move(request), options](
           Session& session,
           std::function<void(absl::StatusOr<replica::ListReply>)> then) {
-        session.List(request, std::move(then));
+        session.List(request, options, std::move(then));
       },
       [done =
            std::move(done)](absl::StatusOr<replica::ListReply> reply) mutable {
         if (!reply.ok()) return done(reply.status());
         done(Listing{std::move(reply->objects), reply->more});
       },
-      impl_->Deadline(absl::ZeroDuration())));
+      impl_->Deadline(options.timeout)));
 }
 
 absl::StatusOr<Listing> Client::List(absl::string_view bucket,
                                      absl::string_view prefix,
                                      const std::optional<ObjectId>& after,
-                                     uint32_t limit) {
+                                     uint32_t limit,
+                                     const CallOptions& options) {
   impl_->CheckMayBlock();
   std::promise<absl::StatusOr<Listing>> promise;
   auto future = promise.get_future();
   SubmitList(
-      {std::string(bucket), std::string(prefix), after, limit},
+      {std::string(bucket), std::string(prefix), after, limit}, options,
       [promise = std::move(promise)](absl::StatusOr<Listing> listing) mutable {
         promise.set_value(std::move(listing));
       });

@@ -100,11 +100,12 @@ class Client {
   // --- Listings and inspection ---
 
   // One page of the objects of `bucket` whose key starts with `prefix`, after
-  // `after` if that is given; what the node holds that answers. `limit` 0: as
-  // many as it gives at once.
+  // `after` if that is given, as options.read replicas know them together.
+  // `limit` 0: as many as a node gives at once.
   absl::StatusOr<Listing> List(
       absl::string_view bucket, absl::string_view prefix,
-      const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0);
+      const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0,
+      const CallOptions& options = {});
   // Of the node this client is connected to.
   absl::StatusOr<NodeStatus> Status();
   absl::StatusOr<NodeDigests> Digests();
@@ -117,7 +118,7 @@ class Client {
   void Submit(Operation operation, const CallOptions& options,
               absl::AnyInvocable<void(Result)> done);
   // As List, for many at once.
-  void SubmitList(replica::ListRequest request,
+  void SubmitList(replica::ListRequest request, const CallOptions& options,
                   absl::AnyInvocable<void(absl::StatusOr<Listing>)> done);
   // Runs all, independently of each other, and waits. Results in order.
   std::vector<Result> Execute(std::vector<Operation> operations,

@@ -111,9 +111,14 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
 
   kj::Promise<void> list(ListContext context) override {
     auto request = net::DecodeList(context.getParams());
-    net::EncodeListReply(request.ok() ? absl::StatusOr<replica::ListReply>(
-                                            state_.replica.List(*request))
-                                      : request.status(),
+    if (request.ok()) {
+      std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      state_.knobs.last_options = request->options;
+    }
+    net::EncodeListReply(request.ok()
+                             ? absl::StatusOr<replica::ListReply>(
+                                   state_.replica.List(request->request))
+                             : request.status(),
                          context.getResults());
     return kj::READY_NOW;
   }

@@ -14,7 +14,7 @@ namespace {
 constexpr crdt::ActorId kActor{0x1234};
 
 replica::Receipt OwnReceipt() {
-  return {{replica::NodeId{0}}, 1, replica::Durability::kWal};
+  return {{replica::NodeId{0}}, {}, 1, replica::Durability::kWal};
 }
 
 }  // namespace

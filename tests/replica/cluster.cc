@@ -116,6 +116,14 @@ RequestId Cluster::BeginRead(uint32_t node, crdt::ReadSpec spec,
   return id;
 }
 
+RequestId Cluster::BeginList(uint32_t node, ListRequest list,
+                             RequestOptions options) {
+  const RequestId id{next_request_++};
+  at(node).HandleRequest({id, options, std::move(list)}, now());
+  EndTurn(node);
+  return id;
+}
+
 std::optional<ClientReply> Cluster::Take(RequestId id) {
   auto reply = replies_.extract(id);
   if (reply.empty()) return std::nullopt;

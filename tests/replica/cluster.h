@@ -48,6 +48,8 @@ class Cluster {
                   RequestOptions options = W(1));
   RequestId BeginRead(uint32_t node, crdt::ReadSpec spec,
                       RequestOptions options = R(1));
+  RequestId BeginList(uint32_t node, ListRequest list,
+                      RequestOptions options = R(1));
   // The reply, once there is one.
   std::optional<ClientReply> Take(RequestId id);
   // Begin and Take, for what is answered in its own turn.

@@ -248,6 +248,9 @@ absl::StatusOr<std::vector<crdt::ObjectId>> World::List(
   const Traffic nowhere = [](NodeId, const replica::Envelope&) {
     return Fate::kDrop;
   };
+  replica::RequestOptions here;
+  here.read = replica::Level::Count(1);
+  here.here = true;
   std::vector<crdt::ObjectId> objects;
   for (;;) {
     replica::ListRequest list;
@@ -255,7 +258,7 @@ absl::StatusOr<std::vector<crdt::ObjectId>> World::List(
     if (!objects.empty()) list.after = objects.back();
     DOVETAIL_ASSIGN_OR_RETURN(
         replica::ClientReply reply,
-        Request(who, {.id = {}, .options = {}, .body = list}, nowhere));
+        Request(who, {.id = {}, .options = here, .body = list}, nowhere));
     if (!reply.body.ok()) return reply.body.status();
     auto page = std::get<replica::ListReply>(*std::move(reply.body));
     DOVETAIL_CHECK(!page.more || !page.objects.empty());

@@ -138,6 +138,7 @@ void Checker::OnViolation(std::string what) {
 
 void Checker::BeforeRequest(uint32_t node, Shard& shard,
                             const replica::ClientRequest& request) {
+  if (ListWatch::IsListing(request.id)) return;
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
@@ -152,6 +153,7 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
+  if (ListWatch::IsListing(id)) return;
   Pending& pending = pending_.at(id);
   if (pending.spec) return;
   const crdt::EventSet minted =
@@ -358,6 +360,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
 // --- Answers -----------------------------------------------------------------
 
 void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
+  if (ListWatch::IsListing(reply.id)) return OnListReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end()) return;
@@ -375,6 +378,27 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   } else if (const auto* read = std::get_if<replica::ReadReply>(&*reply.body)) {
     OnReadReply(pending, *read);
   }
+}
+
+void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
+  if (!lists_.Awaits(reply.id)) return;
+  trace_.Add(scheduler_.now_us(), "listing", node,
+             static_cast<uint64_t>(reply.id),
+             static_cast<uint64_t>(reply.body.status().code()),
+             [&] { return reply.body.status().ToString(); });
+  if (!reply.body.ok()) {
+    lists_.Forget(reply.id);
+    Pending pending;
+    pending.event = kProbe;
+    pending.node = node;
+    pending.spec.emplace();
+    pending.spec->object = {"b", "(a listing)", crdt::Type::kMap};
+    return OnError(pending, reply.body.status());
+  }
+  ++stats_.checks;
+  std::string wrong = lists_.Judge(*cluster_, reply.id,
+                                   std::get<replica::ListReply>(*reply.body));
+  if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 
 void Checker::OnError(const Pending& pending, const absl::Status& status) {
@@ -524,6 +548,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
   ends_[node].push_back({scheduler_.now_us(), death});
   std::erase_if(held_,
                 [&](const auto& held) { return held.first.first == node; });
+  lists_.OnStopped(node);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.node != node) {
       ++it;

@@ -25,6 +25,7 @@
 
 #include "crdt/token.h"
 #include "tests/scenario/parser.h"
+#include "tests/sim/list_watch.h"
 #include "tests/sim/message_watch.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/read_watch.h"
@@ -56,6 +57,10 @@ class Checker final : public Observer {
   void Probe(uint32_t node, const oracle::Object& object);
   // A random one.
   void ProbeAny(uint32_t node, Stream& chance);
+  // A random page of a listing.
+  void ListAny(uint32_t node, Stream& chance) {
+    lists_.SubmitAny(*cluster_, node, chance);
+  }
   // The delta of the first write minted from `from_us` on never reaches `peer`
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
@@ -141,6 +146,7 @@ class Checker final : public Observer {
                   const crdt::DotRun& minted);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
+  void OnListReply(uint32_t node, const replica::ClientReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
   // Of a node's clock: it only rises, and is not ahead of what its wall clock
   // has ever shown by more than the drift that is allowed.
@@ -196,6 +202,7 @@ class Checker final : public Observer {
   std::vector<ClockWatch> clocks_;  // by node
   MessageWatch messages_;
   ReadWatch reads_;
+  ListWatch lists_{oracles_};
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;

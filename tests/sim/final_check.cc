@@ -59,6 +59,13 @@ void Checker::ProbeAll() {
       }
     }
   }
+  replica::ListRequest all;
+  all.bucket = "b";
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    for (const uint32_t r : {1u, cluster_->placement().replicas(PartitionId{0})}) {
+      lists_.Submit(*cluster_, node, r, all);
+    }
+  }
 }
 
 void Checker::FinalCheck(bool converged) {

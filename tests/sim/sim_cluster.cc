@@ -331,10 +331,14 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
                      " does not decode: ", decoded.status().ToString()));
   }
   for (Message& message : std::get<net::PeerMessages>(*decoded)) {
-    const uint32_t lane = Index(message.partition) %
-                          static_cast<uint32_t>(node.process->lanes.size());
-    Push(to, lane, PeerInput{NodeId{from}, std::move(message)});
+    Push(to, LaneOf(to, message.partition),
+         PeerInput{NodeId{from}, std::move(message)});
   }
+}
+
+uint32_t SimCluster::LaneOf(uint32_t id, replica::PartitionId partition) const {
+  return Index(partition) %
+         static_cast<uint32_t>(nodes_[id].process->lanes.size());
 }
 
 void SimCluster::Push(uint32_t id, uint32_t lane, Input input) {
@@ -465,21 +469,32 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
                          replica::Output output) {
   if (output.messages.empty() && output.replies.empty()) return;
   const Node& node = nodes_[id];
+  // What one shard of a node says to another takes no wire.
+  std::vector<Message> own;
+  std::erase_if(output.messages, [&](Envelope& envelope) {
+    if (Index(envelope.to) != id) return false;
+    own.push_back(std::move(envelope.message));
+    return true;
+  });
   auto frames = Encode(id, output.messages);
-  scheduler_.At(node.process->lanes[lane_index].busy_until_us,
-                [this, id, starts = node.starts, frames = std::move(frames),
-                 replies = std::move(output.replies)]() mutable {
-                  // The process that committed the turn died before it could
-                  // speak.
-                  if (!nodes_[id].running() || nodes_[id].starts != starts)
-                    return;
-                  for (auto& [to, bytes] : frames) {
-                    network_.Send(id, to, std::move(bytes));
-                  }
-                  for (const replica::ClientReply& reply : replies) {
-                    observer_.OnReply(id, reply);
-                  }
-                });
+  scheduler_.At(
+      node.process->lanes[lane_index].busy_until_us,
+      [this, id, starts = node.starts, frames = std::move(frames),
+       own = std::move(own), replies = std::move(output.replies)]() mutable {
+        // The process that committed the turn died before it could
+        // speak.
+        if (!nodes_[id].running() || nodes_[id].starts != starts) return;
+        for (Message& message : own) {
+          const uint32_t lane = LaneOf(id, message.partition);
+          Push(id, lane, PeerInput{NodeId{id}, std::move(message)});
+        }
+        for (auto& [to, bytes] : frames) {
+          network_.Send(id, to, std::move(bytes));
+        }
+        for (const replica::ClientReply& reply : replies) {
+          observer_.OnReply(id, reply);
+        }
+      });
 }
 
 std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(

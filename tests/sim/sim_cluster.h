@@ -90,6 +90,8 @@ class SimCluster {
   void Kill(uint32_t node, Death death, int64_t down_us);
   absl::Status Open(uint32_t node);
   void OnFrame(uint32_t from, uint32_t to, const Frame& frame);
+  // Requires: the node runs.
+  uint32_t LaneOf(uint32_t node, replica::PartitionId partition) const;
   void Push(uint32_t node, uint32_t lane, Input input);
   void Wake(uint32_t node, uint32_t lane, int64_t at_us);
   void Turn(uint32_t node, uint32_t lane);

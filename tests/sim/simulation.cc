@@ -29,7 +29,8 @@ class Simulation {
         checker_(plan, scheduler_, trace_),
         cluster_(plan, scheduler_, trace_, hooks_, checker_),
         chance_(plan.seed, "faults-at-run-time"),
-        probes_(plan.seed, "probes") {
+        probes_(plan.seed, "probes"),
+        listings_(plan.seed, "listings") {
     checker_.Attach(cluster_);
   }
 
@@ -54,6 +55,10 @@ class Simulation {
       if (healed_ || turns == cluster_.turns()) continue;
       turns = cluster_.turns();
       if (probes_.Permille(plan_.options.probe_permille)) ProbeSomething();
+      // A listing costs what several reads do.
+      if (listings_.Permille(plan_.options.probe_permille / 5)) {
+        checker_.ListAny(listings_.Below32(cluster_.size()), listings_);
+      }
     }
   }
 
@@ -321,6 +326,7 @@ class Simulation {
   SimCluster cluster_;
   Stream chance_;
   Stream probes_;
+  Stream listings_;
   bool healed_ = false;
   Outcome outcome_;
 };
