@@ -114,7 +114,10 @@ Hash128 MemberTable::Digest() const {
     crdt::Writer out(&bytes);
     out.Fixed64(static_cast<uint64_t>(id));
     out.Varint(member.incarnation);
-    out.Byte(static_cast<uint8_t>(member.state));
+    // A suspicion passes: it is no reason to exchange whole views.
+    const bool suspect = member.state == MemberState::kSuspect;
+    out.Byte(
+        static_cast<uint8_t>(suspect ? MemberState::kAlive : member.state));
     sum = Add(sum, HashBytes(bytes));
   }
   return sum;

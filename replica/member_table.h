@@ -54,7 +54,8 @@ class MemberTable {
   // Alive or suspected, this node among them.
   size_t live() const { return live_; }
   size_t dead() const { return dead_; }
-  // Equal claims about the same members have equal digests.
+  // Equal claims about the same members have equal digests; whether one is
+  // suspected does not count.
   Hash128 Digest() const;
 
  private:

@@ -7,7 +7,6 @@
 // The same three messages, begun by address instead of by id, introduce a
 // newcomer; begun with a dead member, they end a partition.
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -97,12 +96,13 @@ absl::Status Membership::AddSeed(std::string address, absl::Duration now) {
 // A seed at a live member's address is known. One at a dead member's is not:
 // another node may live there now.
 void Membership::ContactSeeds() {
-  std::set<std::string> known;
-  for (const auto& [id, member] : table_.members()) {
-    if (IsLive(id)) known.insert(member.info.peer_address);
-  }
   for (const std::string& seed : seeds_) {
-    if (known.contains(seed)) continue;
+    const bool known = std::any_of(
+        table_.members().begin(), table_.members().end(),
+        [&](const auto& entry) {
+          return entry.second.info.peer_address == seed && IsLive(entry.first);
+        });
+    if (known) continue;
     GossipEnvelope envelope{seed, {Compare{table_.Digest(), config_}, {}}};
     messages_.push_back(std::move(envelope));
   }

@@ -100,15 +100,18 @@ Detection MeasureDetection(SwimWorld& world, int kills) {
 struct Steady {
   uint64_t raised = 0;        // suspicions by own probes, of living nodes
   uint64_t healthy_dead = 0;  // (node, member) taken for dead that never paused
-  uint64_t paused_dead = 0;   // the same, of those that did
+  uint64_t paused_dead = 0;   // the same, of those that did pause
   double bytes = 0;           // per node and second
   double messages = 0;
 };
 
-// Nobody dies. With pauses: a tenth of the nodes, at least one, stands still
-// for 0.2 to 8 seconds, runs for 0.1 to 4, and so on.
-Steady MeasureSteady(SwimWorld& world, int minutes, bool pauses) {
-  const size_t tenth = pauses ? std::max<size_t>(1, world.size() / 10) : 0;
+enum class Trouble { kNone, kStopped, kSlow };
+
+// Nobody dies. With trouble: a tenth of the nodes, at least one, is stopped, or
+// handles no messages, for 0.2 to 8 seconds, is well for 0.1 to 4, and so on.
+Steady MeasureSteady(SwimWorld& world, int minutes, Trouble trouble) {
+  const size_t tenth =
+      trouble == Trouble::kNone ? 0 : std::max<size_t>(1, world.size() / 10);
   Steady steady;
   world.SetObserver([&](size_t, const MembershipEvent& event) {
     if (event.kind != Kind::kDead) return;
@@ -133,7 +136,8 @@ Steady MeasureSteady(SwimWorld& world, int minutes, bool pauses) {
     for (size_t i = 0; i < tenth; ++i) {
       if (next[i] > world.now()) continue;
       const auto pause = absl::Milliseconds(stream.Between(200, 8000));
-      world.Pause(i, pause);
+      if (trouble == Trouble::kStopped) world.Pause(i, pause);
+      if (trouble == Trouble::kSlow) world.Block(i, pause);
       next[i] =
           world.now() + pause + absl::Milliseconds(stream.Between(100, 4000));
     }
@@ -187,19 +191,21 @@ bool RunSteady(const Arguments& args) {
     const char* name;
     Variant variant;
     int64_t loss_permille;
-    bool pauses;
+    Trouble trouble;
   };
   const Case cases[] = {
-      {"quiet", Variant::kLifeguard, 0, false},
-      {"5% loss", Variant::kLifeguard, 50, false},
-      {"5% loss, plain SWIM", Variant::kSwim, 50, false},
-      {"pauses", Variant::kLifeguard, 0, true},
-      {"pauses, plain SWIM", Variant::kSwim, 0, true},
+      {"quiet", Variant::kLifeguard, 0, Trouble::kNone},
+      {"5% loss", Variant::kLifeguard, 50, Trouble::kNone},
+      {"5% loss, plain SWIM", Variant::kSwim, 50, Trouble::kNone},
+      {"stopped", Variant::kLifeguard, 0, Trouble::kStopped},
+      {"stopped, plain SWIM", Variant::kSwim, 0, Trouble::kStopped},
+      {"slow messages", Variant::kLifeguard, 0, Trouble::kSlow},
+      {"slow messages, plain SWIM", Variant::kSwim, 0, Trouble::kSlow},
   };
   absl::PrintF(
       "\nNobody dies, for %d minutes. Taken for dead: pairs of nodes.\n\n"
       "| nodes | network | suspicions raised | healthy taken for dead | "
-      "paused taken for dead | bytes per node and second | messages |\n"
+      "troubled taken for dead | bytes per node and second | messages |\n"
       "|---|---|---|---|---|---|---|\n",
       args.minutes);
   for (const size_t nodes : args.sizes) {
@@ -208,7 +214,7 @@ bool RunSteady(const Arguments& args) {
       if (!world.StartAll(nodes)) return false;
       world.RunFor(absl::Minutes(3));  // until no rumour of the start is left
       PrintSteady(one.name, nodes,
-                  MeasureSteady(world, args.minutes, one.pauses));
+                  MeasureSteady(world, args.minutes, one.trouble));
     }
   }
   return true;

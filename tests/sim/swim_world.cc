@@ -64,7 +64,9 @@ void SwimWorld::Start(size_t node, uint64_t incarnation,
   ++it.life;
   it.armed_us = -1;
   it.paused_until_us = 0;
+  it.blocked_until_us = 0;
   it.held.clear();
+  it.held_out.clear();
   const uint64_t random =
       Stream(settings_.seed, "membership", node, it.life).Next();
   it.membership = std::make_unique<Membership>(settings_.options, it.info,
@@ -98,13 +100,37 @@ void SwimWorld::Resume(size_t node, uint64_t life) {
   Drain(node);
 }
 
+void SwimWorld::Block(size_t node, absl::Duration how_long) {
+  Node& it = nodes_[node];
+  it.blocked_until_us =
+      scheduler_.now_us() + absl::ToInt64Microseconds(how_long);
+  scheduler_.At(it.blocked_until_us,
+                [this, node, life = it.life] { Unblock(node, life); });
+}
+
+void SwimWorld::Unblock(size_t node, uint64_t life) {
+  Node& it = nodes_[node];
+  if (it.life != life || blocked(node)) return;
+  for (auto& envelope : std::exchange(it.held_out, {})) {
+    Route(node, std::move(envelope));
+  }
+  for (const auto& [from, message] : std::exchange(it.held, {})) {
+    it.membership->HandleMessage(from, message, now());
+  }
+  Drain(node);
+}
+
 void SwimWorld::Drain(size_t node) {
   Node& it = nodes_[node];
   for (const auto& event : it.membership->TakeEvents()) {
     if (observer_) observer_(node, event);
   }
   for (auto& envelope : it.membership->TakeMessages()) {
-    Route(node, std::move(envelope));
+    if (blocked(node)) {
+      it.held_out.push_back(std::move(envelope));
+    } else {
+      Route(node, std::move(envelope));
+    }
   }
   Arm(node);
 }
@@ -171,7 +197,7 @@ void SwimWorld::Deliver(size_t from, size_t to, uint64_t life,
                         GossipMessage message) {
   Node& it = nodes_[to];
   if (it.life != life) return;
-  if (paused(to)) {
+  if (paused(to) || blocked(to)) {
     it.held.emplace_back(id(from), std::move(message));
     return;
   }

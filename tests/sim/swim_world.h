@@ -46,8 +46,12 @@ class SwimWorld {
   void Start(size_t node, uint64_t incarnation, const std::string& seed);
   // Without a word.
   void Kill(size_t node);
-  // It handles nothing for so long; what is sent to it waits.
+  // It handles nothing for so long, as a stopped process; what is sent to it
+  // waits.
   void Pause(size_t node, absl::Duration how_long);
+  // Its timers run, but messages in and out wait for so long: the slow message
+  // processing of the Lifeguard paper.
+  void Block(size_t node, absl::Duration how_long);
   // Whether messages from `from` reach `to`; by default all do.
   void SetFilter(std::function<bool(size_t from, size_t to)> passes) {
     passes_ = std::move(passes);
@@ -91,12 +95,18 @@ class SwimWorld {
     uint64_t life = 0;  // so that a dead one's events find nobody
     int64_t armed_us = -1;
     int64_t paused_until_us = 0;
+    int64_t blocked_until_us = 0;
     std::vector<std::pair<replica::NodeId, replica::GossipMessage>> held;
+    std::vector<replica::GossipEnvelope> held_out;
   };
 
   void Arm(size_t node);
   void Wake(size_t node, uint64_t life);
   void Resume(size_t node, uint64_t life);
+  void Unblock(size_t node, uint64_t life);
+  bool blocked(size_t node) const {
+    return nodes_[node].blocked_until_us > scheduler_.now_us();
+  }
   // size() if there is nobody.
   size_t Target(const replica::GossipEnvelope& envelope) const;
   void Route(size_t from, replica::GossipEnvelope envelope);
