@@ -9,6 +9,9 @@ namespace {
 
 // What is left then is too small for any rumour.
 constexpr size_t kRumorBytesMin = 10;
+// Rumours that do not fit are passed over, but a long queue is not searched for
+// one that does.
+constexpr int kMisfitsMax = 4;
 
 }  // namespace
 
@@ -38,11 +41,15 @@ void BroadcastQueue::Remove(NodeId about) {
 void BroadcastQueue::Take(size_t bytes_max, uint32_t transmit_limit,
                           const NodeId* skip, std::vector<Rumor>& out) {
   std::vector<Place> taken;
+  int misfits = 0;
   for (const Place& place : order_) {
     if (bytes_max < kRumorBytesMin || out.size() >= kRumorsMax) break;
     if (skip != nullptr && place.about == *skip) continue;
     const Entry& entry = entries_.at(place.about);
-    if (entry.bytes > bytes_max) continue;
+    if (entry.bytes > bytes_max) {
+      if (++misfits == kMisfitsMax) break;
+      continue;
+    }
     bytes_max -= entry.bytes;
     out.push_back(entry.rumor);
     taken.push_back(place);

@@ -1,6 +1,4 @@
 // The bytes of replica/gossip_message.h, where their grammar stands.
-#include <algorithm>
-#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -103,11 +101,9 @@ struct BodyWriter {
 
 NodeId GetId(Reader& in) {
   const uint64_t bits = in.Fixed64();
-  if (bits > std::numeric_limits<NodeIdBits>::max()) {
-    in.Fail("a node id that does not fit");
-    return NodeId{};
-  }
-  return NodeId{static_cast<NodeIdBits>(bits)};
+  const auto id = static_cast<NodeIdBits>(bits);
+  if (id != bits) in.Fail("a node id that does not fit");
+  return NodeId{id};
 }
 
 Hash128 GetHash(Reader& in) {

@@ -81,8 +81,14 @@ void Membership::Enter(absl::Duration now) {
 
 void Membership::HandleMessage(NodeId from, const GossipMessage& message,
                                absl::Duration now) {
-  DOVETAIL_CHECK(from != self().info.id);
   Enter(now);
+  if (from == self().info.id) {
+    // Its rows would say its name; but it does not get so far as to send any.
+    DOVETAIL_MARK("membership: another node with my id");
+    MemberInfo stranger;
+    stranger.id = from;
+    return ReportConflict(stranger);
+  }
   // Rumours first: then an ack carries the refutation of what its ping said.
   for (const Rumor& rumor : message.rumors) {
     OnRumor(from, rumor, Source::kGossip, now);

@@ -61,7 +61,8 @@ struct MembershipEvent {
     kDead,
     kLeft,
     kInfoChanged,  // such as another address
-    kConflict,     // `info` goes by the id of another node: an operator's error
+    kConflict,     // `info` goes by the id of another node, an operator's
+                   // error; without a name if it is a peer that goes by ours
     kPeerConfig,   // `id` goes by `config`, which is not ours
   };
   Kind kind;
@@ -112,7 +113,7 @@ class Membership {
   // The configuration this node goes by; compared with a member soon.
   void SetConfig(const ConfigDigest& config, absl::Duration now);
   // The operator removed it. It comes back only by an incarnation larger than
-  // the one known.
+  // the one known. Requires: not this node.
   void Forget(NodeId id, absl::Duration now);
   // Says good-bye; from then on it only answers.
   void Leave(absl::Duration now);

@@ -238,6 +238,9 @@ TEST_CASE("Membership: two nodes with one id and two names are reported") {
   REQUIRE(own.size() == 1);
   CHECK(own[0].kind == Kind::kConflict);
   CHECK(b.self().incarnation == incarnation);
+  b.HandleMessage(world.id(1), {Ping{1, world.id(1)}, {}}, world.now());
+  CHECK(b.TakeMessages().empty());
+  REQUIRE(b.TakeEvents().size() == 1);
 }
 
 TEST_CASE("Membership: the halves of a healed partition find each other") {
