@@ -162,7 +162,7 @@ void PrintSteady(const char* what, size_t nodes, const Steady& steady) {
   std::fflush(stdout);
 }
 
-bool RunDetection(const Arguments& args) {
+void RunDetection(const Arguments& args) {
   absl::PrintF(
       "Seconds after a node was killed: median / largest of %d.\n\n"
       "| nodes | loss | first suspicion | dead to the first | dead to all |\n"
@@ -171,7 +171,8 @@ bool RunDetection(const Arguments& args) {
   for (const size_t nodes : args.sizes) {
     for (const int64_t loss : {0, 50}) {
       SwimWorld world(Settings(Variant::kLifeguard, loss, args.seed));
-      if (!world.StartAll(nodes)) return false;
+      world.StartAcquainted(nodes);
+      world.RunFor(absl::Seconds(30));
       const Detection found = MeasureDetection(world, args.kills);
       absl::PrintF("| %d | %d%% | %s | %s | %s |\n", nodes, loss / 10,
                    Spread(found.suspected), Spread(found.dead),
@@ -183,10 +184,9 @@ bool RunDetection(const Arguments& args) {
       std::fflush(stdout);
     }
   }
-  return true;
 }
 
-bool RunSteady(const Arguments& args) {
+void RunSteady(const Arguments& args) {
   struct Case {
     const char* name;
     Variant variant;
@@ -211,13 +211,12 @@ bool RunSteady(const Arguments& args) {
   for (const size_t nodes : args.sizes) {
     for (const Case& one : cases) {
       SwimWorld world(Settings(one.variant, one.loss_permille, args.seed));
-      if (!world.StartAll(nodes)) return false;
-      world.RunFor(absl::Minutes(3));  // until no rumour of the start is left
+      world.StartAcquainted(nodes);
+      world.RunFor(absl::Minutes(1));  // until no rumour of the start is left
       PrintSteady(one.name, nodes,
                   MeasureSteady(world, args.minutes, one.trouble));
     }
   }
-  return true;
 }
 
 }  // namespace
@@ -236,10 +235,7 @@ int main(int argc, char** argv) {
                  "Of virtual time without a death; 0: leave that out")
       ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  if ((args.kills == 0 || dovetail::sim::RunDetection(args)) &&
-      (args.minutes == 0 || dovetail::sim::RunSteady(args))) {
-    return 0;
-  }
-  std::fprintf(stderr, "the nodes did not find each other\n");
-  return 1;
+  if (args.kills > 0) dovetail::sim::RunDetection(args);
+  if (args.minutes > 0) dovetail::sim::RunSteady(args);
+  return 0;
 }

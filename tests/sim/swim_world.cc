@@ -57,6 +57,24 @@ bool SwimWorld::StartAll(size_t count) {
   return false;
 }
 
+void SwimWorld::StartAcquainted(size_t count) {
+  replica::StateReply view;
+  for (size_t i = 0; i < count; ++i) {
+    const size_t node = Add();
+    Start(node, 1, "");
+    replica::Rumor row;
+    row.id = id(node);
+    row.incarnation = 1;
+    row.info = info(node);
+    view.rows.push_back(row);
+  }
+  for (size_t node = 0; node < count; ++node) {
+    at(node).HandleMessage(id(node == 0 ? 1 : 0), {view, {}}, now());
+    DOVETAIL_CHECK(at(node).TakeEvents().size() == count - 1);
+    Drain(node);
+  }
+}
+
 void SwimWorld::Start(size_t node, uint64_t incarnation,
                       const std::string& seed) {
   Node& it = nodes_[node];
