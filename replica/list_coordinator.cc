@@ -318,7 +318,7 @@ void ListCoordinator::AskPresence(uint64_t sequence, const Job& job,
   query.required = job.required[Index(partition)];
   NodeId owner = core_.identity.self;
   if (!core_.placement.Owns(owner, partition)) {
-    const std::vector<NodeId> owners = core_.placement.Owners(partition);
+    const absl::Span<const NodeId> owners = core_.placement.Owners(partition);
     const auto up = std::find_if(owners.begin(), owners.end(),
                                  [&](NodeId node) { return core_.IsUp(node); });
     owner = up != owners.end() ? *up : owners.front();

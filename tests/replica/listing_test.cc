@@ -381,7 +381,7 @@ TEST_CASE("Listing: the shard of an object's partition decides about it") {
       const size_t shard = Index(item.message.partition) % 2;
       nodes[Index(item.to)]->shards[shard]->HandleMessage(item.from,
                                                           item.message, {});
-      end_turn(Index(item.to), shard);
+      end_turn(static_cast<uint32_t>(Index(item.to)), shard);
     }
   };
   for (uint32_t node = 0; node < 2; ++node) {
