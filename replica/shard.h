@@ -78,6 +78,7 @@ struct ShardStats {
   uint64_t corruptions = 0;     // rows or deltas that did not decode or agree
   uint64_t log_gaps = 0;        // a peer lacked events that no log here holds
   uint64_t quarantined = 0;     // partitions that refuse service: damaged
+  uint64_t ids_reused = 0;      // operation ids used for two operations
 };
 
 class Shard {

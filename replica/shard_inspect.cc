@@ -34,6 +34,7 @@ ShardStats Shard::stats() const {
   ShardStats stats = state_->core.stats;
   for (const auto& partition : state_->core.partitions) {
     stats.quarantined += partition->quarantined() ? 1 : 0;
+    stats.ids_reused += partition->ids_reused();
   }
   return stats;
 }
