@@ -12,9 +12,9 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("dovetail::net::wire");
 
-# The version of what stands here. A node serves versions
+# The version of what stands here: 2 has Operation.id. A node serves versions
 # oldestProtocolVersion..protocolVersion, see HelloReply.
-const protocolVersion :UInt32 = 1;
+const protocolVersion :UInt32 = 2;
 const oldestProtocolVersion :UInt32 = 1;
 
 # What a connection starts with: the bootstrap capability.
@@ -114,6 +114,24 @@ struct Operation {
     batch @1 :Batch;
     read @2 :Read;
   }
+  # Of a mutation or batch; null: none. The same operation with the same id
+  # again, at any node, takes effect once. It acts on what it carries alone:
+  # without a token a removal observes nothing, and a counter's increment
+  # carries in its token the session's own entry of that counter as the session
+  # last wrote it. Needs protocol version 2: an older node ignores it.
+  id @3 :OperationId;
+}
+
+# Drawn and numbered by the client (crdt/session.h): all events of a session in
+# a partition count up from 1, a number is used for one operation only, and an
+# operation uses one for each element, value and flag it writes and each counter
+# entry it begins, but at least one if it changes anything.
+struct OperationId {
+  session @0 :UInt64;   # 62 random bits; the two top bits are 10
+  sequence @1 :UInt64;  # of its first event
+  # The session's hybrid clock; decides between concurrent register writes.
+  wallMs @2 :UInt64;
+  logical @3 :UInt16;
 }
 
 struct Batch {
@@ -299,6 +317,7 @@ struct ShardStats {
   corruptions @11 :UInt64;
   logGaps @12 :UInt64;
   quarantined @13 :UInt64;  # partitions, now
+  idsReused @14 :UInt64;
 }
 
 struct NodeDigests {
