@@ -166,7 +166,15 @@ void EncodeOperation(const ClientOperation& operation,
   if (const auto* read = std::get_if<replica::ReadRequest>(&operation)) {
     return EncodeRead(*read, out.initRead());
   }
-  const auto& mutations = std::get<replica::WriteRequest>(operation).operations;
+  const auto& write = std::get<replica::WriteRequest>(operation);
+  if (write.id) {
+    auto id = out.initId();
+    id.setSession(crdt::ActorBits(write.id->first.actor));
+    id.setSequence(write.id->first.counter);
+    id.setWallMs(write.id->stamp.wall_ms);
+    id.setLogical(write.id->stamp.logical);
+  }
+  const auto& mutations = write.operations;
   if (mutations.size() == 1) {
     return EncodeMutation(mutations.front(), out.initMutation());
   }
@@ -298,6 +306,7 @@ void EncodeStats(const replica::ShardStats& stats,
   out.setHints(stats.hints);
   out.setHintBytes(stats.hint_bytes);
   out.setHandedOver(stats.handed_over);
+  out.setIdsReused(stats.ids_reused);
 }
 
 }  // namespace

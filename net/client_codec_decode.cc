@@ -231,7 +231,7 @@ absl::StatusOr<crdt::Operation> DecodeMutation(wire::Mutation::Reader in) {
   return out;
 }
 
-absl::StatusOr<ClientOperation> DecodeBatch(wire::Batch::Reader in) {
+absl::StatusOr<replica::WriteRequest> DecodeBatch(wire::Batch::Reader in) {
   const auto mutations = in.getMutations();
   if (mutations.size() == 0) {
     return absl::InvalidArgumentError("batch without operations");
@@ -277,6 +277,14 @@ absl::StatusOr<ClientOperation> DecodeRead(wire::Read::Reader in) {
   return out;
 }
 
+// Whether it is a session's is left to crdt::Validate.
+std::optional<crdt::OperationId> DecodeId(wire::Operation::Reader in) {
+  if (!in.hasId()) return std::nullopt;
+  const wire::OperationId::Reader id = in.getId();
+  return crdt::OperationId{{crdt::ActorId{id.getSession()}, id.getSequence()},
+                           {id.getWallMs(), id.getLogical()}};
+}
+
 absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
   switch (in.which()) {
     case wire::Operation::MUTATION: {
@@ -284,11 +292,19 @@ absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
                                 DecodeMutation(in.getMutation()));
       replica::WriteRequest out;
       out.operations.push_back(std::move(operation));
+      out.id = DecodeId(in);
       return out;
     }
-    case wire::Operation::BATCH:
-      return DecodeBatch(in.getBatch());
+    case wire::Operation::BATCH: {
+      DOVETAIL_ASSIGN_OR_RETURN(replica::WriteRequest out,
+                                DecodeBatch(in.getBatch()));
+      out.id = DecodeId(in);
+      return out;
+    }
     case wire::Operation::READ:
+      if (in.hasId()) {
+        return absl::InvalidArgumentError("a read with an operation id");
+      }
       return DecodeRead(in.getRead());
   }
   return absl::InvalidArgumentError(
@@ -454,6 +470,7 @@ replica::ShardStats DecodeStats(wire::ShardStats::Reader in) {
   out.hints = in.getHints();
   out.hint_bytes = in.getHintBytes();
   out.handed_over = in.getHandedOver();
+  out.ids_reused = in.getIdsReused();
   return out;
 }
 

@@ -94,6 +94,7 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
                      " operations; the limit is ", crdt::kOperationsPerBatchMax,
                      " (kOperationsPerBatchMax)"));
   }
+  if (write.id) DOVETAIL_RETURN_IF_ERROR(crdt::Validate(*write.id));
   std::optional<PartitionId> partition;
   for (const crdt::Operation& operation : write.operations) {
     DOVETAIL_RETURN_IF_ERROR(crdt::Validate(operation));

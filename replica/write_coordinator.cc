@@ -29,6 +29,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   job.durability = options.durability;
   job.deadline = now.steady + options.timeout;
   job.operations = std::move(request.operations);
+  job.once = request.id;
   auto [it, inserted] = jobs_.emplace(id, std::move(job));
   DOVETAIL_CHECK(inserted);
   deadlines_.emplace(it->second.deadline, id);
@@ -39,23 +40,35 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   }
 }
 
+absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
+                                                       Now now) {
+  Partition& partition = core_.Get(job.partition);
+  if (job.once) {
+    return partition.MutateOnce(
+        job.operations, *job.once, [&](crdt::Timestamp) {
+          if (!core_.clock.Receive(job.once->stamp, now.wall_ms)) {
+            ++core_.stats.clock_refusals;
+          }
+          return job.once->stamp;
+        });
+  }
+  return partition.Mutate(
+      job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+        // Beyond the allowed drift `observed` stays behind on purpose: then
+        // causality alone puts the new write above it.
+        if (!core_.clock.Receive(observed, now.wall_ms)) {
+          ++core_.stats.clock_refusals;
+        }
+        const bool ahead =
+            DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
+        return core_.clock.Next(now.wall_ms +
+                                (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
+      });
+}
+
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   ran_in_turn_.push_back(id);
-  absl::StatusOr<MutateOutcome> outcome =
-      core_.Get(job.partition)
-          .Mutate(
-              job.operations, job.resume_after, [&](crdt::Timestamp observed) {
-                // Beyond the allowed drift `observed` stays behind on
-                // purpose: then causality alone puts the new write above
-                // it.
-                if (!core_.clock.Receive(observed, now.wall_ms)) {
-                  ++core_.stats.clock_refusals;
-                }
-                const bool ahead =
-                    DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
-                return core_.clock.Next(
-                    now.wall_ms + (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
-              });
+  absl::StatusOr<MutateOutcome> outcome = Mutate(job, now);
   if (!outcome.ok()) {
     if (absl::IsDataLoss(outcome.status())) ++core_.stats.corruptions;
     core_.Reply(id, outcome.status());
@@ -74,13 +87,17 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
     core_.Reply(id, job.reply);
     return false;
   }
-  core_.touched.push_back(job.partition);
-  ++core_.stats.operations_minted;
-  ++core_.stats.deltas_applied;
+  if (outcome->duplicate) {
+    ++core_.stats.deltas_duplicate;
+  } else {
+    core_.touched.push_back(job.partition);
+    ++core_.stats.operations_minted;
+    ++core_.stats.deltas_applied;
+  }
   ++job.reply.deltas;
   const crdt::DotRun& events = outcome->minted->events;
   job.waiting_for = {events.actor, events.first};
-  by_delta_[{job.partition, job.waiting_for}] = id;
+  by_delta_.insert({{job.partition, job.waiting_for}, id});
   Spread(id, job, std::move(outcome->minted->delta), now);
   return true;
 }
@@ -144,35 +161,46 @@ void WriteCoordinator::HedgeDue(Now now) {
   }
 }
 
-WriteCoordinator::Jobs::iterator WriteCoordinator::FindJob(
-    PartitionId partition, const crdt::DotRun& events) {
-  auto it = by_delta_.find({partition, {events.actor, events.first}});
-  return it == by_delta_.end() ? jobs_.end() : jobs_.find(it->second);
+std::vector<RequestId> WriteCoordinator::Waiting(
+    PartitionId partition, const crdt::DotRun& events) const {
+  const DeltaName name(partition, {events.actor, events.first});
+  std::vector<RequestId> waiting;
+  for (auto it = by_delta_.lower_bound({name, RequestId{}});
+       it != by_delta_.end() && it->first == name; ++it) {
+    waiting.push_back(it->second);
+  }
+  DOVETAIL_MARK_IF("once: two requests wait for one delta", waiting.size() > 1);
+  return waiting;
 }
 
 void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
                              const Ack& ack) {
-  auto job = FindJob(partition, ack.events);
-  DOVETAIL_MARK_IF("write: nobody waits for this ack", job == jobs_.end());
-  if (job == jobs_.end()) return;  // met long ago, or from before a restart
-  // A plain acknowledgement of a write that asked for stable storage proves
-  // nothing; the synced one is still to come.
-  if (job->second.durability == Durability::kFsync && !ack.synced) return;
-  OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+  const std::vector<RequestId> waiting = Waiting(partition, ack.events);
+  // Met long ago, or from before a restart.
+  DOVETAIL_MARK_IF("write: nobody waits for this ack", waiting.empty());
+  for (const RequestId id : waiting) {
+    const auto job = jobs_.find(id);
+    // A plain acknowledgement of a write that asked for stable storage proves
+    // nothing; the synced one is still to come.
+    if (job->second.durability == Durability::kFsync && !ack.synced) continue;
+    OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+  }
 }
 
 void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
                                 const Refuse& refuse) {
-  auto job = FindJob(partition, refuse.events);
-  if (job == jobs_.end()) return;
-  DOVETAIL_MARK("write: refused by an owner");
-  Tally& tally = job->second.tally;
-  if (DOVETAIL_MUTANT("write: a refusal counts")) {
-    return OnVerdict(job, tally.AddSuccess(from), refuse.reason);
+  for (const RequestId id : Waiting(partition, refuse.events)) {
+    const auto job = jobs_.find(id);
+    DOVETAIL_MARK("write: refused by an owner");
+    Tally& tally = job->second.tally;
+    if (DOVETAIL_MUTANT("write: a refusal counts")) {
+      OnVerdict(job, tally.AddSuccess(from), refuse.reason);
+      continue;
+    }
+    tally.AddFailure(from);
+    AskStandIn(job->second);
+    OnVerdict(job, tally.verdict(), refuse.reason);
   }
-  tally.AddFailure(from);
-  AskStandIn(job->second);
-  OnVerdict(job, tally.verdict(), refuse.reason);
 }
 
 void WriteCoordinator::OnPeerDown(NodeId peer) {
@@ -203,7 +231,7 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
     case Verdict::kMet:
       if (job.more) {  // the next part waits for the next turn
         DOVETAIL_MARK("write: a clear goes on");
-        by_delta_.erase({job.partition, job.waiting_for});
+        by_delta_.erase({{job.partition, job.waiting_for}, id});
         job.waiting_for = {};
         to_continue_.push_back(id);
         return;
@@ -227,7 +255,8 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
 }
 
 void WriteCoordinator::End(Jobs::iterator job) {
-  by_delta_.erase({job->second.partition, job->second.waiting_for});
+  by_delta_.erase(
+      {{job->second.partition, job->second.waiting_for}, job->first});
   deadlines_.erase({job->second.deadline, job->first});
   jobs_.erase(job);
 }

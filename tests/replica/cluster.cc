@@ -107,6 +107,25 @@ RequestId Cluster::Begin(uint32_t node, std::vector<crdt::Operation> operations,
   return id;
 }
 
+RequestId Cluster::BeginOnce(uint32_t node,
+                             const crdt::SessionWriter::Prepared& prepared,
+                             RequestOptions options) {
+  const RequestId id{next_request_++};
+  at(node).HandleRequest(
+      {id, options, WriteRequest{prepared.operations, prepared.id}}, now());
+  EndTurn(node);
+  return id;
+}
+
+absl::StatusOr<WriteReply> Cluster::WriteOnce(
+    uint32_t node, const crdt::SessionWriter::Prepared& prepared,
+    RequestOptions options) {
+  std::optional<ClientReply> reply = Take(BeginOnce(node, prepared, options));
+  DOVETAIL_CHECK(reply.has_value());
+  if (!reply->body.ok()) return reply->body.status();
+  return std::get<WriteReply>(*std::move(reply->body));
+}
+
 RequestId Cluster::BeginRead(uint32_t node, crdt::ReadSpec spec,
                              RequestOptions options) {
   const RequestId id{next_request_++};

@@ -267,6 +267,11 @@ absl::StatusOr<std::vector<crdt::ObjectId>> World::List(
   }
 }
 
+uint64_t World::WallMs() const {
+  return static_cast<uint64_t>(kWallStartMs +
+                               absl::ToInt64Milliseconds(steady_));
+}
+
 void World::SetClock(NodeId who, int64_t offset_ms) {
   At(who).clock_offset_ms = offset_ms;
 }
