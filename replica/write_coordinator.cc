@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/hooks.h"
+#include "replica/maybe.h"
 
 namespace dovetail::replica {
 
@@ -244,11 +245,11 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
       return;
     case Verdict::kImpossible:
       DOVETAIL_MARK("write: W cannot be met any more");
-      core_.Reply(id, absl::UnavailableError(absl::StrCat(
+      core_.Reply(id, MarkMaybe(absl::UnavailableError(absl::StrCat(
                           "W=", job.set.required(),
                           " cannot be met: ", job.tally.succeeded().size(),
                           " acknowledged, others did not: ", refusal.message(),
-                          "; the write may still take effect")));
+                          "; the write may still take effect"))));
       End(it);
       return;
   }

@@ -144,7 +144,7 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   Pending& pending = it->second;
   pending.handled = true;
   pending.visible = shard.ContextOf(pending.partition).applied;
-  if (pending.spec) return;
+  if (pending.spec || pending.once) return;
   pending.expected =
       OracleOf(pending.partition)
           .Expect(pending.batch,
@@ -156,8 +156,9 @@ void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
   if (ListWatch::IsListing(id)) return;
   Pending& pending = pending_.at(id);
   if (pending.spec) return;
-  const crdt::EventSet minted =
-      shard.ContextOf(pending.partition).applied.Minus(pending.visible);
+  const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
+  const crdt::EventSet minted = applied.Minus(pending.visible);
+  if (pending.once) return AfterOnce(pending, minted, applied);
   if (minted.empty()) return;
   const crdt::ActorId actor = cluster_->node(node).process->actor;
   std::vector<crdt::DotRun> runs;

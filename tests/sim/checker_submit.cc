@@ -55,10 +55,15 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     ++stats_.skipped;
     return;
   }
-  if (write.operations.front().object.key == "exact") {
+  pending.partition = PartitionOf(write.operations.front().object);
+  if (operate.id) {
+    if (!Identify(*operate.id, write, pending)) {
+      ++stats_.skipped;
+      return;
+    }
+  } else if (write.operations.front().object.key == "exact") {
     exact_attempted_ += write.operations.front().amount;
   }
-  pending.partition = PartitionOf(write.operations.front().object);
   replica::ClientRequest request;
   request.options.write =
       replica::Level::Count(std::min(operate.terms.write.value_or(1),
