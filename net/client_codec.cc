@@ -306,6 +306,7 @@ void EncodeStats(const replica::ShardStats& stats,
   out.setHints(stats.hints);
   out.setHintBytes(stats.hint_bytes);
   out.setHandedOver(stats.handed_over);
+  out.setEmptying(stats.emptying);
   out.setIdsReused(stats.ids_reused);
 }
 

@@ -470,6 +470,7 @@ replica::ShardStats DecodeStats(wire::ShardStats::Reader in) {
   out.hints = in.getHints();
   out.hint_bytes = in.getHintBytes();
   out.handed_over = in.getHandedOver();
+  out.emptying = in.getEmptying();
   out.ids_reused = in.getIdsReused();
   return out;
 }

@@ -338,6 +338,7 @@ struct ShardStats {
   hints @14 :UInt64;        # deltas held for other nodes, now
   hintBytes @15 :UInt64;
   handedOver @16 :UInt64;
+  emptying @18 :UInt64;  # partitions, now
   idsReused @17 :UInt64;
 }
 

@@ -28,8 +28,9 @@ void Hints::Round(Now now) {
   size_t budget = core_.options.empty_rows_per_turn;
   if (DOVETAIL_BUGGIFY("hints: emptied row by row")) budget = 1;
   for (const auto& partition : core_.partitions) {
+    if (budget == 0) return;
     const PartitionId id = partition->id();
-    if (partition->emptying() && budget > 0) {
+    if (partition->emptying()) {
       DOVETAIL_MARK("hints: emptied in several turns");
     } else if (core_.IsOwner(id) || partition->empty() ||
                partition->quarantined()) {
@@ -50,7 +51,7 @@ void Hints::Round(Now now) {
       ++core_.stats.corruptions;
       continue;
     }
-    budget -= *removed;
+    budget -= std::min(budget, *removed);
   }
 }
 

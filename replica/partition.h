@@ -109,8 +109,8 @@ class Partition {
   // last row. Requires: not quarantined.
   void BeginEmptying();
   bool emptying() const { return emptying_; }
-  // Removes up to `max` rows and log entries; returns how many. DataLoss: a
-  // row that cannot be read.
+  // Removes up to `max` rows and log entries, at least one at a time; returns
+  // how many. DataLoss: a row that cannot be read. Requires: max > 0.
   absl::StatusOr<size_t> EmptySome(size_t max);
 
   // What was committed so far survives a power loss.

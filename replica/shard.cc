@@ -170,6 +170,9 @@ void Shard::State::OnPresenceQuery(NodeId from, PartitionId partition,
   }
   RequestOptions options;
   options.read = Level::Count(query.required);
+  // A listing speaks of owners: a stand-in might know nothing of what the page
+  // of an owner has shown.
+  options.quorums = Quorums::kStrict;
   options.timeout = std::min(query.timeout, core.options.request_timeout_max);
   reads.Start(ReadCoordinator::ForListing{from, query.ticket, query.place},
               options, partition, std::move(read), now);

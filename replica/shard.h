@@ -81,6 +81,7 @@ struct ShardStats {
   uint64_t hints = 0;           // deltas held for other nodes, now
   uint64_t hint_bytes = 0;      // and their bytes
   uint64_t handed_over = 0;     // partitions given up, since the owners have it
+  uint64_t emptying = 0;        // of those, not yet removed altogether
   uint64_t ids_reused = 0;      // operation ids used for two operations
 };
 

@@ -166,19 +166,6 @@ TEST_CASE("OnceSession: what cannot be is refused at once, without doubt") {
   CHECK(session->in_doubt() == 0);
 }
 
-TEST_CASE("OnceSession: a node too old to heed ids is passed over") {
-  FakeNode old_node;
-  old_node.SetVersions(1, 1);
-  FakeNode node;
-  auto client = Client::Connect({old_node.address()});
-  REQUIRE(client.ok());
-  CHECK(absl::IsUnavailable((*client)->ExactlyOnceSession().status()));
-  auto [both, session] = Open({old_node.address(), node.address()});
-  CHECK(both->node() == old_node.address());
-  CHECK(session->bucket("b").counter("c").Add(1).ok());
-  CHECK(Counter(*both, "c") == 0);
-}
-
 TEST_CASE("OnceSession: what waits when it is closed is answered") {
   FakeNode node;
   auto [client, session] = Open({node.address()});

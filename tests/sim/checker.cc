@@ -512,6 +512,11 @@ void Checker::OnReadReply(const Pending& pending,
                                    pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
+  if (pending.event != kProbe && !reply.result.view.present && !spec.element &&
+      reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
+    return OnViolation(absl::StrCat(
+        Story(pending), " shows nothing, and no owner was asked"));
+  }
   std::string expected;
   for (const crdt::EventSet& candidate : candidates) {
     const oracle::Events events = ToOracle(candidate);

@@ -17,6 +17,11 @@ bool Checker::Converged() {
     if (!cluster_->node(node).running()) return false;
   }
   if (!pending_.empty()) return false;
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    for (const Lane& lane : cluster_->node(node).process->lanes) {
+      if (lane.shard->stats().emptying > 0) return false;
+    }
+  }
   const bool truncates = plan_.options.truncate_entries_per_turn > 0;
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
