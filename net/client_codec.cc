@@ -184,6 +184,18 @@ void EncodeOperation(const ClientOperation& operation,
   }
 }
 
+wire::Quorums AsWire(replica::Quorums quorums) {
+  switch (quorums) {
+    case replica::Quorums::kDefault:
+      return wire::Quorums::DEFAULT;
+    case replica::Quorums::kSloppy:
+      return wire::Quorums::SLOPPY;
+    case replica::Quorums::kStrict:
+      return wire::Quorums::STRICT;
+  }
+  DOVETAIL_CHECK(false);
+}
+
 void EncodeLevel(const replica::Level& level, wire::Level::Builder out) {
   switch (level.kind) {
     case replica::Level::Kind::kDefault:
@@ -217,6 +229,12 @@ void EncodeReceipt(const replica::Receipt& receipt,
   auto nodes = out.initNodes(Size(receipt.nodes.size()));
   for (unsigned i = 0; i < nodes.size(); ++i) {
     nodes.set(i, replica::Index(receipt.nodes[i]));
+  }
+  if (!receipt.stand_ins.empty()) {
+    auto stand_ins = out.initStandIns(Size(receipt.stand_ins.size()));
+    for (unsigned i = 0; i < stand_ins.size(); ++i) {
+      stand_ins.set(i, replica::Index(receipt.stand_ins[i]));
+    }
   }
   out.setRequired(receipt.required);
   out.setDurability(AsWire(receipt.durability));
@@ -285,6 +303,8 @@ void EncodeOptions(const replica::RequestOptions& options,
   EncodeLevel(options.write, out.initW());
   out.setDurability(AsWire(options.durability));
   out.setTimeoutMs(TimeoutMs(options.timeout));
+  out.setQuorums(AsWire(options.quorums));
+  out.setHere(options.here);
 }
 
 void EncodeStats(const replica::ShardStats& stats,

@@ -11,8 +11,7 @@ bool Hints::MayForget(const Partition& partition, Now now) {
   const PartitionId id = partition.id();
   const auto since = since_.try_emplace(id, now.steady).first->second;
   const size_t owners = core_.placement.Owners(id).size();
-  const uint32_t have =
-      sync_.OwnersThatHave(id, partition.context().applied);
+  const uint32_t have = sync_.OwnersThatHave(id, partition.context().applied);
   if (DOVETAIL_MUTANT("hints: dropped when one owner has them") && have > 0) {
     return true;
   }
@@ -65,8 +64,8 @@ absl::Status ShardCore::RoomToStandIn(PartitionId partition) const {
   DOVETAIL_MARK("hints: no room");
   return absl::ResourceExhaustedError(absl::StrCat(
       "this node owns nothing of partition ", Index(partition), " and holds ",
-      bytes, " bytes for others already; the limit is ",
-      options.hint_bytes_max, " (hint_bytes_max)"));
+      bytes, " bytes for others already; the limit is ", options.hint_bytes_max,
+      " (hint_bytes_max)"));
 }
 
 uint64_t ShardCore::HintBytes() const {

@@ -478,10 +478,11 @@ void Checker::CheckReceipt(const Pending& pending,
   const replica::PartitionId partition = pending.partition;
   uint32_t owners = 0;
   for (uint32_t node : nodes) owners += Owns(node, partition) ? 1 : 0;
-  const bool strict = plan_.options.strict != 0 && pending.event != kProbe;
-  const uint32_t counted = strict
-                               ? owners
-                               : static_cast<uint32_t>(nodes.size());
+  // A read of one replica is of this one, whatever it owns.
+  const bool strict =
+      plan_.options.strict != 0 && (!pending.spec || receipt.required > 1);
+  const uint32_t counted =
+      strict ? owners : static_cast<uint32_t>(nodes.size());
   if (receipt.stand_ins.size() != nodes.size() - owners) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
                              receipt.stand_ins.size(), " stand-ins of ",
@@ -512,10 +513,11 @@ void Checker::OnReadReply(const Pending& pending,
                                    pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
-  if (pending.event != kProbe && !reply.result.view.present && !spec.element &&
+  if (reply.receipt.required > 1 && !reply.result.view.present &&
+      !spec.element &&
       reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
-    return OnViolation(absl::StrCat(
-        Story(pending), " shows nothing, and no owner was asked"));
+    return OnViolation(
+        absl::StrCat(Story(pending), " shows nothing, and no owner was asked"));
   }
   std::string expected;
   for (const crdt::EventSet& candidate : candidates) {
