@@ -11,6 +11,22 @@ constexpr absl::string_view kMaybeMark = "dovetail/may-have-taken-effect";
 constexpr absl::string_view kDeferredMark = "dovetail/deferred-read";
 }  // namespace
 
+absl::string_view ToString(Condition condition) {
+  switch (condition) {
+    case Condition::kUnknown:
+      return "unknown";
+    case Condition::kAlive:
+      return "alive";
+    case Condition::kSuspect:
+      return "suspect";
+    case Condition::kDead:
+      return "dead";
+    case Condition::kLeft:
+      return "left";
+  }
+  return "unknown";
+}
+
 absl::Status MarkMaybe(absl::Status status) {
   status.SetPayload(kMaybeMark, absl::Cord());
   return status;

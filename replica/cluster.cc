@@ -39,6 +39,8 @@ RingMember MemberOf(const MemberInfo& info) {
 
 }  // namespace
 
+bool HoldsData(const MemberInfo& info) { return info.payload == kHoldsData; }
+
 Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
                  uint64_t incarnation, uint64_t seed, ClusterConfig config,
                  absl::Duration now)
@@ -380,9 +382,9 @@ absl::Status Cluster::CheckNoDataMoves(const Plan& plan) const {
   std::vector<std::string> silent;
   std::set<NodeId> heard;
   for (const auto& [id, member] : membership_.members()) {
-    const std::string& payload = member.info.payload;
-    if (payload == kHoldsData) holders.push_back(member.info.name);
-    if (payload == kHoldsData || payload == kHoldsNone) heard.insert(id);
+    const bool holds = HoldsData(member.info);
+    if (holds) holders.push_back(member.info.name);
+    if (holds || member.info.payload == kHoldsNone) heard.insert(id);
   }
   for (const RingMember& member : ring_->spec().members) {
     if (!heard.contains(member.id)) silent.push_back(member.name);

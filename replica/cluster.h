@@ -88,6 +88,9 @@ struct ClusterEnvelope {
   std::string bytes;  // EncodeGossip, EncodeClusterConfig, or none
 };
 
+// Whether the node has said that it holds data, in the payload of its info.
+bool HoldsData(const MemberInfo& info);
+
 class Cluster {
  public:
   // Times are since a fixed point of this process and never go back.
