@@ -68,11 +68,15 @@ wire::ErrorCode AsWire(absl::StatusCode code) {
   return wire::ErrorCode::NONE;
 }
 
+}  // namespace
+
 void EncodeError(const absl::Status& status, wire::Error::Builder out) {
   out.setCode(AsWire(status.code()));
   out.setMessage(AsText(std::string(status.message())));
   out.setMaybe(MayHaveTakenEffect(status));
 }
+
+namespace {
 
 void EncodeObject(const crdt::ObjectId& object, wire::Object::Builder out) {
   out.setBucket(AsData(object.bucket));
@@ -411,6 +415,8 @@ void EncodeHello(const Hello& hello, wire::HelloReply::Builder out) {
   out.setServer(AsText(hello.server));
   out.setNodeId(replica::Index(hello.node));
   out.setNodeName(AsText(hello.node_name));
+  out.setPartitions(hello.partitions);
+  out.setEpoch(hello.epoch);
 }
 
 void EncodeStatus(const NodeStatus& status, wire::NodeStatus::Builder out) {

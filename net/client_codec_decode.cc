@@ -91,12 +91,15 @@ absl::StatusCode DecodeCode(wire::ErrorCode code) {
   return absl::StatusCode::kInvalidArgument;  // also a code of a later version
 }
 
-// Never OK, whatever the other side put in.
+}  // namespace
+
 absl::Status DecodeError(wire::Error::Reader in) {
   absl::Status status(DecodeCode(in.getCode()), AsString(in.getMessage()));
   if (!in.getMaybe() || MayHaveTakenEffect(status)) return status;
   return MarkMaybe(std::move(status));
 }
+
+namespace {
 
 absl::StatusOr<crdt::ObjectId> DecodeObject(wire::Object::Reader in) {
   crdt::ObjectId object;
@@ -574,6 +577,8 @@ absl::StatusOr<Hello> DecodeHello(wire::HelloReply::Reader in) {
     out.server = AsString(in.getServer());
     out.node = replica::NodeId{in.getNodeId()};
     out.node_name = AsString(in.getNodeName());
+    out.partitions = in.getPartitions();
+    out.epoch = in.getEpoch();
     return out;
   });
 }

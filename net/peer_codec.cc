@@ -364,11 +364,13 @@ std::string EncodeHello(const PeerHello& hello) {
   out.setProtocol(hello.protocol);
   out.setCluster(AsText(hello.cluster));
   out.setNode(replica::Index(hello.node));
-  out.setMembers(hello.members);
   out.setPartitions(hello.partitions);
   out.setIncarnation(crdt::ActorBits(hello.incarnation));
-  out.setMemberNames(AsText(hello.member_names));
+  out.setName(AsText(hello.name));
+  out.setPeerAddress(AsText(hello.peer_address));
   out.setClientAddress(AsText(hello.client_address));
+  out.setZone(AsText(hello.zone));
+  out.setRegion(AsText(hello.region));
   return ToSmallFrame(message);
 }
 
@@ -384,15 +386,38 @@ std::string EncodeKeepalive() {
   return ToSmallFrame(message);
 }
 
+absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip) {
+  using Kind = replica::ClusterEnvelope::Kind;
+  capnp::MallocMessageBuilder message(
+      static_cast<unsigned>(gossip.bytes.size() / kWordBytes + 16));
+  auto out = message.initRoot<peer_wire::PeerFrame>();
+  switch (gossip.kind) {
+    case Kind::kGossip:
+      out.setGossip(AsData(gossip.bytes));
+      break;
+    case Kind::kConfig:
+      out.setClusterConfig(AsData(gossip.bytes));
+      break;
+    case Kind::kConfigRequest:
+      out.setConfigRequest();
+      break;
+  }
+  return ToFrame(message);
+}
+
 absl::StatusOr<std::string> EncodeMessages(
-    absl::Span<const Message* const> messages) {
+    absl::Span<const Message* const> messages,
+    const replica::ConfigDigest& ring) {
   DOVETAIL_CHECK(!messages.empty());
   size_t estimate = kFrameOverheadBytes;
   for (const Message* message : messages) estimate += EstimateBytes(*message);
   capnp::MallocMessageBuilder builder(
       static_cast<unsigned>(estimate / kWordBytes));
-  auto list = builder.initRoot<peer_wire::PeerFrame>().initMessages(
-      static_cast<unsigned>(messages.size()));
+  auto frame = builder.initRoot<peer_wire::PeerFrame>();
+  frame.setRingEpoch(ring.epoch);
+  frame.setRingDigestHigh(ring.digest.high);
+  frame.setRingDigestLow(ring.digest.low);
+  auto list = frame.initMessages(static_cast<unsigned>(messages.size()));
   for (unsigned i = 0; i < list.size(); ++i) {
     list[i].setPartition(replica::Index(messages[i]->partition));
     std::visit(BodyEncoder{list[i]}, messages[i]->body);

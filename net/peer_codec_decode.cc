@@ -411,9 +411,9 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
   return Malformed("an unknown message");
 }
 
-absl::StatusOr<PeerMessages> DecodeMessages(
+absl::StatusOr<std::vector<replica::Message>> DecodeMessages(
     capnp::List<peer_wire::PeerMessage>::Reader in, uint32_t partitions) {
-  PeerMessages messages;
+  std::vector<replica::Message> messages;
   for (const auto entry : in) {
     if (entry.getPartition() >= partitions) {
       return Malformed(
@@ -435,21 +435,30 @@ absl::StatusOr<PeerHello> DecodeHello(peer_wire::Hello::Reader in) {
       hello.cluster,
       DecodeText(in.getCluster(), "a cluster name", kClusterNameBytesMax));
   hello.node = replica::NodeId{in.getNode()};
-  hello.members = in.getMembers();
   hello.partitions = in.getPartitions();
   DOVETAIL_ASSIGN_OR_RETURN(hello.incarnation,
                             DecodeActor(in.getIncarnation()));
-  DOVETAIL_ASSIGN_OR_RETURN(hello.member_names,
-                            DecodeText(in.getMemberNames(), "the member names",
-                                       kMemberNamesBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.name,
+      DecodeText(in.getName(), "a name", replica::kMemberTextBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.peer_address,
+      DecodeText(in.getPeerAddress(), "an address", kAddressBytesMax));
   DOVETAIL_ASSIGN_OR_RETURN(
       hello.client_address,
       DecodeText(in.getClientAddress(), "an address", kAddressBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.zone,
+      DecodeText(in.getZone(), "a zone", replica::kMemberTextBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.region,
+      DecodeText(in.getRegion(), "a region", replica::kMemberTextBytesMax));
   return hello;
 }
 
 absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
                                  uint32_t partitions) {
+  using Kind = replica::ClusterEnvelope::Kind;
   switch (in.which()) {
     case peer_wire::PeerFrame::HELLO:
       return DecodeHello(in.getHello());
@@ -460,10 +469,23 @@ absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
           DecodeText(in.getRefused(), "a reason", kStatusBytesMax));
       return refusal;
     }
-    case peer_wire::PeerFrame::MESSAGES:
-      return DecodeMessages(in.getMessages(), partitions);
+    case peer_wire::PeerFrame::MESSAGES: {
+      PeerMessages out;
+      DOVETAIL_ASSIGN_OR_RETURN(out.messages,
+                                DecodeMessages(in.getMessages(), partitions));
+      out.ring = {in.getRingEpoch(),
+                  {in.getRingDigestHigh(), in.getRingDigestLow()}};
+      return out;
+    }
     case peer_wire::PeerFrame::KEEPALIVE:
       return PeerKeepalive{};
+    case peer_wire::PeerFrame::GOSSIP:
+      return PeerGossip{Kind::kGossip, std::string(AsView(in.getGossip()))};
+    case peer_wire::PeerFrame::CLUSTER_CONFIG:
+      return PeerGossip{Kind::kConfig,
+                        std::string(AsView(in.getClusterConfig()))};
+    case peer_wire::PeerFrame::CONFIG_REQUEST:
+      return PeerGossip{Kind::kConfigRequest, ""};
   }
   return Malformed("an unknown kind of frame");
 }

@@ -42,9 +42,12 @@ using replica::Durability;
 // Which nodes vouch for an answer, and how durably.
 using replica::Receipt;
 
+using net::ClusterAdmin;
+using net::ClusterView;
 using net::MayHaveTakenEffect;
 using net::NodeDigests;
 using net::NodeStatus;
+using net::PlanView;
 
 // --- Options ---------------------------------------------------------------
 

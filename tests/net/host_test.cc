@@ -68,7 +68,7 @@ struct Fixture {
     const crdt::ActorId actor{12345};
     REQUIRE(replica::RecordActor(storage, actor).ok());
     auto host = Host::Start(
-        {options, {}, replica::Placement(members, 16), NodeId{0}, actor},
+        {options, {}, replica::Placement(members, 16), {}, NodeId{0}, actor},
         storage, [this](HostOutput output) { outlet.Take(std::move(output)); },
         [this](const absl::Status& why) { fatal.set_value(why); });
     REQUIRE(host.ok());
@@ -166,7 +166,7 @@ TEST_CASE("Host: what a turn sends to one peer is one frame") {
     auto decoded = DecodePeerFrame(**words, 16);
     REQUIRE(decoded.ok());
     // A summary of each partition.
-    CHECK(std::get<PeerMessages>(*decoded).size() == 16);
+    CHECK(std::get<PeerMessages>(*decoded).messages.size() == 16);
   }
   CHECK(to == std::set<uint64_t>{1, 2});
 }

@@ -331,7 +331,7 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
         absl::StrCat("a frame of node ", from,
                      " does not decode: ", decoded.status().ToString()));
   }
-  for (Message& message : std::get<net::PeerMessages>(*decoded)) {
+  for (Message& message : std::get<net::PeerMessages>(*decoded).messages) {
     Push(to, LaneOf(to, message.partition),
          PeerInput{NodeId{from}, std::move(message)});
   }
