@@ -197,7 +197,7 @@ void Cluster::SetSelfInfo(MemberInfo info, absl::Duration now) {
 
 void Cluster::SetHoldsData(bool holds, absl::Duration now) {
   MemberInfo info = membership_.self().info;
-  info.payload = holds ? kHoldsData : kHoldsNone;
+  info.payload = std::string(holds ? kHoldsData : kHoldsNone);
   membership_.SetSelfInfo(std::move(info), now);
   Drain(now);
 }
