@@ -10,6 +10,9 @@
 //   a restart    what a node acknowledged is still there, unless the plan took
 //                it in a way that the acknowledgement did not cover
 //   a message    no event in two different deltas                 (each delta)
+//   a turn       (checker_turn.cc) clocks rise, also beyond what they were told
+//                by others; what a node calls durable no power failure takes;
+//                what leaves a log is on every disk
 //   an error     has a cause in the plan
 //   at the end   (final_check.cc) everybody agrees, and with the oracle, and
 //                nothing acknowledged is missing; every request was answered
@@ -66,8 +69,12 @@ class Checker final : public Observer {
                      const replica::ClientRequest& request) override;
   void AfterRequest(uint32_t node, replica::Shard& shard,
                     replica::RequestId id) override;
+  void BeforeMessage(uint32_t node, replica::Shard& shard,
+                     const replica::Message& message) override;
   void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                     const replica::Message& message) override;
+  void BeforeTimers(uint32_t node, replica::Shard& shard) override;
+  void AfterTimers(uint32_t node, replica::Shard& shard) override;
   void OnTurn(uint32_t node, replica::Shard& shard,
               const replica::Output& output) override;
   bool OnSend(uint32_t node, const replica::Envelope& envelope) override;
@@ -103,7 +110,8 @@ class Checker final : public Observer {
     // Writes.
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
-    std::optional<crdt::DotRun> minted;
+    std::optional<crdt::DotRun> minted;  // of a large clear, its last delta
+    bool nothing_left = false;           // for the rest of a large clear
     // Reads.
     std::optional<crdt::ReadSpec> spec;
     std::string token;       // to keep it under
@@ -137,8 +145,14 @@ class Checker final : public Observer {
   void SubmitWrite(size_t index, const scenario::Operate& operate);
   void SubmitRead(size_t index, const scenario::ReadObject& read);
   void Submit(Pending pending, replica::ClientRequest request);
+
+  void Mints(uint32_t node, Pending& pending, const crdt::EventSet& minted);
+
+  // --- Turns (checker_turn.cc) ---
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
                   const crdt::DotRun& minted);
+  void NoteReceived(uint32_t node, replica::PartitionId partition,
+                    const std::string& delta);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
@@ -146,6 +160,15 @@ class Checker final : public Observer {
   // has ever shown by more than the drift that is allowed.
   void CheckStamp(uint32_t node, replica::PartitionId partition,
                   const oracle::Stamp& stamp);
+  uint32_t ShardOf(replica::PartitionId partition) const {
+    return Index(partition) % static_cast<uint32_t>(plan_.options.shards);
+  }
+  // What a power failure would take of a node's log.
+  std::map<replica::PartitionId, crdt::EventSet> FrailEvents(
+      uint32_t node) const;
+  void CheckDurable(uint32_t node, const replica::Output& output);
+  void CheckTruncated(uint32_t node);
+
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
   bool Holds(uint32_t node, replica::PartitionId partition,
@@ -153,6 +176,7 @@ class Checker final : public Observer {
   void CheckExact();
   void CheckUnique();
   void CheckReplicas();
+  void CheckIndexes();
   void CheckAcknowledged();
   void CheckAnswered();
   bool LossIsLoud();
@@ -163,24 +187,30 @@ class Checker final : public Observer {
   SimCluster* cluster_ = nullptr;
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
+  bool disks_replaced_ = false;          // or all that some disk holds
   std::vector<oracle::Oracle> oracles_;  // by partition
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event
   std::map<replica::RequestId, Pending> pending_;
   uint64_t next_request_ = 1;
-  struct Minted {
+  // What a turn minted, or was sent by another node.
+  struct InTurn {
     uint32_t node = 0;
     replica::PartitionId partition{};
     crdt::DotRun events;
+    // Of another node: the greatest timestamp that moves the clock here.
+    std::optional<oracle::Stamp> received;
   };
-  std::vector<Minted> minted_in_turn_;
+  std::vector<InTurn> in_turn_;    // in the order in which it happened
+  crdt::EventSet before_message_;  // applied then, if it brings deltas
   // Their turns failed; what they wrote may turn up after a restart.
-  std::vector<Minted> minted_in_vain_;
+  std::vector<InTurn> minted_in_vain_;
   std::map<std::string, Token> tokens_;
   std::vector<Acknowledged> acknowledged_;
   std::vector<std::vector<End>> ends_;  // of each node, in order
   std::vector<size_t> ends_seen_;       // of those, before its last start
   struct ClockWatch {
-    std::map<uint32_t, oracle::Stamp> last;  // by shard
+    // By shard: what it gave last, or was told since.
+    std::map<uint32_t, oracle::Stamp> last;
     uint64_t wall_max = 0;
     bool foreign = false;  // its disk may hold the time of another node
   };

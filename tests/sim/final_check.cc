@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "replica/keys.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/convert.h"
 
@@ -73,6 +74,7 @@ void Checker::FinalCheck(bool converged) {
                                     absl::StrJoin(parts, "; ")));
   }
   CheckReplicas();
+  CheckIndexes();
   CheckAcknowledged();
   CheckExact();
   CheckUnique();
@@ -128,6 +130,38 @@ void Checker::CheckReplicas() {
         return OnViolation(absl::StrCat("partition ", p, ": nodes 0 and ", node,
                                         " have different rows"));
       }
+    }
+  }
+}
+
+// The index of each node names the objects that are there, and no other.
+void Checker::CheckIndexes() {
+  std::map<std::string, std::string> expected;  // its key → whose it is
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const oracle::Events applied =
+        ToOracle(cluster_->ShardOf(0, partition).ContextOf(partition).applied);
+    const oracle::Oracle& oracle = OracleOf(partition);
+    for (const oracle::Object& object : oracle.Objects()) {
+      if (!oracle.Read(object, {}, applied).present) continue;
+      expected.emplace(replica::IndexKey(FromOracle(object)),
+                       oracle::ToString(object));
+    }
+  }
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    const auto& index = cluster_->node(node).disk.keys(replica::Family::kIndex);
+    for (const auto& [key, object] : expected) {
+      if (index.contains(key)) continue;
+      return OnViolation(
+          absl::StrCat("the index of node ", node, " lacks ", object));
+    }
+    for (const auto& [key, nothing] : index) {
+      if (expected.contains(key)) continue;
+      const auto object = replica::ParseIndexKey(key);
+      return OnViolation(absl::StrCat(
+          "the index of node ", node, " has ",
+          object.ok() ? crdt::ToString(*object) : "what does not decode",
+          ", which is not there"));
     }
   }
 }

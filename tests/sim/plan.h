@@ -106,8 +106,9 @@ enum class EventKind {
   kFailSync,    // node
   kDiskFull,    // node
   kSlowDisk,    // node; value=µs per commit
-  kReadError,   // node: one row cannot be read until the next start
-  kCorruptRow,  // node: one row cannot be read until the disk is replaced
+  kReadError,   // node: one row, or log entry, cannot be read until the next
+                // start
+  kCorruptRow,  // node: likewise, or is garbage, until the disk is replaced
   // Controls that a node has anyway.
   kCheckpoint,  // node
   kSyncNow,     // node, peer

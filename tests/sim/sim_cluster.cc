@@ -358,7 +358,11 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
     lane.inbox.pop_front();
     Handle(id, shard, std::move(input), now);
   }
-  if (now.steady >= shard.next_deadline()) shard.HandleTimers(now);
+  if (now.steady >= shard.next_deadline()) {
+    observer_.BeforeTimers(id, shard);
+    shard.HandleTimers(now);
+    observer_.AfterTimers(id, shard);
+  }
   replica::Output output = shard.EndTurn(now);
   observer_.OnTurn(id, shard, output);
   trace_.Add(scheduler_.now_us(), "turn", id, inputs,
@@ -424,6 +428,7 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     observer_.AfterRequest(id, shard, request_id);
   } else if (auto* peer = std::get_if<PeerInput>(&input)) {
     const Message copy = peer->message;
+    observer_.BeforeMessage(id, shard, copy);
     shard.HandleMessage(peer->from, std::move(peer->message), now);
     observer_.AfterMessage(id, shard, Index(peer->from), copy);
   } else if (std::holds_alternative<FsyncDone>(input)) {

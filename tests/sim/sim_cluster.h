@@ -36,8 +36,12 @@ class Observer {
                              const replica::ClientRequest& request) = 0;
   virtual void AfterRequest(uint32_t node, replica::Shard& shard,
                             replica::RequestId id) = 0;
+  virtual void BeforeMessage(uint32_t node, replica::Shard& shard,
+                             const replica::Message& message) = 0;
   virtual void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                             const replica::Message& message) = 0;
+  virtual void BeforeTimers(uint32_t node, replica::Shard& shard) = 0;
+  virtual void AfterTimers(uint32_t node, replica::Shard& shard) = 0;
   // Before its outputs leave.
   virtual void OnTurn(uint32_t node, replica::Shard& shard,
                       const replica::Output& output) = 0;

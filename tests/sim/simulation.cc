@@ -294,11 +294,18 @@ class Simulation {
 
   void SpoilRow(const PlanEvent& event) {
     Node& node = cluster_.node(event.node);
-    const SimDisk::Keys& rows = node.disk.keys(replica::Family::kRows);
+    // Mostly a row of some object, else an entry of the log.
+    const replica::Family family =
+        chance_.OneIn(3) ? replica::Family::kLog : replica::Family::kRows;
+    const SimDisk::Keys& rows = node.disk.keys(family);
     if (rows.empty()) return;
     auto row = rows.begin();
     std::advance(row, static_cast<std::ptrdiff_t>(chance_.Below(rows.size())));
-    node.disk.FailRead(replica::Family::kRows, row->first);
+    if (event.kind == EventKind::kCorruptRow && chance_.Half()) {
+      node.disk.GarbleRead(family, row->first);
+    } else {
+      node.disk.FailRead(family, row->first);
+    }
     node.disk_failed_ever = true;
     if (event.kind == EventKind::kCorruptRow) {
       node.row_corrupt = true;
