@@ -350,7 +350,7 @@ TEST_CASE("Oracle: a token acts where nothing has arrived yet") {
   // It saw nothing, so it takes nothing, whatever is there.
   const SightId nothing = tale.See('Z', kSetObject);
   tale.Do('B', With(nothing, Remove({"x"})));
-  CHECK(tale.expected == Expectation{0, {true}});
+  CHECK(tale.expected == Expectation{0, {true}, {}});
 }
 
 TEST_CASE("Oracle: merging with one that has seen less brings nothing back") {
@@ -371,7 +371,7 @@ TEST_CASE("Oracle: in a remove-wins set a concurrent remove hides") {
   tale.Merge('A', 'B');
   tale.Do('A', Elements(set, Verb::kAdd, {"x"}));
   tale.Do('B', Elements(set, Verb::kRemove, {"x", "never there"}));
-  CHECK(tale.expected == Expectation{2, {false}});
+  CHECK(tale.expected == Expectation{2, {false}, {}});
   tale.MergeAll();
   CHECK(tale.ShowAll(set) == "{}");
   CHECK_FALSE(tale.View('A', set).present);
@@ -492,12 +492,12 @@ TEST_CASE("Oracle: what was minted and never committed leaves no trace") {
 TEST_CASE("Oracle: a batch is one, and what undoes itself is nothing") {
   Tale tale;
   tale.Do('A', {Add({"x"}), Remove({"x"})});
-  CHECK(tale.expected == Expectation{0, {false, false}});
+  CHECK(tale.expected == Expectation{0, {false, false}, {}});
   tale.Do('A', {Count(5), Do(kCounterObject, Verb::kReset)});
-  CHECK(tale.expected == Expectation{0, {false, false}});
+  CHECK(tale.expected == Expectation{0, {false, false}, {}});
   const Tale::Run run =
       tale.Do('A', {Add({"x"}), Remove({"x", "y"}), Remove({"x"}), Count(7)});
-  CHECK(tale.expected == Expectation{3, {false, false, true, false}});
+  CHECK(tale.expected == Expectation{3, {false, false, true, false}, {}});
   tale.Deliver(run, 'B');
   CHECK(tale.ShowAll(kSetObject) == "{}");
   CHECK(tale.ShowAll(kCounterObject) == "7");
