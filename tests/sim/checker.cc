@@ -239,6 +239,14 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
 
 void Checker::OnError(const Pending& pending, const absl::Status& status) {
   ++stats_.failed;
+  const bool few_at_once = plan_.options.requests_in_flight_max <
+                           PlanOptions().requests_in_flight_max;
+  const bool crowded = few_at_once && absl::IsResourceExhausted(status);
+  if (MustSucceed(pending) && !crowded) {
+    return OnViolation(absl::StrCat(
+        Story(pending),
+        " failed though a majority is healthy: ", status.ToString()));
+  }
   bool explained = false;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -246,9 +254,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       explained = true;
       break;
     case absl::StatusCode::kResourceExhausted:
-      explained = disk_faults_ || plan_.options.buggify != 0 ||
-                  plan_.options.requests_in_flight_max <
-                      PlanOptions().requests_in_flight_max;
+      explained = disk_faults_ || plan_.options.buggify != 0 || few_at_once;
       break;
     case absl::StatusCode::kInvalidArgument:
       explained =

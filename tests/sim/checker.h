@@ -63,6 +63,13 @@ class Checker final : public Observer {
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
   void ReleaseWithheld() { withheld_until_released_.clear(); }
+  // From then on every request to one of these nodes must succeed.
+  void RequireAnswers(uint64_t nodes, int64_t from_us) {
+    core_ = nodes;
+    core_from_us_ = from_us;
+  }
+  // Whether these nodes run and hold the same events.
+  bool Agree(uint64_t nodes);
 
   // --- Observer ---
   void BeforeRequest(uint32_t node, replica::Shard& shard,
@@ -107,6 +114,7 @@ class Checker final : public Observer {
     int64_t submitted_us = 0;
     replica::PartitionId partition{};
     bool fsync = false;
+    uint32_t level = 1;  // W or R
     // Writes.
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
@@ -156,6 +164,7 @@ class Checker final : public Observer {
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
+  bool MustSucceed(const Pending& pending) const;
   // Of a node's clock: it only rises, and is not ahead of what its wall clock
   // has ever shown by more than the drift that is allowed.
   void CheckStamp(uint32_t node, replica::PartitionId partition,
@@ -227,6 +236,8 @@ class Checker final : public Observer {
   // The tight objects of draw_operations.cc.
   int64_t exact_attempted_ = 0;
   std::map<size_t, int64_t> exact_acknowledged_;  // by plan event
+  uint64_t core_ = 0;
+  int64_t core_from_us_ = 0;
   std::string violation_;
   ClientStats stats_;
 };

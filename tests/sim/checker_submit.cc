@@ -1,5 +1,6 @@
 // How the checker submits what a plan says, and looks at nodes on its own.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -60,9 +61,9 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
   }
   pending.partition = PartitionOf(write.operations.front().object);
   replica::ClientRequest request;
-  request.options.write = replica::Level::Count(
-      std::min(operate.terms.write.value_or(1),
-               static_cast<uint32_t>(plan_.options.nodes)));
+  pending.level = std::min(operate.terms.write.value_or(1),
+                           static_cast<uint32_t>(plan_.options.nodes));
+  request.options.write = replica::Level::Count(pending.level);
   request.options.durability =
       pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
   request.options.timeout = absl::Microseconds(event.for_us);
@@ -82,8 +83,9 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.token = read.token;
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
-  request.options.read = replica::Level::Count(std::min(
-      read.terms.read.value_or(1), static_cast<uint32_t>(plan_.options.nodes)));
+  pending.level = std::min(read.terms.read.value_or(1),
+                           static_cast<uint32_t>(plan_.options.nodes));
+  request.options.read = replica::Level::Count(pending.level);
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
   Submit(std::move(pending), std::move(request));
@@ -123,8 +125,20 @@ void Checker::Submit(Pending pending, replica::ClientRequest request) {
   pending_.emplace(id, std::move(pending));
   if (!cluster_->Submit(node, std::move(request))) {
     ++stats_.refused;
+    if (MustSucceed(pending_.at(id))) {
+      OnViolation(absl::StrCat(Story(pending_.at(id)), " meets nobody"));
+    }
     pending_.erase(id);
   }
+}
+
+// A core that a shrinker has cut may be too small for what it is asked.
+bool Checker::MustSucceed(const Pending& pending) const {
+  const int core =
+      std::popcount(core_ & ((uint64_t{1} << plan_.options.nodes) - 1));
+  return ((core_ >> pending.node) & 1) != 0 &&
+         pending.submitted_us >= core_from_us_ &&
+         static_cast<int>(pending.level) <= core;
 }
 
 void Checker::Withhold(uint32_t peer, int64_t from_us) {

@@ -13,22 +13,28 @@ namespace dovetail::sim {
 
 using replica::PartitionId;
 
-bool Checker::Converged() {
+bool Checker::Agree(uint64_t nodes) {
+  const auto asked = [&](uint32_t id) { return ((nodes >> id) & 1) != 0; };
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
-    if (!cluster_->node(node).running()) return false;
+    if (asked(node) && !cluster_->node(node).running()) return false;
   }
-  if (!pending_.empty()) return false;
-  const bool truncates = plan_.options.truncate_entries_per_turn > 0;
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    const crdt::Context& first =
-        cluster_->ShardOf(0, partition).ContextOf(partition);
-    for (uint32_t node = 1; node < cluster_->size(); ++node) {
-      const crdt::Context& its =
-          cluster_->ShardOf(node, partition).ContextOf(partition);
-      if (!(its.applied == first.applied)) return false;
+    const crdt::EventSet* first = nullptr;
+    for (uint32_t node = 0; node < cluster_->size(); ++node) {
+      if (!asked(node)) continue;
+      const crdt::EventSet& its =
+          cluster_->ShardOf(node, partition).ContextOf(partition).applied;
+      if (first == nullptr) first = &its;
+      if (!(its == *first)) return false;
     }
   }
+  return true;
+}
+
+bool Checker::Converged() {
+  if (!pending_.empty() || !Agree(~uint64_t{0})) return false;
+  const bool truncates = plan_.options.truncate_entries_per_turn > 0;
   if (!truncates) return true;
   // What is stable everywhere leaves the logs.
   for (uint32_t node = 0; node < cluster_->size(); ++node) {

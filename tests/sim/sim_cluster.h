@@ -86,10 +86,13 @@ class SimCluster {
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
   // Ends every fault, starts who is down.
   void HealAll();
+  // The same for the nodes of a bit mask; cuts off the others from them.
+  void HealCore(uint64_t nodes);
 
   uint64_t turns() const { return turns_; }
 
  private:
+  void Heal(uint32_t node);
   void Kill(uint32_t node, Death death, int64_t down_us);
   absl::Status Open(uint32_t node);
   void OnFrame(uint32_t from, uint32_t to, const Frame& frame);
@@ -120,7 +123,6 @@ class SimCluster {
   Network network_;
   std::vector<Node> nodes_;
   Stream chance_;
-  bool healed_ = false;
   uint64_t turns_ = 0;
 };
 
