@@ -8,9 +8,11 @@
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crdt/check.h"
+#include "replica/gossip_message.h"
 #include "tests/crdt/world.h"
 
 namespace dovetail::crdt::model {
@@ -65,6 +67,40 @@ void WriteSeeds(const std::filesystem::path& root) {
   }
 }
 
+// The node of decode_gossip is 1; the messages tell of it and of others.
+void WriteGossipSeeds(const std::filesystem::path& folder) {
+  using namespace dovetail::replica;
+  const auto claim = [](NodeId id, uint64_t incarnation, MemberState state) {
+    Rumor rumor;
+    rumor.id = id;
+    rumor.incarnation = incarnation;
+    rumor.state = state;
+    if (state == MemberState::kSuspect) rumor.accusers = {NodeId{2}, NodeId{3}};
+    rumor.info = MemberInfo{id, "a", "10.0.0.1:71", "", "zone", "region", "x"};
+    return rumor;
+  };
+  const NodeId self{1};
+  const NodeId other{3};
+  const std::vector<Rumor> rows = {claim(self, 7, MemberState::kDead),
+                                   claim(other, 4, MemberState::kSuspect),
+                                   claim(NodeId{4}, 1, MemberState::kLeft)};
+  const ConfigDigest config{12, {34, 56}};
+  Rumor bare = claim(self, 300, MemberState::kSuspect);
+  bare.info.reset();
+  const std::pair<std::string, GossipMessage> seeds[] = {
+      {"ping", {Ping{1, self}, {claim(other, 1, MemberState::kAlive), bare}}},
+      {"ping_req", {PingReq{200, other}, rows}},
+      {"ack", {PingAck{1}, {}}},
+      {"nack", {PingNack{1}, {bare}}},
+      {"compare", {Compare{{1, 2}, config}, {}}},
+      {"state_request", {StateRequest{config, rows}, {}}},
+      {"state_reply", {StateReply{config, rows}, {}}},
+      {"state_equal", {StateReply{config, {}}, {}}}};
+  for (const auto& [name, message] : seeds) {
+    Write(folder / name, EncodeGossip(message));
+  }
+}
+
 }  // namespace
 }  // namespace dovetail::crdt::model
 
@@ -74,5 +110,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   dovetail::crdt::model::WriteSeeds(argv[1]);
+  dovetail::crdt::model::WriteGossipSeeds(std::string(argv[1]) +
+                                          "/decode_gossip");
   return 0;
 }

@@ -166,7 +166,15 @@ void EncodeOperation(const ClientOperation& operation,
   if (const auto* read = std::get_if<replica::ReadRequest>(&operation)) {
     return EncodeRead(*read, out.initRead());
   }
-  const auto& mutations = std::get<replica::WriteRequest>(operation).operations;
+  const auto& write = std::get<replica::WriteRequest>(operation);
+  if (write.id) {
+    auto id = out.initId();
+    id.setSession(crdt::ActorBits(write.id->first.actor));
+    id.setSequence(write.id->first.counter);
+    id.setWallMs(write.id->stamp.wall_ms);
+    id.setLogical(write.id->stamp.logical);
+  }
+  const auto& mutations = write.operations;
   if (mutations.size() == 1) {
     return EncodeMutation(mutations.front(), out.initMutation());
   }
@@ -186,6 +194,12 @@ void EncodeLevel(const replica::Level& level, wire::Level::Builder out) {
       return out.setQuorum();
     case replica::Level::Kind::kAll:
       return out.setAll();
+    case replica::Level::Kind::kLocalOne:
+      return out.setLocalOne();
+    case replica::Level::Kind::kLocalQuorum:
+      return out.setLocalQuorum();
+    case replica::Level::Kind::kEachQuorum:
+      return out.setEachQuorum();
   }
 }
 
@@ -265,6 +279,14 @@ void EncodeReadReply(const replica::ReadReply& reply, const std::string& token,
   if (reply.result.token.has_value()) out.setToken(AsData(token));
 }
 
+void EncodeOptions(const replica::RequestOptions& options,
+                   wire::Options::Builder out) {
+  EncodeLevel(options.read, out.initR());
+  EncodeLevel(options.write, out.initW());
+  out.setDurability(AsWire(options.durability));
+  out.setTimeoutMs(TimeoutMs(options.timeout));
+}
+
 void EncodeStats(const replica::ShardStats& stats,
                  wire::ShardStats::Builder out) {
   out.setDeltasApplied(stats.deltas_applied);
@@ -281,6 +303,11 @@ void EncodeStats(const replica::ShardStats& stats,
   out.setCorruptions(stats.corruptions);
   out.setLogGaps(stats.log_gaps);
   out.setQuarantined(stats.quarantined);
+  out.setHints(stats.hints);
+  out.setHintBytes(stats.hint_bytes);
+  out.setHandedOver(stats.handed_over);
+  out.setEmptying(stats.emptying);
+  out.setIdsReused(stats.ids_reused);
 }
 
 }  // namespace
@@ -292,19 +319,17 @@ void EncodeExecute(absl::Span<const ClientOperation* const> operations,
   for (unsigned i = 0; i < list.size(); ++i) {
     EncodeOperation(*operations[i], list[i]);
   }
-  auto wire_options = out.initOptions();
-  EncodeLevel(options.read, wire_options.initR());
-  EncodeLevel(options.write, wire_options.initW());
-  wire_options.setDurability(AsWire(options.durability));
-  wire_options.setTimeoutMs(TimeoutMs(options.timeout));
+  EncodeOptions(options, out.initOptions());
 }
 
 void EncodeList(const replica::ListRequest& request,
+                const replica::RequestOptions& options,
                 wire::ListRequest::Builder out) {
   out.setBucket(AsData(request.bucket));
   out.setPrefix(AsData(request.prefix));
   if (request.after.has_value()) EncodeObject(*request.after, out.initAfter());
   out.setLimit(request.limit);
+  EncodeOptions(options, out.initOptions());
 }
 
 void EncodeResults(absl::Span<const ClientResult> results,

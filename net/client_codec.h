@@ -47,9 +47,15 @@ void EncodeExecute(absl::Span<const ClientOperation* const> operations,
 // (more than kOperationsPerCallMax mutations and reads).
 absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in);
 
+struct ListCall {
+  replica::RequestOptions options;
+  replica::ListRequest request;
+};
+
 void EncodeList(const replica::ListRequest& request,
+                const replica::RequestOptions& options,
                 wire::ListRequest::Builder out);
-absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in);
+absl::StatusOr<ListCall> DecodeList(wire::ListRequest::Reader in);
 
 // --- Replies ---------------------------------------------------------------
 

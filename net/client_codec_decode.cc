@@ -231,7 +231,7 @@ absl::StatusOr<crdt::Operation> DecodeMutation(wire::Mutation::Reader in) {
   return out;
 }
 
-absl::StatusOr<ClientOperation> DecodeBatch(wire::Batch::Reader in) {
+absl::StatusOr<replica::WriteRequest> DecodeBatch(wire::Batch::Reader in) {
   const auto mutations = in.getMutations();
   if (mutations.size() == 0) {
     return absl::InvalidArgumentError("batch without operations");
@@ -273,8 +273,16 @@ absl::StatusOr<ClientOperation> DecodeRead(wire::Read::Reader in) {
     return OverLimit("nodes to read from", "read_nodes_max", only.size(),
                      kReadNodesMax);
   }
-  for (uint32_t node : only) out.only.push_back(replica::NodeId{node});
+  for (uint64_t node : only) out.only.push_back(replica::NodeId{node});
   return out;
+}
+
+// Whether it is a session's is left to crdt::Validate.
+std::optional<crdt::OperationId> DecodeId(wire::Operation::Reader in) {
+  if (!in.hasId()) return std::nullopt;
+  const wire::OperationId::Reader id = in.getId();
+  return crdt::OperationId{{crdt::ActorId{id.getSession()}, id.getSequence()},
+                           {id.getWallMs(), id.getLogical()}};
 }
 
 absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
@@ -284,11 +292,19 @@ absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
                                 DecodeMutation(in.getMutation()));
       replica::WriteRequest out;
       out.operations.push_back(std::move(operation));
+      out.id = DecodeId(in);
       return out;
     }
-    case wire::Operation::BATCH:
-      return DecodeBatch(in.getBatch());
+    case wire::Operation::BATCH: {
+      DOVETAIL_ASSIGN_OR_RETURN(replica::WriteRequest out,
+                                DecodeBatch(in.getBatch()));
+      out.id = DecodeId(in);
+      return out;
+    }
     case wire::Operation::READ:
+      if (in.hasId()) {
+        return absl::InvalidArgumentError("a read with an operation id");
+      }
       return DecodeRead(in.getRead());
   }
   return absl::InvalidArgumentError(
@@ -313,6 +329,12 @@ absl::StatusOr<replica::Level> DecodeLevel(wire::Level::Reader in) {
       return replica::Level::Quorum();
     case wire::Level::ALL:
       return replica::Level::All();
+    case wire::Level::LOCAL_ONE:
+      return replica::Level::LocalOne();
+    case wire::Level::LOCAL_QUORUM:
+      return replica::Level::LocalQuorum();
+    case wire::Level::EACH_QUORUM:
+      return replica::Level::EachQuorum();
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown level ", static_cast<uint16_t>(in.which())));
@@ -326,13 +348,31 @@ absl::StatusOr<replica::RequestOptions> DecodeOptions(
   DOVETAIL_ASSIGN_OR_RETURN(out.durability,
                             DecodeDurability(in.getDurability()));
   out.timeout = absl::Milliseconds(in.getTimeoutMs());
+  switch (in.getQuorums()) {
+    case wire::Quorums::DEFAULT:
+      break;
+    case wire::Quorums::SLOPPY:
+      out.quorums = replica::Quorums::kSloppy;
+      break;
+    case wire::Quorums::STRICT:
+      out.quorums = replica::Quorums::kStrict;
+      break;
+    default:
+      return absl::InvalidArgumentError(
+          "options: neither sloppy nor strict quorums (another protocol "
+          "version?)");
+  }
+  out.here = in.getHere();
   return out;
 }
 
 absl::StatusOr<replica::Receipt> DecodeReceipt(wire::Receipt::Reader in) {
   replica::Receipt out;
-  for (uint32_t node : in.getNodes()) {
+  for (uint64_t node : in.getNodes()) {
     out.nodes.push_back(replica::NodeId{node});
+  }
+  for (uint64_t node : in.getStandIns()) {
+    out.stand_ins.push_back(replica::NodeId{node});
   }
   out.required = in.getRequired();
   DOVETAIL_ASSIGN_OR_RETURN(out.durability,
@@ -427,6 +467,11 @@ replica::ShardStats DecodeStats(wire::ShardStats::Reader in) {
   out.corruptions = in.getCorruptions();
   out.log_gaps = in.getLogGaps();
   out.quarantined = in.getQuarantined();
+  out.hints = in.getHints();
+  out.hint_bytes = in.getHintBytes();
+  out.handed_over = in.getHandedOver();
+  out.emptying = in.getEmptying();
+  out.ids_reused = in.getIdsReused();
   return out;
 }
 
@@ -456,9 +501,10 @@ absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in) {
   });
 }
 
-absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in) {
-  return Guarded([&]() -> absl::StatusOr<replica::ListRequest> {
-    replica::ListRequest out;
+absl::StatusOr<ListCall> DecodeList(wire::ListRequest::Reader in) {
+  return Guarded([&]() -> absl::StatusOr<ListCall> {
+    ListCall call;
+    replica::ListRequest& out = call.request;
     DOVETAIL_ASSIGN_OR_RETURN(
         out.bucket, DecodeBytes(in.getBucket(), "bucket", "bucket_bytes_max",
                                 crdt::kBucketBytesMax));
@@ -469,7 +515,8 @@ absl::StatusOr<replica::ListRequest> DecodeList(wire::ListRequest::Reader in) {
       DOVETAIL_ASSIGN_OR_RETURN(out.after, DecodeObject(in.getAfter()));
     }
     if (in.getLimit() != 0) out.limit = in.getLimit();
-    return out;
+    DOVETAIL_ASSIGN_OR_RETURN(call.options, DecodeOptions(in.getOptions()));
+    return call;
   });
 }
 

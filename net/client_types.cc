@@ -7,19 +7,8 @@
 
 namespace dovetail::net {
 namespace {
-constexpr absl::string_view kMaybeMark = "dovetail/may-have-taken-effect";
 constexpr absl::string_view kDeferredMark = "dovetail/deferred-read";
 }  // namespace
-
-absl::Status MarkMaybe(absl::Status status) {
-  status.SetPayload(kMaybeMark, absl::Cord());
-  return status;
-}
-
-bool MayHaveTakenEffect(const absl::Status& status) {
-  return absl::IsDeadlineExceeded(status) ||
-         status.GetPayload(kMaybeMark).has_value();
-}
 
 absl::Status DeferredRead() {
   absl::Status status =

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "replica/ids.h"
+#include "replica/maybe.h"
 #include "replica/request.h"
 #include "replica/shard.h"
 
@@ -64,11 +65,9 @@ struct NodeDigests {
   bool more = false;  // this is a page, and there is another
 };
 
-// A failed mutation that may have taken effect, or may still: every
-// DeadlineExceeded, and whatever MarkMaybe was applied to. The mark is a
-// payload of the status and travels with it over the wire.
-absl::Status MarkMaybe(absl::Status status);
-bool MayHaveTakenEffect(const absl::Status& status);
+// A failed mutation that may have taken effect, or may still.
+using replica::MarkMaybe;
+using replica::MayHaveTakenEffect;
 
 // A read whose answer did not fit into its reply beside those of other reads:
 // the client library asks again by itself.

@@ -12,10 +12,11 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("dovetail::net::wire");
 
-# The version of what stands here. A node serves versions
+# The version of what stands here: since 2 nodes have 64-bit ids, and operations
+# may have ids of their clients. A node serves versions
 # oldestProtocolVersion..protocolVersion, see HelloReply.
-const protocolVersion :UInt32 = 1;
-const oldestProtocolVersion :UInt32 = 1;
+const protocolVersion :UInt32 = 2;
+const oldestProtocolVersion :UInt32 = 2;
 
 # What a connection starts with: the bootstrap capability.
 interface Dovetail {
@@ -46,7 +47,7 @@ struct HelloReply {
   protocolVersion @0 :UInt32;        # the newest that this node speaks
   oldestProtocolVersion @1 :UInt32;  # and the oldest
   server @2 :Text;                   # name and version
-  nodeId @3 :UInt32;
+  nodeId @3 :UInt64;
   nodeName @4 :Text;
 }
 
@@ -91,15 +92,29 @@ struct Options {
   w @1 :Level;  # replicas that must acknowledge a write
   durability @2 :Durability;
   timeoutMs @3 :UInt32;  # from arrival at the node; 0: the node's default
+  quorums @4 :Quorums;
+  # The asked node coordinates whatever it is to the partition, and what it
+  # holds is an answer even if it is no owner: for inspecting replicas.
+  here @5 :Bool;
 }
 
 struct Level {
   union {
     default @0 :Void;  # what the node is configured for
     count @1 :UInt32;  # 1..N
-    quorum @2 :Void;
+    quorum @2 :Void;  # a majority of all owners
     all @3 :Void;
+    localOne @4 :Void;     # one of the region of the asked node
+    localQuorum @5 :Void;  # a majority of the owners in that region
+    eachQuorum @6 :Void;   # a majority in each region
   }
+}
+
+# Who counts when owners cannot be reached.
+enum Quorums {
+  default @0;  # what the node is configured for
+  sloppy @1;   # the next reachable nodes stand in for them
+  strict @2;   # owners alone
 }
 
 enum Durability {
@@ -114,6 +129,24 @@ struct Operation {
     batch @1 :Batch;
     read @2 :Read;
   }
+  # Of a mutation or batch; null: none. The same operation with the same id
+  # again, at any node, takes effect once. It acts on what it carries alone:
+  # without a token a removal observes nothing, and a counter's increment
+  # carries in its token the session's own entry of that counter as the session
+  # last wrote it. Needs protocol version 2: an older node ignores it.
+  id @3 :OperationId;
+}
+
+# Drawn and numbered by the client (crdt/session.h): all events of a session in
+# a partition count up from 1, a number is used for one operation only, and an
+# operation uses one for each element, value and flag it writes and each counter
+# entry it begins, but at least one if it changes anything.
+struct OperationId {
+  session @0 :UInt64;   # 62 random bits; the two top bits are 10
+  sequence @1 :UInt64;  # of its first event
+  # The session's hybrid clock; decides between concurrent register writes.
+  wallMs @2 :UInt64;
+  logical @3 :UInt16;
 }
 
 struct Batch {
@@ -154,8 +187,9 @@ struct Read {
   # At most so many elements or fields; 0: as many as one reply holds.
   limit @5 :UInt64;
   wantToken @6 :Bool;
-  # If not empty, exactly these owners are asked beside the coordinator.
-  only @7 :List(UInt32);
+  # If not empty, exactly these nodes are asked beside the coordinator, and all
+  # must answer, whatever r is.
+  only @7 :List(UInt64);
 }
 
 # --- Results ---------------------------------------------------------------
@@ -199,9 +233,10 @@ struct Result {
 
 # Who vouches for an answer.
 struct Receipt {
-  nodes @0 :List(UInt32);  # the coordinator first, then in order of arrival
+  nodes @0 :List(UInt64);  # the coordinator first, then in order of arrival
   required @1 :UInt32;     # R or W, resolved
   durability @2 :Durability;
+  standIns @3 :List(UInt64);  # those of `nodes` that own nothing of it
 }
 
 struct WriteResult {
@@ -242,6 +277,7 @@ struct ListRequest {
   prefix @1 :Data;   # of the key
   after @2 :Object;  # null: from the start
   limit @3 :UInt32;  # objects; 0: as many as a node gives at once
+  options @4 :Options;  # r and timeoutMs; null: the node's defaults
 }
 
 struct ListReply {
@@ -259,7 +295,7 @@ struct ListPage {
 # --- Inspection ------------------------------------------------------------
 
 struct NodeStatus {
-  nodeId @0 :UInt32;
+  nodeId @0 :UInt64;
   nodeName @1 :Text;
   version @2 :Text;
   uptimeMs @3 :UInt64;
@@ -272,7 +308,7 @@ struct NodeStatus {
 }
 
 struct Member {
-  id @0 :UInt32;
+  id @0 :UInt64;
   name @1 :Text;
   address @2 :Text;  # HOST:PORT for clients
   up @3 :Bool;       # this node has a working link to it (or is it)
@@ -299,10 +335,15 @@ struct ShardStats {
   corruptions @11 :UInt64;
   logGaps @12 :UInt64;
   quarantined @13 :UInt64;  # partitions, now
+  hints @14 :UInt64;        # deltas held for other nodes, now
+  hintBytes @15 :UInt64;
+  handedOver @16 :UInt64;
+  emptying @18 :UInt64;  # partitions, now
+  idsReused @17 :UInt64;
 }
 
 struct NodeDigests {
-  nodeId @0 :UInt32;
+  nodeId @0 :UInt64;
   nodeName @1 :Text;
   partitions @2 :List(PartitionDigest);  # in order of partition
   more @3 :Bool;  # there are more after the last one

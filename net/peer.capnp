@@ -22,7 +22,7 @@ struct PeerFrame {
 struct Hello {
   protocol @0 :UInt32;
   cluster @1 :Text;
-  node @2 :UInt32;
+  node @2 :UInt64;
   members @3 :UInt32;
   partitions @4 :UInt32;
   # The actor of this start of the process.
@@ -54,6 +54,7 @@ struct PeerMessage {
       durable @8 :Data;
       answer @9 :Bool;
       periodic @10 :Bool;
+      pull @46 :Bool;
     }
     syncDeltas :group {
       deltas @11 :List(Data);
@@ -75,6 +76,38 @@ struct PeerMessage {
       applied @21 :Data;
       superseded @22 :Data;
     }
+    listQuery :group {
+      ticket @24 :ReadTicket;
+      bucket @25 :Data;
+      prefix @26 :Data;
+      after :union {
+        none @27 :Void;
+        some @28 :Object;
+      }
+      limit @29 :UInt32;
+      digestHigh @30 :UInt64;
+      digestLow @31 :UInt64;
+    }
+    listAnswer :group {
+      ticket @32 :ReadTicket;
+      status @33 :Status;
+      same @34 :Bool;
+      objects @35 :List(Listed);  # in order, each once
+      more @36 :Bool;
+    }
+    presenceQuery :group {
+      ticket @37 :ReadTicket;
+      place @38 :UInt32;
+      object @39 :Object;
+      required @40 :UInt32;
+      timeoutUs @41 :UInt64;
+    }
+    presenceAnswer :group {
+      ticket @42 :ReadTicket;
+      place @43 :UInt32;
+      status @44 :Status;
+      present @45 :Bool;
+    }
   }
 }
 
@@ -94,6 +127,18 @@ struct Status {
 struct ReadTicket {
   incarnation @0 :UInt64;
   sequence @1 :UInt64;
+}
+
+struct Object {
+  bucket @0 :Data;
+  key @1 :Data;
+  type @2 :UInt8;
+}
+
+# An object of the bucket that was asked for.
+struct Listed {
+  key @0 :Data;
+  type @1 :UInt8;
 }
 
 struct Field {

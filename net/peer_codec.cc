@@ -3,6 +3,7 @@
 
 #include <capnp/message.h>
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -22,6 +23,7 @@ constexpr size_t kWordBytes = sizeof(capnp::word);
 // Structs and pointers of one message without its blobs; generous.
 constexpr size_t kMessageBytes = 256;
 constexpr size_t kPageLeafBytes = 64;
+constexpr size_t kListedBytes = 32;
 constexpr size_t kFrameOverheadBytes = 64;
 
 capnp::Data::Reader AsData(absl::string_view bytes) {
@@ -105,6 +107,12 @@ void Encode(const crdt::ReadSpec& spec, peer_wire::ReadSpec::Builder out) {
   out.setWantToken(spec.want_token);
 }
 
+void Encode(const crdt::ObjectId& object, peer_wire::Object::Builder out) {
+  out.setBucket(AsData(object.bucket));
+  out.setKey(AsData(object.key));
+  out.setType(static_cast<uint8_t>(object.type));
+}
+
 // Some type whose leaves carry this payload, so that a page can be decoded by
 // who does not know the object it is of.
 crdt::Type TypeOfPayload(const crdt::Payload& payload) {
@@ -167,6 +175,7 @@ struct BodyEncoder {
     body.setDurable(AsData(m.durable.Encode()));
     body.setAnswer(m.answer);
     body.setPeriodic(m.periodic);
+    body.setPull(m.pull);
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();
@@ -194,6 +203,47 @@ struct BodyEncoder {
     if (m.same && m.context == crdt::Context()) return;  // it was not wanted
     body.setApplied(AsData(m.context.applied.Encode()));
     body.setSuperseded(AsData(m.context.superseded.Encode()));
+  }
+  void operator()(const replica::ListQuery& m) {
+    auto body = out.initListQuery();
+    Encode(m.ticket, body.initTicket());
+    body.setBucket(AsData(m.request.bucket));
+    body.setPrefix(AsData(m.request.prefix));
+    if (m.request.after) {
+      Encode(*m.request.after, body.getAfter().initSome());
+    }
+    body.setLimit(m.request.limit);
+    body.setDigestHigh(m.digest.high);
+    body.setDigestLow(m.digest.low);
+  }
+  void operator()(const replica::ListAnswer& m) {
+    auto body = out.initListAnswer();
+    Encode(m.ticket, body.initTicket());
+    Encode(m.status, body.initStatus());
+    body.setSame(m.same);
+    if (!m.status.ok() || m.same) return;
+    auto list = body.initObjects(static_cast<unsigned>(m.objects.size()));
+    for (unsigned i = 0; i < list.size(); ++i) {
+      list[i].setKey(AsData(m.objects[i].key));
+      list[i].setType(static_cast<uint8_t>(m.objects[i].type));
+    }
+    body.setMore(m.more);
+  }
+  void operator()(const replica::PresenceQuery& m) {
+    auto body = out.initPresenceQuery();
+    Encode(m.ticket, body.initTicket());
+    body.setPlace(m.place);
+    Encode(m.object, body.initObject());
+    body.setRequired(m.required);
+    body.setTimeoutUs(static_cast<uint64_t>(
+        std::max<int64_t>(0, absl::ToInt64Microseconds(m.timeout))));
+  }
+  void operator()(const replica::PresenceAnswer& m) {
+    auto body = out.initPresenceAnswer();
+    Encode(m.ticket, body.initTicket());
+    body.setPlace(m.place);
+    Encode(m.status, body.initStatus());
+    body.setPresent(m.present);
   }
 };
 
@@ -239,6 +289,26 @@ struct BlobBytes {
       }
     }
     return bytes;
+  }
+  size_t operator()(const replica::ListQuery& m) {
+    size_t bytes = m.request.bucket.size() + m.request.prefix.size();
+    if (m.request.after) {
+      bytes += m.request.after->bucket.size() + m.request.after->key.size();
+    }
+    return bytes;
+  }
+  size_t operator()(const replica::ListAnswer& m) {
+    size_t bytes = m.status.message().size();
+    for (const replica::Listed& object : m.objects) {
+      bytes += object.key.size() + kListedBytes;
+    }
+    return bytes;
+  }
+  size_t operator()(const replica::PresenceQuery& m) {
+    return m.object.bucket.size() + m.object.key.size();
+  }
+  size_t operator()(const replica::PresenceAnswer& m) {
+    return m.status.message().size();
   }
 };
 

@@ -25,7 +25,7 @@
 namespace dovetail::net {
 
 // Raised when nodes of two versions could misunderstand each other.
-inline constexpr uint32_t kPeerProtocol = 2;
+inline constexpr uint32_t kPeerProtocol = 3;
 
 // How a node introduces itself on a connection between nodes.
 struct PeerHello {

@@ -4,6 +4,7 @@
 // its sender nothing.
 #include <capnp/serialize.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -223,6 +224,7 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   }
   summary.answer = in.getAnswer();
   summary.periodic = in.getPeriodic();
+  summary.pull = in.getPull();
   return summary;
 }
 
@@ -253,6 +255,80 @@ absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
                             DecodeEvents(in.getApplied()));
   DOVETAIL_ASSIGN_OR_RETURN(answer.context.superseded,
                             DecodeEvents(in.getSuperseded()));
+  return answer;
+}
+
+absl::StatusOr<crdt::ObjectId> DecodeObject(peer_wire::Object::Reader in) {
+  crdt::ObjectId object;
+  DOVETAIL_ASSIGN_OR_RETURN(
+      object.bucket,
+      DecodeBytes(in.getBucket(), "a bucket", crdt::kBucketBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      object.key, DecodeBytes(in.getKey(), "a key", crdt::kKeyBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(object.type, DecodeType(in.getType()));
+  return object;
+}
+
+absl::StatusOr<replica::ListQuery> DecodeListQuery(
+    peer_wire::PeerMessage::ListQuery::Reader in) {
+  replica::ListQuery query;
+  DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      query.request.bucket,
+      DecodeBytes(in.getBucket(), "a bucket", crdt::kBucketBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      query.request.prefix,
+      DecodeBytes(in.getPrefix(), "a prefix", crdt::kKeyBytesMax));
+  if (in.getAfter().isSome()) {
+    DOVETAIL_ASSIGN_OR_RETURN(query.request.after,
+                              DecodeObject(in.getAfter().getSome()));
+  }
+  query.request.limit = in.getLimit();
+  if (query.request.limit == 0) return Malformed("a listing without objects");
+  query.digest = {in.getDigestHigh(), in.getDigestLow()};
+  return query;
+}
+
+absl::StatusOr<replica::ListAnswer> DecodeListAnswer(
+    peer_wire::PeerMessage::ListAnswer::Reader in) {
+  replica::ListAnswer answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
+  answer.same = in.getSame();
+  if (!answer.status.ok() || answer.same) return answer;
+  for (const auto entry : in.getObjects()) {
+    replica::Listed object;
+    DOVETAIL_ASSIGN_OR_RETURN(
+        object.key, DecodeBytes(entry.getKey(), "a key", crdt::kKeyBytesMax));
+    DOVETAIL_ASSIGN_OR_RETURN(object.type, DecodeType(entry.getType()));
+    if (!answer.objects.empty() && !(answer.objects.back() < object)) {
+      return Malformed("objects that are not in ascending order");
+    }
+    answer.objects.push_back(std::move(object));
+  }
+  answer.more = in.getMore();
+  return answer;
+}
+
+absl::StatusOr<replica::PresenceQuery> DecodePresenceQuery(
+    peer_wire::PeerMessage::PresenceQuery::Reader in) {
+  replica::PresenceQuery query;
+  DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(in.getTicket()));
+  query.place = in.getPlace();
+  DOVETAIL_ASSIGN_OR_RETURN(query.object, DecodeObject(in.getObject()));
+  query.required = in.getRequired();
+  query.timeout = absl::Microseconds(static_cast<int64_t>(std::min<uint64_t>(
+      in.getTimeoutUs(), std::numeric_limits<int64_t>::max())));
+  return query;
+}
+
+absl::StatusOr<replica::PresenceAnswer> DecodePresenceAnswer(
+    peer_wire::PeerMessage::PresenceAnswer::Reader in) {
+  replica::PresenceAnswer answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
+  answer.place = in.getPlace();
+  DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
+  answer.present = in.getPresent();
   return answer;
 }
 
@@ -289,6 +365,14 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
     }
     case peer_wire::PeerMessage::READ_ANSWER:
       return DecodeReadAnswer(in.getReadAnswer());
+    case peer_wire::PeerMessage::LIST_QUERY:
+      return DecodeListQuery(in.getListQuery());
+    case peer_wire::PeerMessage::LIST_ANSWER:
+      return DecodeListAnswer(in.getListAnswer());
+    case peer_wire::PeerMessage::PRESENCE_QUERY:
+      return DecodePresenceQuery(in.getPresenceQuery());
+    case peer_wire::PeerMessage::PRESENCE_ANSWER:
+      return DecodePresenceAnswer(in.getPresenceAnswer());
   }
   return Malformed("an unknown message");
 }

@@ -197,11 +197,13 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
       return kj::READY_NOW;
     }
     const RpcServerOptions& options = server_.options_;
-    if (decoded->limit == 0) decoded->limit = options.list_objects_default;
-    decoded->limit = std::min(decoded->limit, options.list_objects_max);
+    replica::ListRequest& request = decoded->request;
+    if (request.limit == 0) request.limit = options.list_objects_default;
+    request.limit = std::min(request.limit, options.list_objects_max);
     auto call = std::make_shared<Call>();
     std::vector<ClientRequest> requests;
-    requests.push_back(server_.NewRequest(call, 0, {}, *std::move(decoded)));
+    requests.push_back(
+        server_.NewRequest(call, 0, decoded->options, std::move(request)));
     return server_.Run(call, std::move(requests))
         .then([call, context]() mutable {
           EncodeListReply(call->list, context.getResults());

@@ -31,6 +31,18 @@ struct Loses {
   bool operator()(const ReadAnswer&) const {
     return DOVETAIL_BUGGIFY("link: a ReadAnswer is lost");
   }
+  bool operator()(const ListQuery&) const {
+    return DOVETAIL_BUGGIFY("link: a ListQuery is lost");
+  }
+  bool operator()(const ListAnswer&) const {
+    return DOVETAIL_BUGGIFY("link: a ListAnswer is lost");
+  }
+  bool operator()(const PresenceQuery&) const {
+    return DOVETAIL_BUGGIFY("link: a PresenceQuery is lost");
+  }
+  bool operator()(const PresenceAnswer&) const {
+    return DOVETAIL_BUGGIFY("link: a PresenceAnswer is lost");
+  }
 };
 
 struct Repeats {

@@ -9,13 +9,15 @@
 
 namespace dovetail::replica {
 
-// A member of the cluster: its place in the configured member list, from 0.
-enum class NodeId : uint32_t {};
+// A node of the cluster, for as long as its data directory lives: drawn at
+// random once and kept over restarts and changes of address. Members of a
+// fixed list are numbered from 0 instead. Unlike an actor it may come back.
+enum class NodeId : uint64_t {};
 
 // 0 <= partition < Q.
 enum class PartitionId : uint16_t {};
 
-constexpr uint32_t Index(NodeId node) { return static_cast<uint32_t>(node); }
+constexpr uint64_t Index(NodeId node) { return static_cast<uint64_t>(node); }
 constexpr uint16_t Index(PartitionId partition) {
   return static_cast<uint16_t>(partition);
 }

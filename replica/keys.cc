@@ -153,6 +153,10 @@ std::string SupersededKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'X');
 }
 
+std::string EmptyingKey(PartitionId partition) {
+  return PartitionMetaKey(partition, 'D');
+}
+
 std::string ActorPrefix() { return "na"; }
 
 std::string ActorKey(uint32_t ordinal) {

@@ -5,7 +5,8 @@
 // restarts of either end. Nothing here depends on a message arriving: whatever
 // is lost, the next summary finds and the delta log repairs. Each message
 // concerns one partition, so that a receiver hands it to the shard that owns
-// it. net/peer_codec turns them into bytes.
+// it; a node may send to itself, from shard to shard. net/peer_codec turns them
+// into bytes.
 #ifndef DOVETAIL_REPLICA_MESSAGE_H_
 #define DOVETAIL_REPLICA_MESSAGE_H_
 
@@ -16,14 +17,17 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "crdt/event_set.h"
 #include "crdt/query.h"
 #include "replica/ids.h"
+#include "replica/request.h"
 
 namespace dovetail::replica {
 
-// Coordinator → every other owner, once per write: "apply this". Lost: the
+// Coordinator → every other owner, and stand-ins for those that cannot be
+// reached, once per write: "apply this". Lost: the
 // receiver lacks the events until the next sync; the write may miss its W.
 struct Replicate {
   std::string delta;  // crdt::Delta::Encode()
@@ -43,7 +47,7 @@ struct Refuse {
   absl::Status reason;
 };
 
-// Any owner → any owner, on reconnect, after a failed send, when told to by a
+// Any replica → any owner, on reconnect, after a failed send, when told to by a
 // reader, and periodically: "this is what I have applied". The receiver
 // streams what the sender lacks, and answers with its own summary if it lacks
 // something itself and `answer` is set. Lost: the next one does it.
@@ -51,12 +55,16 @@ struct Summary {
   crdt::EventSet applied;  // E
   crdt::EventSet durable;  // the part of E that survives a power loss
   bool answer = false;
+  // Whether the sender takes what it lacks. An owner does; a node that stands
+  // in for owners only hands over what it holds, and always gets an answer,
+  // for it forgets what all owners say that they have (hinted handoff).
+  bool pull = true;
   // Events applied within the last moments may be on their way already: the
   // sender of a periodic summary is not sent those (sync.h).
   bool periodic = false;
 };
 
-// Owner → owner, in answer to a Summary: deltas from the log that the receiver
+// Replica → owner, in answer to a Summary: deltas from the log that the receiver
 // lacked, at most SyncOptions::chunk_bytes of them. With `more` the receiver
 // sends its summary again, which is the flow control. Lost: nothing but time.
 struct SyncDeltas {
@@ -94,10 +102,58 @@ struct ReadAnswer {
   crdt::Context context;
 };
 
+// A listing is of all partitions: its messages travel as partition 0's, whose
+// shard knows the node's index. Tickets of listings are counted by themselves.
+
+// Coordinator → as many nodes as make R owners of each partition: "which
+// objects do you show?" `digest` is of the coordinator's own page. Lost: others
+// are asked after a moment.
+struct ListQuery {
+  ReadTicket ticket;
+  ListRequest request;
+  Hash128 digest;
+};
+
+// An object of the bucket that was asked for.
+struct Listed {
+  std::string key;
+  crdt::Type type = crdt::Type::kRegister;
+  friend auto operator<=>(const Listed&, const Listed&) = default;
+};
+
+// Node → coordinator. Either `same`, or the page, in order; or why there is
+// neither. Lost: as ListQuery.
+struct ListAnswer {
+  ReadTicket ticket;
+  absl::Status status;
+  bool same = false;
+  std::vector<Listed> objects;
+  bool more = false;  // not every object after the last one is named
+};
+
+// Coordinator of a listing → an owner, often itself: "does `required` of you,
+// joined, show anything of this object?" The owner coordinates that read. Lost:
+// the listing waits until its deadline.
+struct PresenceQuery {
+  ReadTicket ticket;
+  uint32_t place = 0;  // of the object in the listing; comes back
+  crdt::ObjectId object;
+  uint32_t required = 1;   // R
+  absl::Duration timeout;  // what is left of the listing's
+};
+
+// Owner → coordinator of a listing. Lost: as PresenceQuery.
+struct PresenceAnswer {
+  ReadTicket ticket;
+  uint32_t place = 0;
+  absl::Status status;
+  bool present = false;
+};
+
 struct Message {
   PartitionId partition{};
   std::variant<Replicate, Ack, Refuse, Summary, SyncDeltas, ReadQuery,
-               ReadAnswer>
+               ReadAnswer, ListQuery, ListAnswer, PresenceQuery, PresenceAnswer>
       body;
 };
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "replica/request.h"
 
 namespace dovetail::replica {
 
@@ -15,6 +16,10 @@ struct ShardOptions {
   uint32_t read_default = 0;
   uint32_t write_default = 0;
 
+  // Of requests that do not say; never kDefault. Sloppy: writes go on while
+  // owners are unreachable, which is what the store is for.
+  Quorums quorums_default = Quorums::kSloppy;
+
   // A request without a timeout. 2 s: far above any healthy answer, below what
   // people wait for.
   absl::Duration request_timeout_default = absl::Seconds(2);
@@ -23,6 +28,26 @@ struct ShardOptions {
   // A read that still waits after this asks the owners it has not asked yet.
   // 50 ms: well above a healthy answer, so that it costs nothing then.
   absl::Duration read_hedge_after = absl::Milliseconds(50);
+  // A sloppy write that still waits after this asks stand-ins for the owners
+  // that are silent. 100 ms: later than a read, for a stand-in's copy has to be
+  // handed over afterwards.
+  absl::Duration write_hedge_after = absl::Milliseconds(100);
+
+  // What a shard may hold for owners that cannot be reached, in bytes of
+  // deltas; beyond it, it stands in for nobody else (ResourceExhausted).
+  // 256 MiB: about half an hour of 1,000 small writes a second.
+  size_t hint_bytes_max = 256 << 20;
+  // What is held for an owner longer than this is given up once a majority of
+  // the owners has it on stable storage: anti-entropy between them does the
+  // rest. 3 hours, as Cassandra's hint window.
+  absl::Duration hint_age_max = absl::Hours(3);
+  // Rows removed in one turn of a partition that is given up.
+  size_t empty_rows_per_turn = 2048;
+
+  // Objects of one page of a listing about which replicas may disagree, each
+  // of which takes a read; the page ends before the next. 64: about what a
+  // page costs anyway.
+  size_t list_reads_max = 64;
 
   // Requests waiting for other replicas in one shard; one more is refused with
   // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.

@@ -21,6 +21,7 @@
 #define DOVETAIL_REPLICA_PARTITION_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@
 #include "crdt/hlc.h"
 #include "crdt/mutate.h"
 #include "crdt/operation.h"
+#include "crdt/session.h"
 #include "replica/digest.h"
 #include "replica/ids.h"
 #include "replica/object_rows.h"
@@ -52,6 +54,9 @@ struct MutateOutcome {
     std::string delta;  // encoded
   };
   std::optional<Minted> minted;
+  // An operation with an id that had been applied here before; `minted` is
+  // what it minted then.
+  bool duplicate = false;
   std::vector<bool> not_observed;  // per operation
   bool more = false;               // a clear that goes on after `resume_after`
   crdt::Path resume_after;
@@ -82,6 +87,14 @@ class Partition {
       const crdt::Path& resume_after,
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
 
+  // The same under a client's operation id: applies the one delta that they
+  // make everywhere, or finds it applied. `stamp` must return id.stamp.
+  // Errors, beside those of BuildSessionDelta: InvalidArgument (the id was
+  // used for another operation, as far back as the log goes).
+  absl::StatusOr<MutateOutcome> MutateOnce(
+      absl::Span<const crdt::Operation> operations, const crdt::OperationId& id,
+      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
+
   // Writes what changed outside rows and log (X) into the turn; call once at
   // its end.
   void FlushTurn();
@@ -91,6 +104,15 @@ class Partition {
   // them, checkpointing in the same batch. Returns how many.
   absl::StatusOr<size_t> Truncate(const crdt::EventSet& stable, size_t max);
 
+  // Gives up all that is held here, context and all; what was held must be at
+  // the owners. Refuses everything (Available) until EmptySome has removed the
+  // last row. Requires: not quarantined.
+  void BeginEmptying();
+  bool emptying() const { return emptying_; }
+  // Removes up to `max` rows and log entries, at least one at a time; returns
+  // how many. DataLoss: a row that cannot be read. Requires: max > 0.
+  absl::StatusOr<size_t> EmptySome(size_t max);
+
   // What was committed so far survives a power loss.
   void AllSynced();
   // The same in two steps, around an fsync during which more is committed.
@@ -99,10 +121,15 @@ class Partition {
 
   // --- Reads, as of this turn ---
 
-  // Fails with DataLoss while quarantined.
+  // Fails with DataLoss while quarantined, with Unavailable while it is being
+  // emptied.
   absl::Status Available() const;
   crdt::StateView& view() { return objects_; }
   const crdt::Context& context() const { return context_; }
+  // Nothing was ever applied here, or all of it was given up.
+  bool empty() const {
+    return context_.applied.empty() && context_.superseded.empty();
+  }
   // The part of E that survives a power loss.
   const crdt::EventSet& durable() const { return durable_; }
   // E as it was at the last and at the second last MarkSettled.
@@ -128,6 +155,9 @@ class Partition {
   uint64_t log_entries() const { return log_entries_; }
   uint64_t log_bytes() const { return log_bytes_; }
   bool quarantined() const { return quarantined_; }
+  // Deltas of sessions that were refused here: their ids had been used for
+  // another operation.
+  uint64_t ids_reused() const { return ids_reused_; }
 
   // Recomputes the sums from the rows. DataLoss if they differ.
   absl::Status VerifySums();
@@ -140,8 +170,15 @@ class Partition {
   // same dots.
   absl::Status CheckDuplicate(const crdt::DotRun& events,
                               absl::string_view encoded);
+  // Two deltas under one dot: a session's are refused, anybody else's are
+  // damage.
+  absl::Status DotReuse(crdt::Dot dot, absl::string_view what);
+  // Before a session's delta is applied at its coordinator.
+  absl::Status CheckOnce(const crdt::Delta& delta);
   void AddToContext(const crdt::Delta& delta);
   void Quarantine(const absl::Status& why);
+  // Everything in memory but the mint counter.
+  void Forget();
 
   const PartitionId id_;
   const uint32_t partitions_;
@@ -164,7 +201,12 @@ class Partition {
   uint64_t log_bytes_ = 0;
   uint64_t version_ = 1;
   bool superseded_changed_ = false;
+  // Deltas of sessions that this turn applied: their log entries cannot be
+  // read before its commit.
+  std::map<crdt::DotRun, Hash128> once_in_turn_;
+  uint64_t ids_reused_ = 0;
   bool quarantined_ = false;
+  bool emptying_ = false;
   std::string quarantine_reason_;
 };
 

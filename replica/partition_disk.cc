@@ -50,7 +50,15 @@ absl::Status Partition::Load() {
   sums_ = {};
   sequence_ = checkpoint_ = log_entries_ = log_bytes_ = 0;
   superseded_changed_ = false;
-
+  once_in_turn_.clear();
+  DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> emptying,
+                            storage_.Get(Family::kMeta, EmptyingKey(id_)));
+  emptying_ = emptying.has_value();
+  if (emptying_) {
+    DOVETAIL_MARK("load: goes on being emptied");
+    ++version_;
+    return absl::OkStatus();
+  }
   DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> checkpoint,
                             storage_.Get(Family::kMeta, CheckpointKey(id_)));
   if (checkpoint) {
@@ -126,6 +134,7 @@ absl::Status Partition::LoadLog(uint64_t checkpoint) {
 }
 
 void Partition::FlushTurn() {
+  once_in_turn_.clear();
   if (!superseded_changed_) return;
   superseded_changed_ = false;
   if (DOVETAIL_MUTANT("superseded: not written")) return;

@@ -1,43 +1,113 @@
-// Which nodes own a partition. The one question everything else asks of the
-// cluster's membership; a ring answers it later from gossip, today it is fixed
-// by configuration: every member owns every partition.
+// Which nodes own a partition, and who stands in for one that cannot be
+// reached: the one question everything else asks of the cluster's membership.
+//
+// A value. It is made of a committed ring (or of a fixed list, where every
+// member owns everything) and replaced as a whole when the ring changes; its
+// epoch says which of two is newer. Who can be *reached* is another question
+// (ShardCore::IsUp), and it never changes who owns.
 #ifndef DOVETAIL_REPLICA_PLACEMENT_H_
 #define DOVETAIL_REPLICA_PLACEMENT_H_
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "crdt/check.h"
 #include "replica/ids.h"
 
 namespace dovetail::replica {
 
 class Placement {
  public:
-  // Members are NodeId 0 .. members-1; `partitions` is Q, a power of two.
-  Placement(uint32_t members, uint32_t partitions)
-      : members_(members), partitions_(partitions) {}
+  // What requests need to know of a node.
+  struct Member {
+    NodeId id{};
+    std::string name;
+    std::string zone;
+    std::string region;
+  };
+  // One partition: the owners in order of preference, then those who stand in
+  // for owners that cannot be reached, in the order in which they are asked.
+  struct Row {
+    std::vector<NodeId> nodes;
+    uint32_t owners = 0;
+  };
 
-  uint32_t members() const { return members_; }
-  uint32_t partitions() const { return partitions_; }
-  // N of the partition.
-  uint32_t replicas(PartitionId) const { return members_; }
-
-  // The owners in order of preference: the place in the list rotates with the
-  // partition, so that no node is everyone's first choice.
-  std::vector<NodeId> Owners(PartitionId partition) const {
-    std::vector<NodeId> owners;
-    owners.reserve(members_);
-    for (uint32_t i = 0; i < members_; ++i) {
-      owners.push_back(NodeId{(Index(partition) + i) % members_});
+  // Members are NodeId 0 .. members-1 and own every partition; `partitions` is
+  // Q. The place in the list rotates with the partition, so that no node is
+  // everyone's first choice.
+  Placement(uint32_t members, uint32_t partitions) {
+    for (uint32_t i = 0; i < members; ++i) {
+      members_[NodeId{i}] = {NodeId{i}, absl::StrCat(i), "", ""};
     }
-    return owners;
+    for (uint32_t p = 0; p < partitions; ++p) {
+      Row row;
+      row.owners = members;
+      for (uint32_t i = 0; i < members; ++i) {
+        row.nodes.push_back(NodeId{(p + i) % members});
+      }
+      rows_.push_back(std::move(row));
+    }
   }
-  bool Owns(NodeId node, PartitionId) const { return Index(node) < members_; }
+  // One row for each partition. Requires: members of all nodes in the rows.
+  Placement(uint64_t epoch, absl::Span<const Member> members,
+            std::vector<Row> rows)
+      : epoch_(epoch), rows_(std::move(rows)) {
+    for (const Member& member : members) members_[member.id] = member;
+    for (const Row& row : rows_) {
+      DOVETAIL_CHECK(row.owners <= row.nodes.size());
+      for (NodeId node : row.nodes) DOVETAIL_CHECK(members_.contains(node));
+    }
+  }
+
+  uint64_t epoch() const { return epoch_; }
+  uint32_t partitions() const { return static_cast<uint32_t>(rows_.size()); }
+  // How many replicas the partition has: N, or fewer where there are not so
+  // many nodes.
+  uint32_t replicas(PartitionId partition) const {
+    return rows_[Index(partition)].owners;
+  }
+
+  absl::Span<const NodeId> Owners(PartitionId partition) const {
+    const Row& row = rows_[Index(partition)];
+    return absl::MakeConstSpan(row.nodes).first(row.owners);
+  }
+  absl::Span<const NodeId> StandIns(PartitionId partition) const {
+    const Row& row = rows_[Index(partition)];
+    return absl::MakeConstSpan(row.nodes).subspan(row.owners);
+  }
+  bool Owns(NodeId node, PartitionId partition) const {
+    const absl::Span<const NodeId> owners = Owners(partition);
+    return std::find(owners.begin(), owners.end(), node) != owners.end();
+  }
+
+  const std::map<NodeId, Member>& members() const { return members_; }
+  // nullptr for a node that is no member.
+  const Member* Find(NodeId node) const {
+    const auto it = members_.find(node);
+    return it == members_.end() ? nullptr : &it->second;
+  }
+  std::string NameOf(NodeId node) const {
+    const Member* member = Find(node);
+    return member == nullptr ? absl::StrCat("node ", Index(node))
+                             : member->name;
+  }
+  // Empty for who is no member, and where there is one region only.
+  const std::string& RegionOf(NodeId node) const {
+    static const std::string* const kNone = new std::string;
+    const Member* member = Find(node);
+    return member == nullptr ? *kNone : member->region;
+  }
 
  private:
-  uint32_t members_;
-  uint32_t partitions_;
+  uint64_t epoch_ = 0;
+  std::map<NodeId, Member> members_;
+  std::vector<Row> rows_;
 };
 
 }  // namespace dovetail::replica

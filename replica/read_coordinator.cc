@@ -37,9 +37,6 @@ crdt::ReadSpec SpecAfter(crdt::ReadSpec spec, const crdt::Path& end) {
   return spec;
 }
 
-// With the coordinator's, two answers are joined only if they differ.
-bool WantsContexts(const Tally& tally) { return tally.required() > 2; }
-
 // A page that grows by those of others. `known`: all that the owners of the
 // pages so far know of.
 struct Joined {
@@ -111,64 +108,129 @@ absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
   return page;
 }
 
-void ReadCoordinator::Start(RequestId id, const RequestOptions& options,
+void ReadCoordinator::Tell(const Asker& asker,
+                           absl::StatusOr<ReadReply> reply) {
+  if (const auto* client = std::get_if<RequestId>(&asker)) {
+    if (!reply.ok()) return core_.Reply(*client, reply.status());
+    return core_.Reply(*client, *std::move(reply));
+  }
+  const auto& listing = std::get<ForListing>(asker);
+  PresenceAnswer answer{listing.ticket, listing.place, reply.status(), false};
+  if (absl::IsResourceExhausted(answer.status)) {
+    // Its first field alone is over what a reply can hold: so it has one.
+    answer.status = absl::OkStatus();
+    answer.present = true;
+  } else if (reply.ok()) {
+    answer.present = reply->result.view.present;
+  }
+  core_.Send(listing.node, PartitionId{0}, std::move(answer));
+}
+
+void ReadCoordinator::AnswerHere(const Asker& asker, const RequestOptions& options,
+                                 PartitionId partition,
+                                 const crdt::ReadSpec& spec) {
+  Partition& mine = core_.Get(partition);
+  absl::Status available = mine.Available();
+  if (!available.ok()) return Tell(asker, std::move(available));
+  absl::StatusOr<crdt::ReadResult> result = crdt::Query(mine.view(), spec);
+  if (!result.ok()) {
+    if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
+    return Tell(asker, result.status());
+  }
+  const std::vector<NodeId> self = {core_.identity.self};
+  if (!options.here) {
+    absl::Status absence = CheckAbsence(partition, spec, result->view, self);
+    if (!absence.ok()) return Tell(asker, std::move(absence));
+  }
+  Tell(asker, ReadReply{core_.ReceiptOf(partition, self, 1, options.durability),
+                        *std::move(result)});
+}
+
+absl::Status ReadCoordinator::CheckAbsence(
+    PartitionId partition, const crdt::ReadSpec& spec, const crdt::View& view,
+    const std::vector<NodeId>& nodes) const {
+  const bool shown = spec.element ? view.flag : view.present;
+  const bool owner = std::any_of(nodes.begin(), nodes.end(), [&](NodeId node) {
+    return core_.placement.Owns(node, partition);
+  });
+  if (shown || owner || DOVETAIL_MUTANT("read: a stand-in says not found")) {
+    return absl::OkStatus();
+  }
+  DOVETAIL_MARK("read: stand-ins alone cannot say that there is nothing");
+  return absl::UnavailableError(absl::StrCat(
+      "no owner of ", crdt::ToString(spec.object),
+      " can be reached, and those that stand in for them hold nothing of it"));
+}
+
+void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
                             PartitionId partition, ReadRequest request,
                             Now now) {
-  const uint32_t replicas = core_.placement.replicas(partition);
-  absl::StatusOr<uint32_t> required =
-      ResolveLevel(options.read, core_.options.read_default, replicas, "R");
-  if (!required.ok()) return core_.Reply(id, required.status());
-  if (*required == 1 && request.only.empty() &&
+  absl::StatusOr<ReplicaSet> set =
+      ReplicaSet::Resolve(core_, partition, options.read,
+                          core_.options.read_default, options, "R");
+  if (!set.ok()) return Tell(asker, set.status());
+  const bool mine_counts =
+      options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
+  if (set->required() == 1 && request.only.empty() && mine_counts &&
       !DOVETAIL_BUGGIFY("read: one replica by the long way")) {
-    Partition& mine = core_.Get(partition);
-    absl::Status available = mine.Available();
-    if (!available.ok()) return core_.Reply(id, std::move(available));
-    absl::StatusOr<crdt::ReadResult> result =
-        crdt::Query(mine.view(), request.spec);
-    if (!result.ok()) {
-      if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
-      return core_.Reply(id, result.status());
-    }
-    return core_.Reply(id,
-                       ReadReply{{{core_.identity.self}, 1, options.durability},
-                                 *std::move(result)});
+    return AnswerHere(asker, options, partition, request.spec);
   }
-  std::vector<NodeId> others =
-      request.only.empty() ? core_.OtherOwners(partition) : request.only;
-  std::erase(others, core_.identity.self);
+  Job job(*std::move(set));
+  job.only = !request.only.empty();
+  job.here = options.here;
+  job.others = job.only ? std::move(request.only) : job.set.other_owners();
+  std::erase(job.others, core_.identity.self);
   // Reachable ones first, else in order of preference.
-  std::stable_partition(others.begin(), others.end(),
-                        [&](NodeId node) { return core_.IsUp(node); });
-  const auto up = static_cast<uint32_t>(
-      std::count_if(others.begin(), others.end(),
-                    [&](NodeId node) { return core_.IsUp(node); }));
-  DOVETAIL_MARK_IF("read: too few owners reachable", up + 1 < *required);
-  if (up + 1 < *required) {
-    return core_.Reply(id, absl::UnavailableError(absl::StrCat(
-                               "R=", *required, ": ", up + 1, " of ", replicas,
-                               " replicas reachable")));
+  const auto unreachable =
+      std::stable_partition(job.others.begin(), job.others.end(),
+                            [&](NodeId node) { return core_.IsUp(node); });
+  absl::Status possible;
+  if (!job.only) {
+    const std::vector<NodeId>& extra = job.set.stand_ins();
+    const size_t wanted = std::min<size_t>(job.set.missing_owners(),
+                                           extra.size());
+    job.others.insert(unreachable, extra.begin(),
+                      extra.begin() + static_cast<std::ptrdiff_t>(wanted));
+    std::erase_if(job.others, [&](NodeId node) {
+      return job.set.DemandOf(node) == Tally::kNoDemand;
+    });
+    possible = job.set.CheckReachable("");
+  } else if (unreachable != job.others.end()) {
+    possible = absl::UnavailableError(
+        absl::StrCat("of the nodes that were named, ",
+                     core_.placement.NameOf(*unreachable),
+                     " cannot be reached"));
   }
-  Job job;
-  job.id = id;
+  DOVETAIL_MARK_IF("read: too few owners reachable", !possible.ok());
+  if (!possible.ok()) return Tell(asker, std::move(possible));
+  job.asker = asker;
   job.partition = partition;
   job.spec = std::move(request.spec);
   job.deadline = now.steady + options.timeout;
   job.hedge_at = now.steady + core_.options.read_hedge_after;
   if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = now.steady;
   if (DOVETAIL_BUGGIFY("read: not hedged")) job.hedge_at = job.deadline;
-  job.tally = Tally(*required, static_cast<uint32_t>(others.size()) + 1);
-  job.others = std::move(others);
   Launch(std::move(job));
+}
+
+size_t ReadCoordinator::DemandOf(const Job& job, NodeId node) const {
+  return job.only ? 0 : job.set.DemandOf(node);
 }
 
 void ReadCoordinator::Launch(Job job) {
   absl::StatusOr<LeafPage> page = LocalPage(job.partition, job.spec);
-  if (!page.ok()) return core_.Reply(job.id, page.status());
-  const uint32_t required = job.tally.required();
+  if (!page.ok()) return Tell(job.asker, page.status());
   job.digest = DigestOf(job.spec.object.type, *page);
   job.page = *std::move(page);
-  job.tally = Tally(required, job.tally.asked());
-  job.tally.AddSuccess(core_.identity.self);
+  job.tally = job.only
+                  ? Tally(static_cast<uint32_t>(job.others.size()) + 1)
+                  : job.set.NewTally();
+  const NodeId self = core_.identity.self;
+  job.tally.Ask(self, DemandOf(job, self));
+  job.tally.AddSuccess(self);
+  // This node's own page is there even where it does not count.
+  const bool counts = DemandOf(job, self) != Tally::kNoDemand;
+  job.several = job.tally.required() > (counts ? 2u : 1u);
   job.not_asked = job.others;
   job.different.clear();
   job.same.reset();
@@ -176,23 +238,54 @@ void ReadCoordinator::Launch(Job job) {
   Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
   timers_.emplace(placed.deadline, sequence);
   timers_.emplace(placed.hedge_at, sequence);
-  for (uint32_t i = 1; i < required; ++i) {
-    Ask(sequence, placed, placed.not_asked.front());
+  for (NodeId peer : placed.others) {
+    if (placed.tally.Wants(DemandOf(placed, peer))) Ask(sequence, placed, peer);
   }
   while (!placed.not_asked.empty() &&
          DOVETAIL_BUGGIFY("read: one owner more is asked")) {
     Ask(sequence, placed, placed.not_asked.front());
   }
-  if (required == 1) Finish(jobs_.find(sequence));  // `only` was this node
+  // `only` was this node, or nobody else is left.
+  switch (placed.tally.verdict()) {
+    case Verdict::kPending:
+      return;
+    case Verdict::kMet:
+      return Finish(jobs_.find(sequence));
+    case Verdict::kImpossible:
+      return Fail(jobs_.find(sequence),
+                  absl::UnavailableError(absl::StrCat(
+                      "R=", placed.tally.required(), ": too few replicas")));
+  }
 }
 
 void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
   std::erase(job.not_asked, peer);
+  job.tally.Ask(peer, DemandOf(job, peer));
   core_.Send(peer, job.partition,
              ReadQuery{{core_.identity.actor, sequence},
                        job.spec,
                        job.digest,
-                       WantsContexts(job.tally)});
+                       job.several});
+}
+
+void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
+                              absl::Status why) {
+  Job& job = it->second;
+  job.last_error = std::move(why);
+  job.tally.AddFailure(peer);
+  const auto next =
+      std::find_if(job.not_asked.begin(), job.not_asked.end(),
+                   [&](NodeId node) {
+                     return DemandOf(job, node) == DemandOf(job, peer);
+                   });
+  DOVETAIL_MARK_IF("read: another owner is asked instead",
+                   next != job.not_asked.end());
+  if (next != job.not_asked.end()) {
+    Ask(it->first, job, *next);
+  } else if (job.tally.verdict() == Verdict::kImpossible) {
+    DOVETAIL_MARK("read: R cannot be met any more");
+    Fail(it, job.last_error);
+  }
 }
 
 void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
@@ -229,26 +322,18 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (it == jobs_.end() || it->second.partition != partition) return;
   Job& job = it->second;
   DOVETAIL_MARK_IF("read: an owner answers twice", job.tally.Answered(from));
-  if (job.tally.Answered(from)) return;
+  if (!job.tally.WasAsked(from) || job.tally.Answered(from)) return;
   if (answer.status.ok() && !answer.same) {
     answer.status = CheckPage(job.spec.object.type, answer.page);
     core_.stats.corruptions += answer.status.ok() ? 0 : 1;
   }
   if (!answer.status.ok()) {
-    job.last_error = std::move(answer.status);
-    DOVETAIL_MARK_IF("read: another owner is asked instead",
-                     !job.not_asked.empty());
-    if (job.tally.AddFailure(from) == Verdict::kImpossible) {
-      DOVETAIL_MARK("read: R cannot be met any more");
-      return Fail(it, job.last_error);
-    }
-    if (!job.not_asked.empty()) Ask(it->first, job, job.not_asked.front());
-    return;
+    return Replace(it, from, std::move(answer.status));
   }
   if (!answer.same && !DOVETAIL_MUTANT("read: another answer is not joined")) {
     job.different.emplace_back(
         from, Answer{std::move(answer.page), std::move(answer.context)});
-  } else if (WantsContexts(job.tally)) {
+  } else if (job.several) {
     if (!job.same) job.same.emplace();
     job.same->applied.UnionWith(answer.context.applied);
     job.same->superseded.UnionWith(answer.context.superseded);
@@ -284,9 +369,16 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     EraseJob(it, rest);
     return Launch(std::move(rest));
   }
-  core_.Reply(job.id, ReadReply{{job.tally.succeeded(), job.tally.required(),
-                                 Durability::kWal},
-                                *std::move(result)});
+  if (!job.here) {
+    absl::Status absence = CheckAbsence(job.partition, job.spec, result->view,
+                                        job.tally.succeeded());
+    if (!absence.ok()) return Fail(it, std::move(absence));
+  }
+  Tell(
+      job.asker,
+      ReadReply{core_.ReceiptOf(job.partition, job.tally.succeeded(),
+                                job.tally.required(), Durability::kWal),
+                *std::move(result)});
   EraseJob(it, job);
 }
 
@@ -319,7 +411,7 @@ absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(const Job& job) {
 }
 
 void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {
-  core_.Reply(it->second.id, std::move(why));
+  Tell(it->second.asker, std::move(why));
   EraseJob(it, it->second);
 }
 
@@ -330,12 +422,17 @@ void ReadCoordinator::EraseJob(Jobs::iterator it, const Job& times) {
 }
 
 void ReadCoordinator::OnPeerDown(NodeId peer) {
-  for (auto& [sequence, job] : jobs_) {
-    if (job.tally.Answered(peer) || job.not_asked.empty()) continue;
-    const bool asked =
-        std::count(job.not_asked.begin(), job.not_asked.end(), peer) == 0;
-    DOVETAIL_MARK_IF("read: an owner that was asked goes down", asked);
-    if (asked) Ask(sequence, job, job.not_asked.front());
+  std::vector<uint64_t> concerned;
+  for (const auto& [sequence, job] : jobs_) {
+    if (job.tally.WasAsked(peer) && !job.tally.Answered(peer)) {
+      concerned.push_back(sequence);
+    }
+  }
+  for (uint64_t sequence : concerned) {
+    DOVETAIL_MARK("read: an owner that was asked goes down");
+    Replace(jobs_.find(sequence), peer,
+            absl::UnavailableError(absl::StrCat(core_.placement.NameOf(peer),
+                                                " cannot be reached")));
   }
 }
 

@@ -8,10 +8,16 @@
 //
 //             An equal page is joined too, for its context: of two that show
 //             nothing one may know that what a third shows is deleted. Two
-//             that are equal need no contexts, so these are sent from R = 3.
+//             that are equal need no contexts, so these are sent where two
+//             others must answer: from R = 3, or from R = 2 where the
+//             coordinator does not count.
 //
 //   OnTimers  an owner that is slow is joined by the others; past the
 //             deadline the read fails
+//
+// Who is asked: owners that can be reached, then those who stand in for the
+// others (replica_set.h). What a stand-in holds is a part of the truth: it
+// joins, but if nobody else answered, "absent" cannot be said.
 //
 // Pages of a large collection end at different places on different replicas.
 // The joined page ends at the least of them: beyond it, some replica has said
@@ -25,10 +31,12 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "crdt/query.h"
 #include "replica/quorum.h"
+#include "replica/replica_set.h"
 #include "replica/shard_core.h"
 
 namespace dovetail::replica {
@@ -40,7 +48,16 @@ class ReadCoordinator {
                   std::function<void(NodeId, PartitionId)> nudge)
       : core_(core), nudge_(std::move(nudge)) {}
 
-  void Start(RequestId id, const RequestOptions& options, PartitionId partition,
+  // Whom a read is for: a client, or a node's listing, which is told only
+  // whether there is anything.
+  struct ForListing {
+    NodeId node{};
+    ReadTicket ticket;
+    uint32_t place = 0;
+  };
+  using Asker = std::variant<RequestId, ForListing>;
+
+  void Start(Asker asker, const RequestOptions& options, PartitionId partition,
              ReadRequest request, Now now);
   // An owner's part: answers a coordinator's question.
   void OnQuery(NodeId from, PartitionId partition, const ReadQuery& query);
@@ -59,27 +76,44 @@ class ReadCoordinator {
     crdt::Context context;
   };
   struct Job {
-    RequestId id{};
+    explicit Job(ReplicaSet who) : set(std::move(who)) {}
+
+    ReplicaSet set;
+    bool only = false;  // the asked nodes were named: each counts
+    bool here = false;
+    Asker asker;
     PartitionId partition{};
     crdt::ReadSpec spec;
     absl::Duration deadline;
     absl::Duration hedge_at;  // when the owners not asked yet are asked too
     crdt::LeafPage page;      // the local one, at the start
     Hash128 digest;
-    Tally tally{1, 1};
-    std::vector<NodeId> others;  // all that may be asked
+    Tally tally;
+    std::vector<NodeId> others;  // all that may be asked, in this order
     std::vector<NodeId> not_asked;
     std::vector<std::pair<NodeId, Answer>> different;
     // What those know whose page equals `page`, united: one page under several
-    // contexts joins to that page under their union. Kept from R = 3.
+    // contexts joins to that page under their union. Kept if `several`.
     std::optional<crdt::Context> same;
+    bool several = false;  // two others or more must answer
     absl::Status last_error;
   };
   using Jobs = std::map<uint64_t, Job>;
 
+  void Tell(const Asker& asker, absl::StatusOr<ReadReply> reply);
   // Reads the page that job.spec names; again for the next one.
   void Launch(Job job);
   void Ask(uint64_t sequence, Job& job, NodeId peer);
+  size_t DemandOf(const Job& job, NodeId node) const;
+  // `peer` will not answer: another is asked in its place, or the read fails.
+  void Replace(Jobs::iterator job, NodeId peer, absl::Status why);
+  // OK if what these nodes hold shows that there is nothing.
+  absl::Status CheckAbsence(PartitionId partition, const crdt::ReadSpec& spec,
+                            const crdt::View& view,
+                            const std::vector<NodeId>& nodes) const;
+  // R = 1, and this node may answer for itself.
+  void AnswerHere(const Asker& asker, const RequestOptions& options,
+                  PartitionId partition, const crdt::ReadSpec& spec);
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);
   absl::StatusOr<crdt::LeafPage> JoinPages(const Job& job);

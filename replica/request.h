@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "crdt/operation.h"
 #include "crdt/query.h"
+#include "crdt/session.h"
 #include "replica/ids.h"
 
 namespace dovetail::replica {
@@ -28,42 +29,69 @@ enum class Durability : uint8_t {
 
 // How many replicas must have answered.
 struct Level {
-  enum class Kind : uint8_t { kDefault = 0, kCount, kQuorum, kAll };
+  enum class Kind : uint8_t {
+    kDefault = 0,
+    kCount,
+    kQuorum,       // a majority of all owners
+    kAll,          // every owner
+    kLocalOne,     // one of this node's region
+    kLocalQuorum,  // a majority of the owners in this node's region
+    kEachQuorum,   // a majority in each region
+  };
   Kind kind = Kind::kDefault;
   uint32_t count = 0;  // kCount: 1..N
   static Level Count(uint32_t n) { return {Kind::kCount, n}; }
+  static Level One() { return Count(1); }
   static Level Quorum() { return {Kind::kQuorum, 0}; }
   static Level All() { return {Kind::kAll, 0}; }
+  static Level LocalOne() { return {Kind::kLocalOne, 0}; }
+  static Level LocalQuorum() { return {Kind::kLocalQuorum, 0}; }
+  static Level EachQuorum() { return {Kind::kEachQuorum, 0}; }
   friend bool operator==(const Level&, const Level&) = default;
+};
+
+// Who counts when owners of the partition cannot be reached.
+enum class Quorums : uint8_t {
+  kDefault = 0,
+  kSloppy,  // the next reachable nodes stand in for them
+  kStrict,  // owners alone
 };
 
 struct RequestOptions {
   Level read;   // R
   Level write;  // W
+  Quorums quorums = Quorums::kDefault;
   Durability durability = Durability::kWal;
   // From arrival; zero: ShardOptions::request_timeout_default.
   absl::Duration timeout = absl::ZeroDuration();
+  // Coordinate at this node whatever it is to the partition, and take what it
+  // holds for an answer even if it is no owner: how replicas are inspected.
+  bool here = false;
 };
 
 // One operation, or several as one atomic batch on one partition.
 struct WriteRequest {
   std::vector<crdt::Operation> operations;
+  // A client's operation id: the same request again, at any node, takes effect
+  // once (crdt/session.h). It acts on what it carries alone.
+  std::optional<crdt::OperationId> id = std::nullopt;
 };
 
 struct ReadRequest {
   crdt::ReadSpec spec;
-  // If not empty: ask exactly these owners beside the coordinator, which is
-  // how an inspection compares given replicas.
+  // If not empty: exactly these nodes are asked beside the coordinator, and all
+  // must answer, whatever R is: how an inspection joins given replicas.
   std::vector<NodeId> only;
 };
 
 // Live objects of `bucket` whose key starts with `prefix`, in order of key and
-// type, greater than `after` if that is given. What this node holds.
+// type, greater than `after` if that is given. As R owners of each partition
+// know them, joined; with R = 1, as this node does.
 struct ListRequest {
   std::string bucket;
   std::string prefix;
   std::optional<crdt::ObjectId> after;
-  uint32_t limit = 1000;
+  uint32_t limit = 1000;  // at least 1
 };
 
 struct ClientRequest {
@@ -77,6 +105,8 @@ struct Receipt {
   // Acknowledged (writes) or answered (reads) when the reply was made; the
   // coordinator first, then in order of arrival.
   std::vector<NodeId> nodes;
+  // Those of them that own nothing of the partition and stood in for an owner.
+  std::vector<NodeId> stand_ins;
   uint32_t required = 0;  // the R or W that was asked for, resolved
   Durability durability = Durability::kWal;
 };

@@ -54,7 +54,7 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (DOVETAIL_BUGGIFY("request: almost no time")) {
     options.timeout = std::min(options.timeout, absl::Milliseconds(1));
   }
-  if (s.writes.in_flight() + s.reads.in_flight() >=
+  if (s.writes.in_flight() + s.reads.in_flight() + s.lists.in_flight() >=
           s.core.options.requests_in_flight_max ||
       DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
     DOVETAIL_MARK("request: overloaded");
@@ -78,7 +78,8 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
     DOVETAIL_CHECK(s.core.Owns(partition));
     s.reads.Start(request.id, options, partition, std::move(*read), now);
   } else {
-    s.List(request.id, std::get<ListRequest>(request.body));
+    s.lists.Start(request.id, options,
+                  std::get<ListRequest>(std::move(request.body)), now);
   }
 }
 
@@ -93,6 +94,7 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
                      " operations; the limit is ", crdt::kOperationsPerBatchMax,
                      " (kOperationsPerBatchMax)"));
   }
+  if (write.id) DOVETAIL_RETURN_IF_ERROR(crdt::Validate(*write.id));
   std::optional<PartitionId> partition;
   for (const crdt::Operation& operation : write.operations) {
     DOVETAIL_RETURN_IF_ERROR(crdt::Validate(operation));
@@ -113,60 +115,67 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
   return *partition;
 }
 
-void Shard::State::List(RequestId id, const ListRequest& list) {
-  KeyRange range = IndexRange(list.bucket, list.prefix);
-  if (list.after) {
-    range.begin = std::max(range.begin, IndexKey(*list.after) + '\0');
-  }
-  ListReply reply;
-  absl::Status damage;
-  size_t bytes = 0;
-  absl::Status scanned = core.storage.Scan(
-      Family::kIndex, range.begin, range.end,
-      [&](absl::string_view key, absl::string_view) {
-        if (reply.objects.size() >= list.limit ||
-            bytes >= crdt::kReplyBytesMax ||
-            (!reply.objects.empty() &&
-             DOVETAIL_BUGGIFY("list: a short page"))) {
-          DOVETAIL_MARK("list: more than one page");
-          reply.more = true;
-          return false;
-        }
-        absl::StatusOr<crdt::ObjectId> object = ParseIndexKey(key);
-        if (!object.ok()) {
-          damage = object.status();
-          return false;
-        }
-        bytes += key.size();
-        reply.objects.push_back(*std::move(object));
-        return true;
-      });
-  damage.Update(scanned);
-  if (!damage.ok()) return core.Reply(id, damage);
-  core.Reply(id, std::move(reply));
+void Shard::HandleMessage(NodeId from, Message message, Now now) {
+  // A peer with another idea of the cluster: nothing here can answer it.
+  if (!state_->core.Owns(message.partition)) return;
+  state_->OnMessage(from, std::move(message), now);
 }
 
-void Shard::HandleMessage(NodeId from, Message message, Now now) {
-  State& s = *state_;
+void Shard::State::OnMessage(NodeId from, Message message, Now now) {
   const PartitionId partition = message.partition;
-  // A peer with another idea of the cluster: nothing here can answer it.
-  if (!s.core.Owns(partition)) return;
   auto& body = message.body;
   if (const auto* replicate = std::get_if<Replicate>(&body)) {
-    s.OnReplicate(from, partition, *replicate, now);
+    OnReplicate(from, partition, *replicate, now);
   } else if (const auto* ack = std::get_if<Ack>(&body)) {
-    s.writes.OnAck(from, partition, *ack);
+    writes.OnAck(from, partition, *ack);
   } else if (const auto* refuse = std::get_if<Refuse>(&body)) {
-    s.writes.OnRefuse(from, partition, *refuse);
+    writes.OnRefuse(from, partition, *refuse);
   } else if (const auto* summary = std::get_if<Summary>(&body)) {
-    s.sync.OnSummary(from, partition, *summary, now);
+    sync.OnSummary(from, partition, *summary, now);
   } else if (const auto* chunk = std::get_if<SyncDeltas>(&body)) {
-    s.OnSyncDeltas(from, partition, *chunk, now);
+    OnSyncDeltas(from, partition, *chunk, now);
   } else if (const auto* query = std::get_if<ReadQuery>(&body)) {
-    s.reads.OnQuery(from, partition, *query);
+    reads.OnQuery(from, partition, *query);
+  } else if (auto* answer = std::get_if<ReadAnswer>(&body)) {
+    reads.OnAnswer(from, partition, std::move(*answer));
+  } else if (const auto* list = std::get_if<ListQuery>(&body)) {
+    lists.OnQuery(from, partition, *list);
+  } else if (auto* page = std::get_if<ListAnswer>(&body)) {
+    lists.OnAnswer(from, std::move(*page), now);
+  } else if (auto* presence = std::get_if<PresenceQuery>(&body)) {
+    OnPresenceQuery(from, partition, std::move(*presence), now);
   } else {
-    s.reads.OnAnswer(from, partition, std::get<ReadAnswer>(std::move(body)));
+    lists.OnPresence(std::get<PresenceAnswer>(body), now);
   }
+}
+
+void Shard::State::OnPresenceQuery(NodeId from, PartitionId partition,
+                                   PresenceQuery query, Now now) {
+  ReadRequest read;
+  read.spec.object = std::move(query.object);
+  read.spec.limit = 1;
+  absl::Status refused = crdt::Validate(read.spec);
+  if (refused.ok() && PartitionOf(read.spec.object.bucket, read.spec.object.key,
+                                  core.placement.partitions()) != partition) {
+    refused = absl::InvalidArgumentError("an object of another partition");
+  }
+  if (reads.in_flight() >= core.options.requests_in_flight_max) {
+    refused = absl::UnavailableError(absl::StrCat(
+        "overloaded: ", reads.in_flight(), " reads in flight; try again"));
+  }
+  if (!refused.ok()) {
+    return core.Send(
+        from, PartitionId{0},
+        PresenceAnswer{query.ticket, query.place, std::move(refused), false});
+  }
+  RequestOptions options;
+  options.read = Level::Count(query.required);
+  // A listing speaks of owners: a stand-in might know nothing of what the page
+  // of an owner has shown.
+  options.quorums = Quorums::kStrict;
+  options.timeout = std::min(query.timeout, core.options.request_timeout_max);
+  reads.Start(ReadCoordinator::ForListing{from, query.ticket, query.place},
+              options, partition, std::move(read), now);
 }
 
 absl::StatusOr<ApplyOutcome> Shard::State::Apply(PartitionId partition,
@@ -207,10 +216,11 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
     ++core.stats.corruptions;
     return;
   }
+  const absl::Status room = DOVETAIL_BUGGIFY("replicate: refused")
+                                ? absl::ResourceExhaustedError("as if full")
+                                : core.RoomToStandIn(partition);
   absl::StatusOr<ApplyOutcome> outcome =
-      DOVETAIL_BUGGIFY("replicate: refused")
-          ? absl::ResourceExhaustedError("as if there was no room")
-          : Apply(partition, *delta, replicate.delta, now);
+      room.ok() ? Apply(partition, *delta, replicate.delta, now) : room;
   if (!outcome.ok()) {
     DOVETAIL_MARK("replicate: refused");
     if (DOVETAIL_MUTANT("ack: also of what cannot be applied")) {
@@ -257,7 +267,16 @@ void Shard::HandlePeerUp(NodeId peer, Now now) {
 void Shard::HandlePeerDown(NodeId peer, Now) {
   state_->core.SetUp(peer, false);
   state_->sync.OnPeerDown(peer);
+  state_->writes.OnPeerDown(peer);
   state_->reads.OnPeerDown(peer);
+  state_->lists.OnPeerDown(peer);
+}
+
+void Shard::HandlePlacement(Placement placement, Now now) {
+  DOVETAIL_CHECK(placement.partitions() ==
+                 state_->core.placement.partitions());
+  state_->core.placement = std::move(placement);
+  state_->sync.OnPlacement(now);
 }
 
 void Shard::StartSync(NodeId peer, Now) { state_->sync.Start(peer); }

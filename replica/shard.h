@@ -78,6 +78,11 @@ struct ShardStats {
   uint64_t corruptions = 0;     // rows or deltas that did not decode or agree
   uint64_t log_gaps = 0;        // a peer lacked events that no log here holds
   uint64_t quarantined = 0;     // partitions that refuse service: damaged
+  uint64_t hints = 0;           // deltas held for other nodes, now
+  uint64_t hint_bytes = 0;      // and their bytes
+  uint64_t handed_over = 0;     // partitions given up, since the owners have it
+  uint64_t emptying = 0;        // of those, not yet removed altogether
+  uint64_t ids_reused = 0;      // operation ids used for two operations
 };
 
 class Shard {
@@ -110,6 +115,9 @@ class Shard {
   void HandlePeerUp(NodeId peer, Now now);
   void HandlePeerDown(NodeId peer, Now now);
   void HandleTimers(Now now);
+  // The ring has changed. Requests in flight go on with whom they have asked.
+  // Requires: as many partitions as before.
+  void HandlePlacement(Placement placement, Now now);
   // The Sync() that an Output asked for has returned OK.
   void HandleFsynced();
 
@@ -137,6 +145,8 @@ class Shard {
   int64_t ClockAheadMs(uint64_t wall_ms) const;
   // The context of one of this shard's partitions.
   const crdt::Context& ContextOf(PartitionId partition) const;
+  // The part of its applied events that survives a power loss.
+  const crdt::EventSet& DurableOf(PartitionId partition) const;
   // Every row in logical form, in order: "object|path|dot|payload" lines. For
   // comparing replicas byte by byte.
   absl::StatusOr<std::vector<std::string>> DumpRows(PartitionId partition);

@@ -5,11 +5,13 @@
 #define DOVETAIL_REPLICA_SHARD_CORE_H_
 
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <set>
 #include <utility>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "crdt/hlc.h"
 #include "replica/partition.h"
 #include "replica/shard.h"
@@ -26,7 +28,7 @@ struct ShardCore {
         rows(storage_in, options_in.row_cache_bytes) {}
 
   const ShardOptions& options;
-  const Placement& placement;
+  Placement placement;
   const Shard::Identity identity;
   Storage& storage;
   RowStore rows;
@@ -49,22 +51,44 @@ struct ShardCore {
     return *partitions[Index(partition) / identity.shards];
   }
 
-  // Links that are up, by node; grown on demand, since members may be added.
-  std::vector<bool> peer_up;
+  // Nodes that can be reached.
+  std::set<NodeId> peers_up;
   bool IsUp(NodeId node) const {
-    return node == identity.self ||
-           (Index(node) < peer_up.size() && peer_up[Index(node)]);
+    return node == identity.self || peers_up.contains(node);
   }
   void SetUp(NodeId node, bool up) {
-    if (Index(node) >= peer_up.size()) peer_up.resize(Index(node) + 1);
-    peer_up[Index(node)] = up;
+    if (up) {
+      peers_up.insert(node);
+    } else {
+      peers_up.erase(node);
+    }
   }
 
   // The owners of a partition without this node, in order of preference.
   std::vector<NodeId> OtherOwners(PartitionId partition) const {
-    std::vector<NodeId> owners = placement.Owners(partition);
+    const absl::Span<const NodeId> all = placement.Owners(partition);
+    std::vector<NodeId> owners(all.begin(), all.end());
     std::erase(owners, identity.self);
     return owners;
+  }
+  // Whether this node is to hold all of the partition. If not, it stands in
+  // for owners: it holds what reached it until they have it.
+  bool IsOwner(PartitionId partition) const {
+    return placement.Owns(identity.self, partition);
+  }
+  // ResourceExhausted if this node holds as much for other nodes as it may, and
+  // this would be more of it.
+  absl::Status RoomToStandIn(PartitionId partition) const;
+  // Bytes of deltas held for others.
+  uint64_t HintBytes() const;
+  // Who vouches, for a receipt.
+  Receipt ReceiptOf(PartitionId partition, const std::vector<NodeId>& nodes,
+                    uint32_t required, Durability durability) const {
+    Receipt receipt{nodes, {}, required, durability};
+    for (NodeId node : nodes) {
+      if (!placement.Owns(node, partition)) receipt.stand_ins.push_back(node);
+    }
+    return receipt;
   }
 
   // --- The turn ---
@@ -75,8 +99,17 @@ struct ShardCore {
   // Partitions that this turn changed, each at least once.
   std::vector<PartitionId> touched;
 
+  // What the shard says to itself; it is heard before the turn ends.
+  std::deque<Message> to_self;
+
+  // A message to this node about a partition of another shard goes out like
+  // those to peers, and the driver brings it there.
   template <class Body>
   void Send(NodeId to, PartitionId partition, Body body) {
+    if (to == identity.self && Owns(partition)) {
+      to_self.push_back(Message{partition, std::move(body)});
+      return;
+    }
     output.messages.push_back({to, Message{partition, std::move(body)}});
   }
   void Reply(RequestId id, absl::Status error) {
@@ -88,11 +121,6 @@ struct ShardCore {
         {id, std::variant<WriteReply, ReadReply, ListReply>(std::move(body))});
   }
 };
-
-// The number of replicas a level means; InvalidArgument if there are not that
-// many. `fallback` is the default of the options, 0 for a majority.
-absl::StatusOr<uint32_t> ResolveLevel(const Level& level, uint32_t fallback,
-                                      uint32_t replicas, const char* name);
 
 }  // namespace dovetail::replica
 

@@ -34,7 +34,13 @@ ShardStats Shard::stats() const {
   ShardStats stats = state_->core.stats;
   for (const auto& partition : state_->core.partitions) {
     stats.quarantined += partition->quarantined() ? 1 : 0;
+    if (!state_->core.IsOwner(partition->id())) {
+      stats.hints += partition->log_entries();
+    }
+    stats.ids_reused += partition->ids_reused();
+    stats.emptying += partition->emptying() ? 1 : 0;
   }
+  stats.hint_bytes = state_->core.HintBytes();
   return stats;
 }
 
@@ -45,6 +51,10 @@ int64_t Shard::ClockAheadMs(uint64_t wall_ms) const {
 
 const crdt::Context& Shard::ContextOf(PartitionId partition) const {
   return state_->core.Get(partition).context();
+}
+
+const crdt::EventSet& Shard::DurableOf(PartitionId partition) const {
+  return state_->core.Get(partition).durable();
 }
 
 absl::StatusOr<std::vector<std::string>> Shard::DumpRows(

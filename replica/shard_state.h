@@ -6,6 +6,8 @@
 #include <map>
 #include <vector>
 
+#include "replica/hints.h"
+#include "replica/list_coordinator.h"
 #include "replica/read_coordinator.h"
 #include "replica/shard.h"
 #include "replica/shard_core.h"
@@ -23,16 +25,20 @@ struct Shard::State {
               [this](NodeId peer, PartitionId partition) {
                 sync.Nudge(peer, partition);
               }),
-        sync(core) {}
+        lists(core),
+        sync(core),
+        hints(core, sync) {}
 
   absl::Status LoadClock();
   void SaveClock();
 
   // --- Requests ---
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
-  void List(RequestId id, const ListRequest& list);
 
   // --- Messages ---
+  void OnMessage(NodeId from, Message message, Now now);
+  void OnPresenceQuery(NodeId from, PartitionId partition, PresenceQuery query,
+                       Now now);
   void OnReplicate(NodeId from, PartitionId partition,
                    const Replicate& replicate, Now now);
   void OnSyncDeltas(NodeId from, PartitionId partition, const SyncDeltas& chunk,
@@ -57,7 +63,9 @@ struct Shard::State {
   ShardCore core;
   WriteCoordinator writes;
   ReadCoordinator reads;
+  ListCoordinator lists;
   Sync sync;
+  Hints hints;
 
   crdt::Timestamp clock_saved;
   // Commits since the last fsync (began), and when the next one is due.

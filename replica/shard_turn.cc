@@ -15,6 +15,11 @@ namespace dovetail::replica {
 Output Shard::EndTurn(Now now) {
   State& s = *state_;
   ShardCore& core = s.core;
+  while (!core.to_self.empty()) {
+    Message message = std::move(core.to_self.front());
+    core.to_self.pop_front();
+    s.OnMessage(core.identity.self, std::move(message), now);
+  }
   if (core.rows.dirty() && DOVETAIL_BUGGIFY("turn: fsynced unasked")) {
     core.turn_synced = true;
   }
@@ -104,6 +109,8 @@ void Shard::State::FailTurn(const absl::Status& why) {
   }
   writes.OnTurnFailed(write_failed);
   reads.OnTurnFailed(read_failed);
+  lists.OnTurnFailed(read_failed);
+  core.to_self.clear();  // it was for those
   for (const Applied& applied : applied_in_turn) {
     DOVETAIL_MARK("turn: failed, and takes back acknowledgements");
     const crdt::Context& on_disk = core.Get(applied.partition).context();
@@ -120,10 +127,11 @@ void Shard::State::FailTurn(const absl::Status& why) {
 void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
                            const absl::Status& read_failed) {
   for (ClientReply& reply : turn.replies) {
-    // An error claims nothing. A listing is of committed rows. A write that
-    // others' acknowledgements completed was committed by an earlier turn.
+    // An error claims nothing. A write that others' acknowledgements completed
+    // was committed by an earlier turn. A listing may rest on reads.
     if (reply.body.ok()) {
-      if (std::holds_alternative<ReadReply>(*reply.body)) {
+      if (std::holds_alternative<ReadReply>(*reply.body) ||
+          std::holds_alternative<ListReply>(*reply.body)) {
         reply.body = read_failed;
       } else if (writes.RanInTurn(reply.id)) {
         reply.body = write_failed;
@@ -138,6 +146,15 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
       failed.ticket = answer->ticket;
       failed.status = read_failed;
       core.Send(envelope.to, envelope.message.partition, std::move(failed));
+    } else if (const auto* page = std::get_if<ListAnswer>(&body)) {
+      ListAnswer failed;
+      failed.ticket = page->ticket;
+      failed.status = read_failed;
+      core.Send(envelope.to, envelope.message.partition, std::move(failed));
+    } else if (const auto* presence = std::get_if<PresenceAnswer>(&body)) {
+      core.Send(envelope.to, envelope.message.partition,
+                PresenceAnswer{presence->ticket, presence->place, read_failed,
+                               false});
     } else if (std::holds_alternative<Refuse>(body)) {
       core.output.messages.push_back(std::move(envelope));
     }
@@ -148,6 +165,7 @@ void Shard::HandleTimers(Now now) {
   State& s = *state_;
   s.writes.OnTimers(now);
   s.reads.OnTimers(now);
+  s.lists.OnTimers(now);
   s.sync.OnTimers(now);
   if (now.steady >= s.FsyncDeadline()) {
     if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
@@ -162,14 +180,15 @@ void Shard::HandleTimers(Now now) {
   if (now.steady >= s.next_maintenance) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
     s.TruncateIdleOrFull();
+    s.hints.Round(now);
   }
 }
 
 absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
   return std::min({s.writes.next_deadline(), s.reads.next_deadline(),
-                   s.sync.next_deadline(), s.FsyncDeadline(),
-                   s.next_maintenance});
+                   s.lists.next_deadline(), s.sync.next_deadline(),
+                   s.FsyncDeadline(), s.next_maintenance});
 }
 
 absl::Duration Shard::State::FsyncDeadline() const {
@@ -217,6 +236,7 @@ void Shard::State::TruncateIdleOrFull() {
 size_t Shard::State::Truncate(Partition& partition, size_t max) {
   if (partition.log_entries() == 0 || partition.quarantined()) return 0;
   const crdt::EventSet stable = sync.StableEvents(partition.id());
+  if (stable.empty()) return 0;
   core.touched.push_back(partition.id());  // even if it fails half-way
   absl::StatusOr<size_t> removed = partition.Truncate(stable, max);
   if (!removed.ok()) {

@@ -27,8 +27,22 @@ void Sync::Open(Now now) {
   next_round_ = now.steady + core_.options.sync_period_min;
 }
 
+bool Sync::Concerns(NodeId peer, const Partition& partition) const {
+  return core_.placement.Owns(peer, partition.id()) &&
+         (core_.IsOwner(partition.id()) || !partition.empty());
+}
+
+void Sync::OnPlacement(Now now) {
+  std::erase_if(peers_, [&](const auto& entry) {
+    return !core_.placement.Owns(entry.first.second, entry.first.first);
+  });
+  pulls_.clear();
+  for (NodeId peer : core_.peers_up) OnPeerUp(peer, now);
+}
+
 void Sync::OnPeerUp(NodeId peer, Now now) {
   for (const auto& partition : core_.partitions) {
+    if (!Concerns(peer, *partition)) continue;
     PeerState& state = peers_[{partition->id(), peer}];
     state.period = core_.options.sync_period_min;
     state.next_send = now.steady + state.period;
@@ -47,6 +61,7 @@ void Sync::Start(NodeId peer) {
 }
 
 void Sync::Nudge(NodeId peer, PartitionId partition) {
+  if (!Concerns(peer, core_.Get(partition))) return;
   SendSummary(peer, partition, /*answer=*/true, /*periodic=*/false);
 }
 
@@ -64,7 +79,8 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
   core_.Send(
       peer, id,
       Summary{std::move(applied), partition.durable(),
-              answer && !DOVETAIL_BUGGIFY("sync: wants no answer"), periodic});
+              answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
+              core_.IsOwner(id), periodic});
 }
 
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
@@ -95,12 +111,16 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   DOVETAIL_MARK_IF("sync: each lacks something of the other",
                    !missing.empty() && !summary.applied.IsSubsetOf(
                                            partition.context().applied));
-  if (!missing.empty() &&
+  if (!missing.empty() && summary.pull &&
       !DOVETAIL_BUGGIFY("sync: a summary is answered without deltas")) {
     Stream(from, id, std::move(missing));
   }
-  if (!summary.applied.IsSubsetOf(partition.context().applied) &&
-      summary.answer && MayPullFrom(from, id, now)) {
+  if (!core_.IsOwner(id)) return;  // it hands over, and takes nothing
+  const bool lacks = !summary.applied.IsSubsetOf(partition.context().applied);
+  if (!summary.answer || (!lacks && summary.pull)) return;
+  DOVETAIL_MARK_IF("sync: a stand-in hears that all is here",
+                   !lacks && !summary.pull);
+  if (!lacks || MayPullFrom(from, id, now)) {
     SendSummary(from, id, /*answer=*/false, summary.periodic);
   }
 }
@@ -173,8 +193,9 @@ void Sync::OnTimers(Now now) {
   if (now.steady < next_round_) return;
   next_round_ = now.steady + core_.options.sync_period_min;
   for (const auto& partition : core_.partitions) {
-    for (NodeId peer : core_.OtherOwners(partition->id())) {
-      if (core_.IsUp(peer)) Round(peer, *partition, now);
+    for (NodeId peer : core_.placement.Owners(partition->id())) {
+      if (peer == core_.identity.self || !core_.IsUp(peer)) continue;
+      if (Concerns(peer, *partition)) Round(peer, *partition, now);
     }
     if (DOVETAIL_BUGGIFY("sync: settled a round later")) continue;
     partition->MarkSettled();
@@ -206,13 +227,17 @@ void Sync::Round(NodeId peer, Partition& partition, Now now) {
     state.period = core_.options.sync_period_max;
     state.next_send = now.steady + state.period;
   }
-  SendSummary(peer, partition.id(), /*answer=*/!equal, /*periodic=*/true);
+  SendSummary(peer, partition.id(),
+              /*answer=*/!equal || !core_.IsOwner(partition.id()),
+              /*periodic=*/true);
 }
 
 crdt::EventSet Sync::StableEvents(PartitionId partition) const {
   if (DOVETAIL_BUGGIFY("sync: nothing is stable yet")) return {};
   const bool hasty = DOVETAIL_MUTANT("truncate: on what is not durable");
   const Partition& mine = core_.Get(partition);
+  // What stands here for owners goes all at once (hints.h).
+  if (!core_.IsOwner(partition)) return {};
   crdt::EventSet stable = hasty ? mine.context().applied : mine.durable();
   for (NodeId owner : core_.OtherOwners(partition)) {
     auto peer = peers_.find({partition, owner});
@@ -226,6 +251,21 @@ crdt::EventSet Sync::StableEvents(PartitionId partition) const {
         stable.Intersect(hasty ? peer->second.applied : peer->second.durable);
   }
   return stable;
+}
+
+uint32_t Sync::OwnersThatHave(PartitionId partition,
+                              const crdt::EventSet& events) const {
+  uint32_t owners = 0;
+  for (NodeId owner : core_.placement.Owners(partition)) {
+    const auto peer = peers_.find({partition, owner});
+    const bool hasty = DOVETAIL_MUTANT("hints: dropped when applied");
+    owners += peer != peers_.end() && peer->second.heard &&
+                      events.IsSubsetOf(hasty ? peer->second.applied
+                                              : peer->second.durable)
+                  ? 1
+                  : 0;
+  }
+  return owners;
 }
 
 }  // namespace dovetail::replica

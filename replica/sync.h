@@ -15,6 +15,10 @@
 // Events applied within the last period are left out of answers to periodic
 // summaries: most of them are on their way already.
 //
+// A stand-in, which owns nothing of the partition but holds something, sends
+// summaries to the owners too and streams what they lack; it takes nothing in
+// return. What all owners have on stable storage it may forget (hints.h).
+//
 // The summaries also say which events survive a power loss at the peer; what
 // does so at all owners is truncated from the log.
 #ifndef DOVETAIL_REPLICA_SYNC_H_
@@ -35,7 +39,8 @@ class Sync {
 
   void OnPeerUp(NodeId peer, Now now);
   void OnPeerDown(NodeId peer);
-  // Exchanges everything of one partition, or of all, with `peer` now.
+  // Exchanges everything of one partition, or of all, with `peer` now, if that
+  // is an owner and there is something to exchange.
   void Nudge(NodeId peer, PartitionId partition);
   void Start(NodeId peer);
 
@@ -50,6 +55,12 @@ class Sync {
 
   // What all owners have on stable storage, as far as they have said.
   crdt::EventSet StableEvents(PartitionId partition) const;
+  // How many owners have all of `events` on stable storage, as far as they
+  // have said.
+  uint32_t OwnersThatHave(PartitionId partition,
+                          const crdt::EventSet& events) const;
+  // The owners have changed: what others said matters no more.
+  void OnPlacement(Now now);
 
  private:
   // What is known of one peer's replica of one partition.
@@ -73,6 +84,8 @@ class Sync {
   void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
   void Round(NodeId peer, Partition& partition, Now now);
   bool MayPullFrom(NodeId peer, PartitionId partition, Now now);
+  // Whether there is a reason to send `peer` summaries of the partition.
+  bool Concerns(NodeId peer, const Partition& partition) const;
 
   ShardCore& core_;
   std::map<std::pair<PartitionId, NodeId>, PeerState> peers_;

@@ -4,76 +4,33 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "crdt/hooks.h"
+#include "replica/maybe.h"
 
 namespace dovetail::replica {
-namespace {
-
-// "2 of 3 replicas reachable (nodes 0 1)".
-std::string Reachable(const ShardCore& core, PartitionId partition) {
-  std::vector<uint32_t> up;
-  const std::vector<NodeId> owners = core.placement.Owners(partition);
-  for (NodeId owner : owners) {
-    if (core.IsUp(owner)) up.push_back(Index(owner));
-  }
-  std::sort(up.begin(), up.end());
-  return absl::StrCat(up.size(), " of ", owners.size(),
-                      " replicas reachable (nodes ", absl::StrJoin(up, " "),
-                      ")");
-}
-
-}  // namespace
-
-absl::StatusOr<uint32_t> ResolveLevel(const Level& level, uint32_t fallback,
-                                      uint32_t replicas, const char* name) {
-  uint32_t count = 0;
-  switch (level.kind) {
-    case Level::Kind::kDefault:
-      count = fallback == 0 ? replicas / 2 + 1 : std::min(fallback, replicas);
-      break;
-    case Level::Kind::kCount:
-      count = level.count;
-      break;
-    case Level::Kind::kQuorum:
-      count = replicas / 2 + 1;
-      break;
-    case Level::Kind::kAll:
-      count = replicas;
-      break;
-  }
-  if (count < 1 || count > replicas) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, "=", count, ": there are ", replicas, " replicas"));
-  }
-  return count;
-}
 
 void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
                              PartitionId partition, WriteRequest request,
                              Now now) {
-  const uint32_t replicas = core_.placement.replicas(partition);
-  absl::StatusOr<uint32_t> required =
-      ResolveLevel(options.write, core_.options.write_default, replicas, "W");
-  if (!required.ok()) return core_.Reply(id, required.status());
-  uint32_t reachable = 1;
-  for (NodeId owner : core_.OtherOwners(partition)) {
-    reachable += core_.IsUp(owner) ? 1 : 0;
+  absl::StatusOr<ReplicaSet> set =
+      ReplicaSet::Resolve(core_, partition, options.write,
+                          core_.options.write_default, options, "W");
+  if (!set.ok()) return core_.Reply(id, set.status());
+  absl::Status possible = set->CheckReachable("; nothing was written");
+  if (possible.ok() && DOVETAIL_BUGGIFY("write: refused as if out of reach")) {
+    possible = absl::UnavailableError("as if out of reach; nothing was written");
   }
-  if (reachable < *required ||
-      DOVETAIL_BUGGIFY("write: refused as if out of reach")) {
+  if (possible.ok()) possible = core_.RoomToStandIn(partition);
+  if (!possible.ok()) {
     DOVETAIL_MARK("write: too few owners reachable");
-    return core_.Reply(
-        id, absl::UnavailableError(absl::StrCat("W=", *required, ": ",
-                                                Reachable(core_, partition),
-                                                "; nothing was written")));
+    return core_.Reply(id, std::move(possible));
   }
-  Job job;
+  Job job(*std::move(set));
   job.partition = partition;
   job.durability = options.durability;
   job.deadline = now.steady + options.timeout;
-  job.required = *required;
   job.operations = std::move(request.operations);
+  job.once = request.id;
   auto [it, inserted] = jobs_.emplace(id, std::move(job));
   DOVETAIL_CHECK(inserted);
   deadlines_.emplace(it->second.deadline, id);
@@ -84,23 +41,35 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   }
 }
 
+absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
+                                                       Now now) {
+  Partition& partition = core_.Get(job.partition);
+  if (job.once) {
+    return partition.MutateOnce(
+        job.operations, *job.once, [&](crdt::Timestamp) {
+          if (!core_.clock.Receive(job.once->stamp, now.wall_ms)) {
+            ++core_.stats.clock_refusals;
+          }
+          return job.once->stamp;
+        });
+  }
+  return partition.Mutate(
+      job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+        // Beyond the allowed drift `observed` stays behind on purpose: then
+        // causality alone puts the new write above it.
+        if (!core_.clock.Receive(observed, now.wall_ms)) {
+          ++core_.stats.clock_refusals;
+        }
+        const bool ahead =
+            DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
+        return core_.clock.Next(now.wall_ms +
+                                (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
+      });
+}
+
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   ran_in_turn_.push_back(id);
-  absl::StatusOr<MutateOutcome> outcome =
-      core_.Get(job.partition)
-          .Mutate(
-              job.operations, job.resume_after, [&](crdt::Timestamp observed) {
-                // Beyond the allowed drift `observed` stays behind on
-                // purpose: then causality alone puts the new write above
-                // it.
-                if (!core_.clock.Receive(observed, now.wall_ms)) {
-                  ++core_.stats.clock_refusals;
-                }
-                const bool ahead =
-                    DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
-                return core_.clock.Next(
-                    now.wall_ms + (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
-              });
+  absl::StatusOr<MutateOutcome> outcome = Mutate(job, now);
   if (!outcome.ok()) {
     if (absl::IsDataLoss(outcome.status())) ++core_.stats.corruptions;
     core_.Reply(id, outcome.status());
@@ -113,63 +82,144 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   job.resume_after = std::move(outcome->resume_after);
   DOVETAIL_MARK_IF("write: it changes nothing", !outcome->minted);
   if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
-    job.reply.receipt = {{core_.identity.self}, job.required, job.durability};
+    job.reply.receipt =
+        core_.ReceiptOf(job.partition, {core_.identity.self},
+                        job.set.required(), job.durability);
     core_.Reply(id, job.reply);
     return false;
   }
-  core_.touched.push_back(job.partition);
-  ++core_.stats.operations_minted;
-  ++core_.stats.deltas_applied;
+  if (outcome->duplicate) {
+    ++core_.stats.deltas_duplicate;
+  } else {
+    core_.touched.push_back(job.partition);
+    ++core_.stats.operations_minted;
+    ++core_.stats.deltas_applied;
+  }
   ++job.reply.deltas;
-  const bool sync = job.durability == Durability::kFsync;
-  if (sync) core_.turn_synced = true;
   const crdt::DotRun& events = outcome->minted->events;
   job.waiting_for = {events.actor, events.first};
-  by_delta_[{job.partition, job.waiting_for}] = id;
-  const std::vector<NodeId> others = core_.OtherOwners(job.partition);
-  const uint32_t fewer =
-      job.required > 1 && DOVETAIL_MUTANT("write: one answer too few") ? 1 : 0;
-  job.tally =
-      Tally(job.required - fewer, static_cast<uint32_t>(others.size()) + 1);
-  uint32_t sent = 0;
-  for (NodeId owner : others) {
-    if (sent + 1 >= job.required &&
-        DOVETAIL_BUGGIFY("write: to no more owners than W needs")) {
-      continue;
-    }
-    core_.Send(owner, job.partition, Replicate{outcome->minted->delta, sync});
-    sent += core_.IsUp(owner) ? 1 : 0;
-  }
-  job.tally.AddSuccess(core_.identity.self);
+  by_delta_.insert({{job.partition, job.waiting_for}, id});
+  Spread(id, job, std::move(outcome->minted->delta), now);
   return true;
 }
 
-WriteCoordinator::Jobs::iterator WriteCoordinator::FindJob(
-    PartitionId partition, const crdt::DotRun& events) {
-  auto it = by_delta_.find({partition, {events.actor, events.first}});
-  return it == by_delta_.end() ? jobs_.end() : jobs_.find(it->second);
+void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,
+                              Now now) {
+  const bool sync = job.durability == Durability::kFsync;
+  if (sync) core_.turn_synced = true;
+  const NodeId self = core_.identity.self;
+  job.tally = job.set.NewTally();
+  if (DOVETAIL_MUTANT("write: one answer too few") && job.set.required() > 1) {
+    job.tally = Tally(job.set.required() - 1);
+  }
+  job.tally.Ask(self, job.set.DemandOf(self));
+  job.tally.AddSuccess(self);
+  uint32_t sent = 0;
+  for (NodeId owner : job.set.other_owners()) {
+    job.tally.Ask(owner, job.set.DemandOf(owner));
+    if (sent + 1 >= job.set.required() &&
+        DOVETAIL_BUGGIFY("write: to no more owners than W needs")) {
+      continue;
+    }
+    core_.Send(owner, job.partition, Replicate{delta, sync});
+    sent += core_.IsUp(owner) ? 1 : 0;
+  }
+  job.stand_ins_asked = 0;
+  if (job.set.stand_ins().empty()) return;
+  job.delta = std::move(delta);
+  // This node is one of them already if it owns nothing of the partition.
+  const uint32_t stands_in = core_.IsOwner(job.partition) ? 0 : 1;
+  for (uint32_t i = stands_in; i < job.set.missing_owners(); ++i) {
+    DOVETAIL_MARK("write: a stand-in for an owner out of reach");
+    AskStandIn(job);
+  }
+  hedges_.push_back(
+      {now.steady + core_.options.write_hedge_after, id, job.waiting_for});
+}
+
+void WriteCoordinator::AskStandIn(Job& job) {
+  if (job.stand_ins_asked >= job.set.stand_ins().size()) return;
+  const NodeId node = job.set.stand_ins()[job.stand_ins_asked++];
+  job.tally.Ask(node, job.set.DemandOf(node));
+  core_.Send(node, job.partition,
+             Replicate{job.delta, job.durability == Durability::kFsync});
+}
+
+void WriteCoordinator::HedgeDue(Now now) {
+  while (!hedges_.empty() && hedges_.front().at <= now.steady) {
+    const Hedge hedge = hedges_.front();
+    hedges_.pop_front();
+    auto job = jobs_.find(hedge.id);
+    if (job == jobs_.end() || job->second.waiting_for != hedge.waiting_for) {
+      continue;
+    }
+    for (NodeId silent : job->second.tally.Silent()) {
+      DOVETAIL_MARK("write: a stand-in for an owner that is slow");
+      if (core_.placement.Owns(silent, job->second.partition)) {
+        AskStandIn(job->second);
+      }
+    }
+  }
+}
+
+std::vector<RequestId> WriteCoordinator::Waiting(
+    PartitionId partition, const crdt::DotRun& events) const {
+  const DeltaName name(partition, {events.actor, events.first});
+  std::vector<RequestId> waiting;
+  for (auto it = by_delta_.lower_bound({name, RequestId{}});
+       it != by_delta_.end() && it->first == name; ++it) {
+    waiting.push_back(it->second);
+  }
+  DOVETAIL_MARK_IF("once: two requests wait for one delta", waiting.size() > 1);
+  return waiting;
 }
 
 void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
                              const Ack& ack) {
-  auto job = FindJob(partition, ack.events);
-  DOVETAIL_MARK_IF("write: nobody waits for this ack", job == jobs_.end());
-  if (job == jobs_.end()) return;  // met long ago, or from before a restart
-  // A plain acknowledgement of a write that asked for stable storage proves
-  // nothing; the synced one is still to come.
-  if (job->second.durability == Durability::kFsync && !ack.synced) return;
-  OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+  const std::vector<RequestId> waiting = Waiting(partition, ack.events);
+  // Met long ago, or from before a restart.
+  DOVETAIL_MARK_IF("write: nobody waits for this ack", waiting.empty());
+  for (const RequestId id : waiting) {
+    const auto job = jobs_.find(id);
+    // A plain acknowledgement of a write that asked for stable storage proves
+    // nothing; the synced one is still to come.
+    if (job->second.durability == Durability::kFsync && !ack.synced) continue;
+    OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+  }
 }
 
 void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
                                 const Refuse& refuse) {
-  auto job = FindJob(partition, refuse.events);
-  if (job == jobs_.end()) return;
-  DOVETAIL_MARK("write: refused by an owner");
-  if (DOVETAIL_MUTANT("write: a refusal counts")) {
-    return OnVerdict(job, job->second.tally.AddSuccess(from), refuse.reason);
+  for (const RequestId id : Waiting(partition, refuse.events)) {
+    const auto job = jobs_.find(id);
+    DOVETAIL_MARK("write: refused by an owner");
+    Tally& tally = job->second.tally;
+    if (DOVETAIL_MUTANT("write: a refusal counts")) {
+      OnVerdict(job, tally.AddSuccess(from), refuse.reason);
+      continue;
+    }
+    tally.AddFailure(from);
+    AskStandIn(job->second);
+    OnVerdict(job, tally.verdict(), refuse.reason);
   }
-  OnVerdict(job, job->second.tally.AddFailure(from), refuse.reason);
+}
+
+void WriteCoordinator::OnPeerDown(NodeId peer) {
+  std::vector<RequestId> concerned;
+  for (const auto& [id, job] : jobs_) {
+    if (job.tally.WasAsked(peer) && !job.tally.Answered(peer)) {
+      concerned.push_back(id);
+    }
+  }
+  for (RequestId id : concerned) {
+    auto job = jobs_.find(id);
+    DOVETAIL_MARK("write: an owner that was asked goes down");
+    job->second.tally.AddFailure(peer);
+    AskStandIn(job->second);
+    OnVerdict(job, job->second.tally.verdict(),
+              absl::UnavailableError(absl::StrCat(
+                  core_.placement.NameOf(peer), " cannot be reached")));
+  }
 }
 
 void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
@@ -182,29 +232,32 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
     case Verdict::kMet:
       if (job.more) {  // the next part waits for the next turn
         DOVETAIL_MARK("write: a clear goes on");
-        by_delta_.erase({job.partition, job.waiting_for});
+        by_delta_.erase({{job.partition, job.waiting_for}, id});
         job.waiting_for = {};
         to_continue_.push_back(id);
         return;
       }
-      job.reply.receipt = {job.tally.succeeded(), job.required, job.durability};
+      job.reply.receipt =
+          core_.ReceiptOf(job.partition, job.tally.succeeded(),
+                          job.set.required(), job.durability);
       core_.Reply(id, std::move(job.reply));
       End(it);
       return;
     case Verdict::kImpossible:
       DOVETAIL_MARK("write: W cannot be met any more");
-      core_.Reply(id, absl::UnavailableError(absl::StrCat(
-                          "W=", job.required,
+      core_.Reply(id, MarkMaybe(absl::UnavailableError(absl::StrCat(
+                          "W=", job.set.required(),
                           " cannot be met: ", job.tally.succeeded().size(),
-                          " acknowledged, others refused: ", refusal.message(),
-                          "; the write may still take effect")));
+                          " acknowledged, others did not: ", refusal.message(),
+                          "; the write may still take effect"))));
       End(it);
       return;
   }
 }
 
 void WriteCoordinator::End(Jobs::iterator job) {
-  by_delta_.erase({job->second.partition, job->second.waiting_for});
+  by_delta_.erase(
+      {{job->second.partition, job->second.waiting_for}, job->first});
   deadlines_.erase({job->second.deadline, job->first});
   jobs_.erase(job);
 }
@@ -224,6 +277,7 @@ void WriteCoordinator::OnTimers(Now now) {
       End(job);
     }
   }
+  HedgeDue(now);
   while (!deadlines_.empty() && deadlines_.begin()->first <= now.steady) {
     auto job = jobs_.find(deadlines_.begin()->second);
     DOVETAIL_CHECK(job != jobs_.end());
@@ -235,7 +289,7 @@ void WriteCoordinator::OnTimers(Now now) {
     }
     core_.Reply(job->first,
                 absl::DeadlineExceededError(absl::StrCat(
-                    "W=", job->second.required,
+                    "W=", job->second.set.required(),
                     " not met in time: ", job->second.tally.succeeded().size(),
                     " acknowledged; the write may still take effect")));
     End(job);
@@ -259,8 +313,10 @@ bool WriteCoordinator::RanInTurn(RequestId id) const {
 
 absl::Duration WriteCoordinator::next_deadline() const {
   if (!to_continue_.empty()) return absl::ZeroDuration();
-  return deadlines_.empty() ? absl::InfiniteDuration()
-                            : deadlines_.begin()->first;
+  absl::Duration next = absl::InfiniteDuration();
+  if (!deadlines_.empty()) next = deadlines_.begin()->first;
+  if (!hedges_.empty()) next = std::min(next, hedges_.front().at);
+  return next;
 }
 
 }  // namespace dovetail::replica

@@ -298,7 +298,9 @@ void CommandLine::AddObjects() {
   remove->callback([this] { chosen_ = [this] { return DeleteJob(); }; });
 
   CLI::App* keys = AddCommand(
-      &app_, "keys", "the objects of a bucket, in order of key and type");
+      &app_, "keys",
+      "the objects of a bucket, in order of key and type, as --r replicas "
+      "know them");
   keys->add_option("BUCKET", words_.bucket)->required();
   keys->add_option("--prefix", words_.prefix, "only keys that start so");
   keys->add_option("--after", words_.after, "only keys after this");
@@ -418,8 +420,9 @@ absl::StatusOr<Job> CommandLine::KeysJob() const {
       return absl::InvalidArgumentError("--after-type goes with --after");
     }
   }
-  return [options](Client& client, const Output& output) {
-    return RunKeys(client, options, output);
+  DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
+  return [options, call](Client& client, const Output& output) {
+    return RunKeys(client, options, call, output);
   };
 }
 

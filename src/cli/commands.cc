@@ -89,12 +89,13 @@ void PrintRead(const replica::ReadRequest& request,
 // The types under (bucket, key), in their order.
 absl::StatusOr<std::vector<ObjectId>> TypesOf(Client& client,
                                               const std::string& bucket,
-                                              const std::string& key) {
+                                              const std::string& key,
+                                              const CallOptions& call) {
   // A key comes before all longer ones that it is a prefix of.
   DOVETAIL_ASSIGN_OR_RETURN(
       Listing listing,
       client.List(bucket, key, std::nullopt,
-                  static_cast<uint32_t>(std::size(crdt::kAllTypes))));
+                  static_cast<uint32_t>(std::size(crdt::kAllTypes)), call));
   std::vector<ObjectId> out;
   for (ObjectId& object : listing.objects) {
     if (object.key == key) out.push_back(std::move(object));
@@ -189,7 +190,7 @@ Exit RunOperation(Client& client, const Operation& operation,
 
 Exit RunGet(Client& client, const std::string& bucket, const std::string& key,
             const CallOptions& call, const Output& output) {
-  const auto objects = TypesOf(client, bucket, key);
+  const auto objects = TypesOf(client, bucket, key, call);
   if (!objects.ok())
     return Fail(output, OperationKind::kRead, objects.status());
   std::string json = "{";
@@ -227,7 +228,7 @@ Exit RunDelete(Client& client, const std::string& bucket,
   if (type.has_value()) {
     objects.push_back({bucket, key, *type});
   } else {
-    auto found = TypesOf(client, bucket, key);
+    auto found = TypesOf(client, bucket, key, call);
     if (!found.ok()) return Fail(output, OperationKind::kRead, found.status());
     objects = *std::move(found);
   }
@@ -244,7 +245,8 @@ Exit RunDelete(Client& client, const std::string& bucket,
   return worst;
 }
 
-Exit RunKeys(Client& client, const KeysOptions& options, const Output& output) {
+Exit RunKeys(Client& client, const KeysOptions& options,
+             const CallOptions& call, const Output& output) {
   std::optional<ObjectId> after;
   if (options.after.has_value()) {
     // Without a type: after the last of them.
@@ -256,7 +258,7 @@ Exit RunKeys(Client& client, const KeysOptions& options, const Output& output) {
   bool more = true;
   while (more && left > 0) {
     auto page = client.List(options.bucket, options.prefix, after,
-                            static_cast<uint32_t>(std::min(left, kPage)));
+                            static_cast<uint32_t>(std::min(left, kPage)), call);
     if (!page.ok()) {
       return Fail(output, OperationKind::kRead, page.status());
     }

@@ -19,7 +19,8 @@
 //  - A mutation whose fate is unknown, because the connection broke before the
 //    answer, is never repeated: it fails with Unavailable and "may have taken
 //    effect". Repeating an add of an element or a write is harmless, repeating
-//    a counter's add is not: that is for you to decide.
+//    a counter's add is not: that is for you to decide, or for an
+//    ExactlyOnceSession() to do right.
 //
 // A client is safe for use from any thread. It has one thread and one
 // connection of its own. Callbacks run on that thread: they must not block,
@@ -42,6 +43,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "src/client/handles.h"
+#include "src/client/once_session.h"
 #include "src/client/types.h"
 
 namespace dovetail {
@@ -97,14 +99,21 @@ class Client {
   std::future<absl::StatusOr<BatchWritten>> RunAsync(
       const Batch& batch, const WriteOptions& options = {});
 
+  // A session whose mutations may be repeated and take effect once, with a
+  // connection of its own (src/client/once_session.h says what it costs). It
+  // may outlive the client. Errors: as of Connect(); a node that is too old for
+  // sessions counts as one that does not answer.
+  absl::StatusOr<std::unique_ptr<OnceSession>> ExactlyOnceSession();
+
   // --- Listings and inspection ---
 
   // One page of the objects of `bucket` whose key starts with `prefix`, after
-  // `after` if that is given; what the node holds that answers. `limit` 0: as
-  // many as it gives at once.
+  // `after` if that is given, as options.read replicas know them together.
+  // `limit` 0: as many as a node gives at once.
   absl::StatusOr<Listing> List(
       absl::string_view bucket, absl::string_view prefix,
-      const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0);
+      const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0,
+      const CallOptions& options = {});
   // Of the node this client is connected to.
   absl::StatusOr<NodeStatus> Status();
   absl::StatusOr<NodeDigests> Digests();
@@ -117,7 +126,7 @@ class Client {
   void Submit(Operation operation, const CallOptions& options,
               absl::AnyInvocable<void(Result)> done);
   // As List, for many at once.
-  void SubmitList(replica::ListRequest request,
+  void SubmitList(replica::ListRequest request, const CallOptions& options,
                   absl::AnyInvocable<void(absl::StatusOr<Listing>)> done);
   // Runs all, independently of each other, and waits. Results in order.
   std::vector<Result> Execute(std::vector<Operation> operations,

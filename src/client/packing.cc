@@ -50,7 +50,8 @@ size_t BytesOf(const Mutation& mutation) {
 
 Weight Weigh(const Operation& operation) {
   if (const auto* write = std::get_if<replica::WriteRequest>(&operation)) {
-    Weight weight{write->operations.size(), 0};
+    constexpr size_t kIdBytes = 40;
+    Weight weight{write->operations.size(), write->id ? kIdBytes : 0};
     for (const Mutation& mutation : write->operations) {
       weight.bytes += BytesOf(mutation);
     }

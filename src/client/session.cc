@@ -129,9 +129,10 @@ void Session::Execute(absl::Span<const net::ClientOperation* const> operations,
 }
 
 void Session::List(const replica::ListRequest& request,
+                   const replica::RequestOptions& options,
                    Done<replica::ListReply> done) {
   auto call = state_->node.listRequest();
-  net::EncodeList(request, call);
+  net::EncodeList(request, options, call);
   state_->Await<replica::ListReply>(call.send(), std::move(done),
                                     [](wire::ListReply::Reader reply) {
                                       return net::DecodeListReply(reply);

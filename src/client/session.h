@@ -43,7 +43,9 @@ class Session {
   void Execute(absl::Span<const net::ClientOperation* const> operations,
                const replica::RequestOptions& options, size_t bytes,
                Done<std::vector<net::ClientResult>> done);
-  void List(const replica::ListRequest& request, Done<replica::ListReply> done);
+  void List(const replica::ListRequest& request,
+            const replica::RequestOptions& options,
+            Done<replica::ListReply> done);
   void Status(Done<net::NodeStatus> done);
   void Digest(uint32_t first, Done<net::NodeDigests> done);
 

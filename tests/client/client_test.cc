@@ -491,7 +491,12 @@ TEST_CASE("Client: listing goes page by page, status and digests come whole") {
   CHECK(page->more);
   CHECK(page->objects == std::vector<ObjectId>{{"b", "a1", Type::kCounter},
                                                {"b", "a2", Type::kSet}});
-  page = db->List("b", "a", page->objects.back(), 5);
+  CallOptions options;
+  options.read = Level::All();
+  options.timeout = absl::Milliseconds(1700);
+  page = db->List("b", "a", page->objects.back(), 5, options);
+  CHECK(node.last_options().read == Level::All());
+  CHECK(node.last_options().timeout == options.timeout);
   CHECK(page->objects == std::vector<ObjectId>{{"b", "a2", Type::kCounter},
                                                {"b", "a3", Type::kCounter}});
   CHECK_FALSE(page->more);

@@ -315,11 +315,14 @@ TEST_CASE("Client codec: damaged bytes never crash it") {
 TEST_CASE("Client codec: results survive the wire, in order") {
   WriteReply write;
   write.receipt = {
-      {replica::NodeId{1}, replica::NodeId{0}}, 2, replica::Durability::kFsync};
+      {replica::NodeId{1}, replica::NodeId{0}},
+      {replica::NodeId{0}},
+      2,
+      replica::Durability::kFsync};
   write.not_observed = {true, false, true};
   write.deltas = 3;
   ReadReply read;
-  read.receipt = {{replica::NodeId{2}}, 1, replica::Durability::kWal};
+  read.receipt = {{replica::NodeId{2}}, {}, 1, replica::Durability::kWal};
   crdt::View set = ViewOf(Type::kSet);
   set.values = {"a", "b"};
   crdt::View counter = ViewOf(Type::kCounter);
@@ -413,9 +416,15 @@ TEST_CASE("Client codec: lists survive the wire, and pages are cut to fit") {
                                7};
   capnp::MallocMessageBuilder message;
   auto root = message.initRoot<wire::ListRequest>();
-  EncodeList(request, root);
-  const auto received = DecodeList(root.asReader());
-  REQUIRE(received.ok());
+  replica::RequestOptions options;
+  options.read = replica::Level::Count(2);
+  options.timeout = absl::Milliseconds(70);
+  EncodeList(request, options, root);
+  const auto call = DecodeList(root.asReader());
+  REQUIRE(call.ok());
+  CHECK(call->options.read == options.read);
+  CHECK(call->options.timeout == options.timeout);
+  const replica::ListRequest* received = &call->request;
   CHECK(received->bucket == request.bucket);
   CHECK(received->prefix == request.prefix);
   CHECK(received->after == request.after);

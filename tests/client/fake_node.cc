@@ -25,7 +25,7 @@ struct Knobs {
   mutable std::mutex mutex;
   Behaviour behaviour = Behaviour::kServe;
   uint32_t oldest_version = 1;
-  uint32_t newest_version = 1;
+  uint32_t newest_version = 2;
   std::vector<size_t> call_sizes;
   replica::RequestOptions last_options;
   size_t connections = 0;
@@ -111,9 +111,14 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
 
   kj::Promise<void> list(ListContext context) override {
     auto request = net::DecodeList(context.getParams());
-    net::EncodeListReply(request.ok() ? absl::StatusOr<replica::ListReply>(
-                                            state_.replica.List(*request))
-                                      : request.status(),
+    if (request.ok()) {
+      std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      state_.knobs.last_options = request->options;
+    }
+    net::EncodeListReply(request.ok()
+                             ? absl::StatusOr<replica::ListReply>(
+                                   state_.replica.List(request->request))
+                             : request.status(),
                          context.getResults());
     return kj::READY_NOW;
   }
@@ -122,7 +127,7 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     net::NodeStatus status;
     status.name = "fake";
     status.version = "0";
-    status.partitions = 4;
+    status.partitions = MemoryReplica::kPartitions;
     net::EncodeStatus(status, context.getResults().initStatus());
     return kj::READY_NOW;
   }

@@ -190,7 +190,7 @@ def read_objects(cluster, node, wanted, object_type):
 
 
 def keys_of(cluster, node, bucket):
-    output = cluster.run(["keys", bucket, "--json"], node).stdout
+    output = cluster.run(["keys", bucket, "--r", "1", "--json"], node).stdout
     return [json.loads(line)["key"] for line in output.splitlines()]
 
 

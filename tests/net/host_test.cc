@@ -155,7 +155,7 @@ TEST_CASE("Host: what a turn sends to one peer is one frame") {
   host->PeerUp(NodeId{1});
   host->PeerUp(NodeId{2});
   const auto frames = f.outlet.WaitForFrames(2);
-  std::set<uint32_t> to;
+  std::set<uint64_t> to;
   for (const auto& frame : frames) {
     to.insert(replica::Index(frame.to));
     FrameParser parser(kPeerFrameBytesMax);
@@ -168,7 +168,7 @@ TEST_CASE("Host: what a turn sends to one peer is one frame") {
     // A summary of each partition.
     CHECK(std::get<PeerMessages>(*decoded).size() == 16);
   }
-  CHECK(to == std::set<uint32_t>{1, 2});
+  CHECK(to == std::set<uint64_t>{1, 2});
 }
 
 TEST_CASE("Host: a failed fsync ends it, and nothing is acknowledged") {

@@ -307,7 +307,7 @@ TEST_CASE("Node: hello, status and listing answer") {
   list.limit = 7;
   while (true) {
     auto request = caller->node.listRequest();
-    EncodeList(list, request);
+    EncodeList(list, {}, request);
     auto page = DecodeListReply(request.send().wait(scope));
     REQUIRE(page.ok());
     for (const auto& object : page->objects) keys.push_back(object.key);

@@ -81,6 +81,14 @@ crdt::LeafPage SomePage() {
   return page;
 }
 
+replica::ListAnswer MuchListed() {
+  replica::ListAnswer answer;
+  for (int i = 10'000; i < 20'000; ++i) {
+    answer.objects.push_back({std::to_string(i), crdt::Type::kSet});
+  }
+  return answer;
+}
+
 TEST_CASE("Peer codec: every message of writes and sync comes back") {
   const PartitionId p{255};
   SUBCASE("replicate") {
@@ -174,6 +182,62 @@ TEST_CASE("Peer codec: every message of reads comes back as it went") {
   }
 }
 
+TEST_CASE("Peer codec: every message of listings comes back as it went") {
+  const PartitionId p{255};
+  const replica::ReadTicket ticket{ActorId{77}, 8};
+  SUBCASE("list query") {
+    replica::ListQuery query{
+        ticket, {"shop", "cart:", std::nullopt, 9}, {1, 2}};
+    for (int i = 0; i < 2; ++i) {
+      const auto m = RoundTrip({p, query});
+      const auto& got = std::get<replica::ListQuery>(m.body);
+      CHECK(got.ticket == ticket);
+      CHECK(got.request.bucket == "shop");
+      CHECK(got.request.prefix == "cart:");
+      CHECK(got.request.after == query.request.after);
+      CHECK(got.request.limit == 9);
+      CHECK(got.digest == query.digest);
+      query.request.after = {"shop", "cart:1", crdt::Type::kMap};
+    }
+  }
+  SUBCASE("list answer") {
+    replica::ListAnswer answer;
+    answer.ticket = ticket;
+    answer.objects = {{"a", crdt::Type::kSet}, {"a", crdt::Type::kMap}};
+    answer.more = true;
+    const auto m = RoundTrip({p, answer});
+    const auto& got = std::get<replica::ListAnswer>(m.body);
+    CHECK(got.objects == answer.objects);
+    CHECK(got.more);
+    CHECK_FALSE(got.same);
+    answer.objects.clear();
+    answer.more = false;
+    answer.same = true;
+    CHECK(std::get<replica::ListAnswer>(RoundTrip({p, answer}).body).same);
+    answer.same = false;
+    answer.status = absl::UnavailableError("not now");
+    CHECK(std::get<replica::ListAnswer>(RoundTrip({p, answer}).body).status ==
+          answer.status);
+  }
+  SUBCASE("presence query and answer") {
+    const replica::PresenceQuery query{
+        ticket, 5, {"b", "k", crdt::Type::kSet}, 2, absl::Microseconds(1500)};
+    const auto m = RoundTrip({p, query});
+    const auto& got = std::get<replica::PresenceQuery>(m.body);
+    CHECK(got.ticket == ticket);
+    CHECK(got.place == 5);
+    CHECK(got.object == query.object);
+    CHECK(got.required == 2);
+    CHECK(got.timeout == query.timeout);
+    const replica::PresenceAnswer answer{ticket, 5,
+                                         absl::DataLossError("damaged"), true};
+    const auto back = RoundTrip({p, answer});
+    CHECK(std::get<replica::PresenceAnswer>(back.body).status == answer.status);
+    CHECK(std::get<replica::PresenceAnswer>(back.body).place == 5);
+    CHECK(std::get<replica::PresenceAnswer>(back.body).present);
+  }
+}
+
 TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
   PeerHello hello{kPeerProtocol, "test",  replica::NodeId{2}, 3, kQ,
                   ActorId{99},   "a,b,c", "127.0.0.1:7000"};
@@ -196,7 +260,8 @@ TEST_CASE("Peer codec: the estimate covers what a message takes") {
            {PartitionId{},
             replica::SyncDeltas{std::vector<std::string>(1000, "12345"), true}},
            {PartitionId{}, replica::Replicate{std::string(100'000, 'x')}},
-           {PartitionId{}, replica::Summary{Events(1, 1, 9), {}}}}) {
+           {PartitionId{}, replica::Summary{Events(1, 1, 9), {}}},
+           {PartitionId{}, MuchListed()}}) {
     CHECK(Encoded({m}).size() <= EstimateBytes(m) + 64);
   }
 }
@@ -307,6 +372,18 @@ TEST_CASE("Peer codec: what is out of range in sync and reads is refused") {
        [](auto m) {
          m.initReadAnswer().initPage().initLeaves(1)[0].setType(9);
        }},
+      {"a listing without objects",
+       [](auto m) { m.initListQuery().setBucket(Bytes("b")); }},
+      {"a prefix of",
+       [](auto m) { m.initListQuery().initPrefix(crdt::kKeyBytesMax + 1); }},
+      {"objects that are not in ascending order",
+       [](auto m) {
+         auto objects = m.initListAnswer().initObjects(2);
+         objects[0].setType(1);
+         objects[1].setType(1);
+       }},
+      {"unknown type",
+       [](auto m) { m.initPresenceQuery().initObject().setKey(Bytes("k")); }},
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::replica {
 
@@ -106,11 +107,38 @@ RequestId Cluster::Begin(uint32_t node, std::vector<crdt::Operation> operations,
   return id;
 }
 
+RequestId Cluster::BeginOnce(uint32_t node,
+                             const crdt::SessionWriter::Prepared& prepared,
+                             RequestOptions options) {
+  const RequestId id{next_request_++};
+  at(node).HandleRequest(
+      {id, options, WriteRequest{prepared.operations, prepared.id}}, now());
+  EndTurn(node);
+  return id;
+}
+
+absl::StatusOr<WriteReply> Cluster::WriteOnce(
+    uint32_t node, const crdt::SessionWriter::Prepared& prepared,
+    RequestOptions options) {
+  std::optional<ClientReply> reply = Take(BeginOnce(node, prepared, options));
+  DOVETAIL_CHECK(reply.has_value());
+  if (!reply->body.ok()) return reply->body.status();
+  return std::get<WriteReply>(*std::move(reply->body));
+}
+
 RequestId Cluster::BeginRead(uint32_t node, crdt::ReadSpec spec,
                              RequestOptions options) {
   const RequestId id{next_request_++};
   at(node).HandleRequest({id, options, ReadRequest{std::move(spec), {}}},
                          now());
+  EndTurn(node);
+  return id;
+}
+
+RequestId Cluster::BeginList(uint32_t node, ListRequest list,
+                             RequestOptions options) {
+  const RequestId id{next_request_++};
+  at(node).HandleRequest({id, options, std::move(list)}, now());
   EndTurn(node);
   return id;
 }
@@ -153,7 +181,7 @@ void Cluster::Deliver(size_t index) {
   DOVETAIL_CHECK(index < network_.size());
   InFlight item = network_[index];
   network_.erase(network_.begin() + static_cast<std::ptrdiff_t>(index));
-  const uint32_t to = Index(item.to);
+  const uint32_t to = sim::SeatOf(item.to);
   if (!running(to)) return;
   at(to).HandleMessage(item.from, std::move(item.message), now());
   EndTurn(to);

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "crdt/operation.h"
 #include "crdt/query.h"
+#include "crdt/session.h"
 #include "replica/shard.h"
 #include "tests/sim/sim_disk.h"
 
@@ -46,13 +47,22 @@ class Cluster {
   // --- Requests; the turn ends with each ---
   RequestId Begin(uint32_t node, std::vector<crdt::Operation> operations,
                   RequestOptions options = W(1));
+  // What a session's writer has prepared; as often as the test likes.
+  RequestId BeginOnce(uint32_t node,
+                      const crdt::SessionWriter::Prepared& prepared,
+                      RequestOptions options = W(1));
   RequestId BeginRead(uint32_t node, crdt::ReadSpec spec,
+                      RequestOptions options = R(1));
+  RequestId BeginList(uint32_t node, ListRequest list,
                       RequestOptions options = R(1));
   // The reply, once there is one.
   std::optional<ClientReply> Take(RequestId id);
   // Begin and Take, for what is answered in its own turn.
   absl::StatusOr<WriteReply> Write(uint32_t node, crdt::Operation operation,
                                    RequestOptions options = W(1));
+  absl::StatusOr<WriteReply> WriteOnce(
+      uint32_t node, const crdt::SessionWriter::Prepared& prepared,
+      RequestOptions options = W(1));
   absl::StatusOr<crdt::ReadResult> Read(uint32_t node, crdt::ReadSpec spec,
                                         RequestOptions options = R(1));
   // "{a, b}" and the like, of the object `key` of `type` at `node` alone.

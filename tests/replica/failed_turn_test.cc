@@ -12,6 +12,7 @@
 #include "replica/keys.h"
 #include "replica/shard.h"
 #include "tests/replica/cluster.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::replica {
 namespace {
@@ -40,16 +41,16 @@ class FailedTurn {
   RequestId Read(uint32_t r) {
     return Request(Cluster::R(r), ReadRequest{SetK(), {}});
   }
-  RequestId List() {
+  RequestId List(uint32_t r) {
     ListRequest list;
     list.bucket = "b";
-    return Request({}, list);
+    return Request(Cluster::R(r), list);
   }
   // What waits for node 0 in the network.
   void Receive() {
     std::erase_if(cluster_.network(), [&](const Cluster::InFlight& item) {
       if (item.to != NodeId{0}) return false;
-      Receive(Index(item.from), item.message.body);
+      Receive(sim::SeatOf(item.from), item.message.body);
       return true;
     });
   }
@@ -120,6 +121,66 @@ TEST_CASE("Failed turn: a read in it fails, for it may show what never was") {
   CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
 }
 
+TEST_CASE("Failed turn: a listing in it fails, for it may rest on its reads") {
+  Cluster cluster(2);
+  REQUIRE(cluster.Write(1, AddTo("k", {"x"})).ok());
+  cluster.network().clear();
+  ListRequest list;
+  list.bucket = "b";
+  // Two whose nodes answer in this turn, one of which has asked about "k".
+  const RequestId deciding = cluster.BeginList(0, list, Cluster::R(2));
+  cluster.DeliverAll([](const auto& item) {
+    return std::holds_alternative<ReadQuery>(item.message.body);
+  });
+  const RequestId waiting = cluster.BeginList(0, list, Cluster::R(2));
+  cluster.DeliverAll([](const auto& item) { return item.to == NodeId{0}; });
+  FailedTurn turn(cluster);
+  const RequestId write = turn.Write(AddTo("k", {"y"}));
+  const RequestId alone = turn.List(1);
+  const RequestId asks_others = turn.List(2);
+  turn.Receive();
+  turn.End();
+  CHECK(turn.replies() == 5);
+  CHECK(absl::IsResourceExhausted(turn.StatusOf(write)));
+  for (RequestId id : {deciding, waiting, alone, asks_others}) {
+    CHECK(absl::IsUnavailable(turn.StatusOf(id)));
+  }
+  CHECK(turn.messages.empty());
+}
+
+TEST_CASE("Failed turn: other nodes' listings hear that it failed") {
+  Cluster cluster(2);
+  const ReadTicket ticket{crdt::ActorId{5}, 9};
+  FailedTurn turn(cluster);
+  turn.Write(AddTo("k", {"y"}));
+  ListQuery list;
+  list.ticket = ticket;
+  list.request.bucket = "b";
+  turn.Receive(1, list);
+  PresenceQuery presence;
+  presence.ticket = ticket;
+  presence.place = 4;
+  presence.object = {"b", "k", Type::kSet};
+  presence.timeout = absl::Seconds(1);
+  turn.Receive(1, presence);  // answered in the turn
+  presence.required = 2;
+  turn.Receive(1, presence);  // waits for another owner
+  turn.End();
+  REQUIRE(turn.messages.size() == 3);
+  for (const Envelope& envelope : turn.messages) {
+    CHECK(envelope.to == NodeId{1});
+    if (const auto* page = std::get_if<ListAnswer>(&envelope.message.body)) {
+      CHECK(page->ticket == ticket);
+      CHECK(absl::IsUnavailable(page->status));
+    } else {
+      const auto& answer = std::get<PresenceAnswer>(envelope.message.body);
+      CHECK(answer.ticket == ticket);
+      CHECK(answer.place == 4);
+      CHECK(absl::IsUnavailable(answer.status));
+    }
+  }
+}
+
 TEST_CASE(
     "Failed turn: what claims nothing of the turn is answered as it was") {
   Cluster cluster(3);
@@ -129,16 +190,11 @@ TEST_CASE(
   const RequestId write = turn.Write(AddTo("new", {"y"}));
   const RequestId no_such_verb = turn.Write(Op(Type::kMap, Verb::kAdd, "k"));
   const RequestId too_many = turn.Read(4);
-  const RequestId list = turn.List();
   turn.End();
-  CHECK(turn.replies() == 4);
+  CHECK(turn.replies() == 3);
   CHECK(absl::IsResourceExhausted(turn.StatusOf(write)));
   CHECK(absl::IsInvalidArgument(turn.StatusOf(no_such_verb)));
   CHECK(absl::IsInvalidArgument(turn.StatusOf(too_many)));
-  // A listing is of committed rows: `new` is not among them.
-  REQUIRE(turn.StatusOf(list).ok());
-  CHECK(turn.Get<ListReply>(list).objects ==
-        std::vector<crdt::ObjectId>{{"b", "k", Type::kSet}});
 }
 
 TEST_CASE("Failed turn: a write of before is acknowledged by whoever has it") {

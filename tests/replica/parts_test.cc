@@ -26,7 +26,8 @@ TEST_CASE("Quorum: the verdict equals that of counting, for every history") {
       uint32_t histories = 1;
       for (uint32_t i = 0; i < asked; ++i) histories *= 3;
       for (uint32_t history = 0; history < histories; ++history) {
-        Tally tally(required, asked);
+        Tally tally(required);
+        for (uint32_t i = 0; i < asked; ++i) tally.Ask(NodeId{i});
         uint32_t good = 0;
         uint32_t bad = 0;
         for (uint32_t i = 0, rest = history; i < asked; ++i, rest /= 3) {
@@ -45,11 +46,55 @@ TEST_CASE("Quorum: the verdict equals that of counting, for every history") {
 }
 
 TEST_CASE("Quorum: a node that answers twice counts once") {
-  Tally tally(2, 3);
+  Tally tally(2);
+  for (uint32_t i = 0; i < 3; ++i) tally.Ask(NodeId{i});
   CHECK(tally.AddSuccess(NodeId{1}) == Verdict::kPending);
   CHECK(tally.AddSuccess(NodeId{1}) == Verdict::kPending);
   CHECK(tally.AddFailure(NodeId{1}) == Verdict::kPending);
   CHECK(tally.AddSuccess(NodeId{2}) == Verdict::kMet);
+}
+
+TEST_CASE("Quorum: who was not asked counts for nothing") {
+  Tally tally(1);
+  tally.Ask(NodeId{0});
+  CHECK(tally.AddSuccess(NodeId{7}) == Verdict::kPending);
+  CHECK(tally.succeeded().empty());
+}
+
+TEST_CASE("Quorum: what looked impossible is possible with a stand-in") {
+  Tally tally(2);
+  tally.Ask(NodeId{0});
+  tally.Ask(NodeId{1});
+  CHECK(tally.AddFailure(NodeId{1}) == Verdict::kImpossible);
+  CHECK(tally.Wants(0));
+  tally.Ask(NodeId{2});
+  CHECK(tally.verdict() == Verdict::kPending);
+  CHECK(tally.AddSuccess(NodeId{2}) == Verdict::kPending);
+  CHECK(tally.AddSuccess(NodeId{0}) == Verdict::kMet);
+}
+
+TEST_CASE("Quorum: an acknowledgement overrules the failure it was taken for") {
+  Tally tally(1);
+  tally.Ask(NodeId{0});
+  CHECK(tally.AddFailure(NodeId{0}) == Verdict::kImpossible);
+  CHECK(tally.AddSuccess(NodeId{0}) == Verdict::kMet);
+}
+
+TEST_CASE("Quorum: several demands are all to be met, each by its own") {
+  Tally tally;
+  const size_t east = tally.AddDemand(1);
+  const size_t west = tally.AddDemand(2);
+  tally.Ask(NodeId{0}, east);
+  tally.Ask(NodeId{1}, east);
+  tally.Ask(NodeId{2}, west);
+  tally.Ask(NodeId{3}, west);
+  tally.Ask(NodeId{4}, Tally::kNoDemand);
+  CHECK(tally.AddSuccess(NodeId{4}) == Verdict::kPending);
+  CHECK(tally.AddSuccess(NodeId{0}) == Verdict::kPending);
+  CHECK(tally.AddSuccess(NodeId{1}) == Verdict::kPending);
+  CHECK(tally.AddSuccess(NodeId{2}) == Verdict::kPending);
+  CHECK(tally.AddSuccess(NodeId{3}) == Verdict::kMet);
+  CHECK(tally.required() == 3);
 }
 
 TEST_CASE("Hash: placement is fixed for ever, and tags put keys together") {

@@ -79,7 +79,7 @@ std::string WithoutKeyword(const std::string& statement) {
 absl::StatusOr<View> Runner::ReadView(const std::vector<NodeId>& who,
                                       crdt::ReadSpec spec) {
   replica::RequestOptions options;
-  options.read = replica::Level::Count(static_cast<uint32_t>(who.size()));
+  options.read = replica::Level::One();
   replica::ReadRequest request;
   request.only.assign(who.begin() + 1, who.end());
   const uint64_t limit = spec.limit;
@@ -130,7 +130,9 @@ Judgement Runner::Do(const ExpectObject& statement) {
   std::vector<NodeId> who;
   for (const std::string& name : statement.who) who.push_back(Node(name));
   if (!who.empty()) return JudgeObject(statement, who);
-  for (NodeId node : world_.RunningNodes()) {
+  const replica::PartitionId partition = replica::PartitionOf(
+      bucket_, statement.spec.object.key, world_.partitions());
+  for (NodeId node : world_.RunningOwners(partition)) {
     if (Judgement wrong = JudgeObject(statement, {node})) return wrong;
   }
   return std::nullopt;
@@ -239,8 +241,15 @@ Judgement Runner::Do(const ExpectNumber& statement) {
     return Fails(expected, absl::StrCat(number));
   }
   const bool all = statement.who.empty();
-  const std::vector<NodeId> nodes =
-      all ? world_.RunningNodes() : std::vector<NodeId>{Node(statement.who)};
+  std::vector<NodeId> nodes = {};
+  if (!all) {
+    nodes.push_back(Node(statement.who));
+  } else if (statement.what == What::kDots) {
+    nodes = world_.RunningOwners(replica::PartitionOf(
+        bucket_, statement.object.key, world_.partitions()));
+  } else {
+    nodes = world_.RunningNodes();
+  }
   for (NodeId node : nodes) {
     const std::string at = all ? absl::StrCat(" at ", world_.NameOf(node)) : "";
     const absl::StatusOr<int64_t> number = Measure(statement, node);
@@ -260,13 +269,15 @@ Judgement Runner::Do(const ExpectNumber& statement) {
 // --- Identity ---
 
 // What differs between two running nodes; empty if nothing does.
-std::string Runner::Difference(NodeId a, NodeId b) {
+std::string Runner::Difference(NodeId a, NodeId b, bool named) {
   replica::Shard& mine = world_.ShardOf(a);
   replica::Shard& theirs = world_.ShardOf(b);
   const auto my_digests = mine.Digests();
   const auto their_digests = theirs.Digests();
   for (size_t i = 0; i < my_digests.size(); ++i) {
     const replica::PartitionId p = my_digests[i].partition;
+    // Others hold what reached them, and forget it when the owners have it.
+    if (!named && (!world_.Owns(a, p) || !world_.Owns(b, p))) continue;
     const auto differ = [&](absl::string_view what) {
       return absl::StrCat(what, " of ", world_.NameOf(a), " and ",
                           world_.NameOf(b), " differ in partition ",
@@ -293,7 +304,8 @@ Judgement Runner::Do(const ExpectIdentical& statement) {
     nodes.push_back(Node(name));
     if (Judgement wrong = Need(nodes.back(), true)) return wrong;
   }
-  if (nodes.empty()) nodes = world_.RunningNodes();
+  const bool named = !nodes.empty();
+  if (!named) nodes = world_.RunningNodes();
   const std::string expected = WithoutKeyword(current_);
   for (NodeId node : nodes) {
     const absl::Status verified = world_.ShardOf(node).VerifyDigests();
@@ -301,9 +313,10 @@ Judgement Runner::Do(const ExpectIdentical& statement) {
       return Fails(expected, absl::StrCat(verified.ToString(), " at ",
                                           world_.NameOf(node)));
     }
-    if (std::string difference = Difference(nodes.front(), node);
-        !difference.empty()) {
-      return Fails(expected, difference);
+    for (NodeId other : nodes) {
+      if (other == node) break;
+      std::string difference = Difference(other, node, named);
+      if (!difference.empty()) return Fails(expected, difference);
     }
   }
   return std::nullopt;

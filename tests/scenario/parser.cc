@@ -158,9 +158,7 @@ absl::StatusOr<Action> Parser::ParseCast(const Words& words) {
     }
   }
   if (nodes.names.empty()) return CannotParse("nodes without names");
-  if (owners && *owners < names_.size()) {
-    return NotSupported("n= smaller than the number of nodes");
-  }
+  nodes.owners = static_cast<uint32_t>(owners.value_or(0));
   return nodes;
 }
 

@@ -21,6 +21,7 @@ namespace dovetail::scenario {
 // --- The cast ---
 struct AddNodes {
   std::vector<std::string> names;
+  uint32_t owners = 0;  // N; 0: all of them
 };
 struct SetPartitions {
   uint32_t count = 1;
@@ -59,6 +60,7 @@ struct Operate {
   std::string who;
   std::vector<OperationStep> steps;
   RequestTerms terms;
+  std::optional<uint64_t> id = std::nullopt;  // op=
 };
 
 struct ReadObject {

@@ -50,12 +50,46 @@ void World::AddNode(std::string name) {
 absl::Status World::Begin() {
   DOVETAIL_CHECK(!begun_);
   begun_ = true;
-  placement_ =
-      replica::Placement(static_cast<uint32_t>(nodes_.size()), partitions_);
+  placement_ = MakePlacement();
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(Start(NodeId{i}));
   }
   return absl::OkStatus();
+}
+
+replica::Placement World::MakePlacement() const {
+  std::vector<replica::Placement::Member> members;
+  std::vector<NodeId> named;
+  std::vector<NodeId> clones;
+  for (uint32_t i = 0; i < nodes_.size(); ++i) {
+    members.push_back({NodeId{i}, nodes_[i].name, "", ""});
+    (nodes_[i].clone ? clones : named).push_back(NodeId{i});
+  }
+  const size_t owners =
+      owners_ == 0 ? named.size() : std::min<size_t>(owners_, named.size());
+  std::vector<replica::Placement::Row> rows;
+  for (uint32_t p = 0; p < partitions_; ++p) {
+    replica::Placement::Row row;
+    row.nodes = named;
+    std::rotate(row.nodes.begin(),
+                row.nodes.begin() + static_cast<std::ptrdiff_t>(
+                                        p % std::max<size_t>(1, named.size())),
+                row.nodes.end());
+    // A clone counts as an owner, wherever its original stands.
+    row.nodes.insert(row.nodes.begin() + static_cast<std::ptrdiff_t>(owners),
+                     clones.begin(), clones.end());
+    row.owners = static_cast<uint32_t>(owners + clones.size());
+    rows.push_back(std::move(row));
+  }
+  return replica::Placement(1, members, std::move(rows));
+}
+
+std::vector<NodeId> World::RunningOwners(
+    replica::PartitionId partition) const {
+  std::vector<NodeId> owners = RunningNodes();
+  std::erase_if(owners,
+                [&](NodeId node) { return !Owns(node, partition); });
+  return owners;
 }
 
 std::optional<NodeId> World::Find(const std::string& name) const {
@@ -167,13 +201,19 @@ absl::StatusOr<replica::ClientReply> World::Request(
 absl::StatusOr<replica::WriteReply> World::Write(
     NodeId who, replica::WriteRequest request,
     const replica::RequestOptions& options, Reach reach) {
-  const Traffic traffic = [reach](NodeId, const replica::Envelope& envelope) {
+  const Traffic traffic = [this, reach](NodeId,
+                                        const replica::Envelope& envelope) {
     if (IsSync(envelope)) return Fate::kDrop;
-    return reach == Reach::kAtOnce ? Fate::kDeliver : Fate::kQueue;
+    if (reach == Reach::kAtOnce) return Fate::kDeliver;
+    // What is queued goes to owners.
+    return Owns(envelope.to, envelope.message.partition) ? Fate::kQueue
+                                                         : Fate::kDrop;
   };
   if (reach == Reach::kAtOnce && IsRunning(who)) TellReachable(who, traffic);
   replica::ClientRequest message{
       .id = {}, .options = options, .body = std::move(request)};
+  // A node that owns nothing of the key takes it all the same.
+  message.options.here = true;
   DOVETAIL_ASSIGN_OR_RETURN(replica::ClientReply reply,
                             Request(who, std::move(message), traffic));
   if (!reply.body.ok()) return reply.body.status();
@@ -188,9 +228,15 @@ absl::StatusOr<crdt::ReadResult> World::Read(
   const Traffic traffic = [](NodeId, const replica::Envelope& envelope) {
     return IsSync(envelope) ? Fate::kDrop : Fate::kDeliver;
   };
-  if (IsRunning(who) && options.read.count > 1) TellReachable(who, traffic);
+  if (IsRunning(who) && (options.read.count > 1 || !request.only.empty())) {
+    TellReachable(who, traffic);
+  }
   replica::ClientRequest message{
       .id = {}, .options = options, .body = std::move(request)};
+  // Alone, or with nodes that were named: what these hold is the answer.
+  message.options.here =
+      options.read.count == 1 ||
+      !std::get<replica::ReadRequest>(message.body).only.empty();
   DOVETAIL_ASSIGN_OR_RETURN(replica::ClientReply reply,
                             Request(who, std::move(message), traffic));
   if (!reply.body.ok()) return reply.body.status();
@@ -202,6 +248,9 @@ absl::StatusOr<std::vector<crdt::ObjectId>> World::List(
   const Traffic nowhere = [](NodeId, const replica::Envelope&) {
     return Fate::kDrop;
   };
+  replica::RequestOptions here;
+  here.read = replica::Level::Count(1);
+  here.here = true;
   std::vector<crdt::ObjectId> objects;
   for (;;) {
     replica::ListRequest list;
@@ -209,13 +258,18 @@ absl::StatusOr<std::vector<crdt::ObjectId>> World::List(
     if (!objects.empty()) list.after = objects.back();
     DOVETAIL_ASSIGN_OR_RETURN(
         replica::ClientReply reply,
-        Request(who, {.id = {}, .options = {}, .body = list}, nowhere));
+        Request(who, {.id = {}, .options = here, .body = list}, nowhere));
     if (!reply.body.ok()) return reply.body.status();
     auto page = std::get<replica::ListReply>(*std::move(reply.body));
     DOVETAIL_CHECK(!page.more || !page.objects.empty());
     objects.insert(objects.end(), page.objects.begin(), page.objects.end());
     if (!page.more) return objects;
   }
+}
+
+uint64_t World::WallMs() const {
+  return static_cast<uint64_t>(kWallStartMs +
+                               absl::ToInt64Milliseconds(steady_));
 }
 
 void World::SetClock(NodeId who, int64_t offset_ms) {
@@ -336,9 +390,16 @@ absl::Status World::Clone(NodeId node, std::string name) {
   Node copy;
   copy.name = std::move(name);
   copy.disk = CopyDisk(node);
+  copy.clone = true;
   nodes_.push_back(std::move(copy));
-  placement_ =
-      replica::Placement(static_cast<uint32_t>(nodes_.size()), partitions_);
+  placement_ = MakePlacement();
+  for (NodeId running : RunningNodes()) {
+    ShardOf(running).HandlePlacement(placement_, NowOf(At(running)));
+    // What it has to say to the newcomer, it says when the script lets it.
+    EndTurn(running, [](NodeId, const replica::Envelope&) {
+      return Fate::kDrop;
+    });
+  }
   return Start(NodeId{static_cast<uint32_t>(nodes_.size() - 1)});
 }
 

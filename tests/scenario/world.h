@@ -44,6 +44,8 @@ class World {
   // --- The cast; before Begin() ---
   void AddNode(std::string name);
   void SetPartitions(uint32_t partitions) { partitions_ = partitions; }
+  // N; never said, every node owns every partition.
+  void SetOwners(uint32_t owners) { owners_ = owners; }
   // Starts all nodes. Once.
   absl::Status Begin();
   bool begun() const { return begun_; }
@@ -53,6 +55,11 @@ class World {
   const std::string& NameOf(NodeId node) const { return At(node).name; }
   bool IsRunning(NodeId node) const { return At(node).shard != nullptr; }
   std::vector<NodeId> RunningNodes() const;
+  // Those of them that own the partition.
+  std::vector<NodeId> RunningOwners(replica::PartitionId partition) const;
+  bool Owns(NodeId node, replica::PartitionId partition) const {
+    return placement_.Owns(node, partition);
+  }
   uint32_t partitions() const { return partitions_; }
 
   // --- Operations. Unavailable at a stopped node. ---
@@ -67,6 +74,8 @@ class World {
   absl::StatusOr<std::vector<crdt::ObjectId>> List(NodeId who,
                                                    const std::string& bucket);
   void SetClock(NodeId who, int64_t offset_ms);
+  // A client's clock, which is right.
+  uint64_t WallMs() const;
 
   // --- Messages ---
   Network& network() { return network_; }
@@ -120,6 +129,7 @@ class World {
     std::unique_ptr<replica::Storage> storage;
     std::unique_ptr<replica::Shard> shard;
     std::vector<crdt::ActorId> actors;
+    bool clone = false;
     int64_t clock_offset_ms = 0;
     uint64_t corruptions_before = 0;  // of earlier lives
     uint64_t minting_lives = 0;       // of earlier lives
@@ -134,6 +144,8 @@ class World {
 
   Node& At(NodeId node) { return nodes_[replica::Index(node)]; }
   const Node& At(NodeId node) const { return nodes_[replica::Index(node)]; }
+  // Who owns what among the nodes there are now.
+  replica::Placement MakePlacement() const;
   replica::Now NowOf(const Node& node) const;
   crdt::ActorId DrawActor();
   // Ends the turn of `node` and everything that follows from it.
@@ -153,7 +165,7 @@ class World {
   const replica::ShardOptions shard_options_;
   uint32_t partitions_ = 1;
   bool begun_ = false;
-  // Shared by all shards by reference: it grows when a disk is cloned.
+  uint32_t owners_ = 0;  // 0: all
   replica::Placement placement_{0, 1};
   std::vector<Node> nodes_;
   Network network_;

@@ -8,6 +8,7 @@
 #include "crdt/check.h"
 #include "replica/hash.h"
 #include "tests/sim/convert.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
@@ -135,12 +136,13 @@ void Checker::OnViolation(std::string what) {
 
 void Checker::BeforeRequest(uint32_t node, Shard& shard,
                             const replica::ClientRequest& request) {
+  if (ListWatch::IsListing(request.id)) return;
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
   pending.handled = true;
   pending.visible = shard.ContextOf(pending.partition).applied;
-  if (pending.spec) return;
+  if (pending.spec || pending.once) return;
   pending.expected =
       OracleOf(pending.partition)
           .Expect(pending.batch,
@@ -149,10 +151,12 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
+  if (ListWatch::IsListing(id)) return;
   Pending& pending = pending_.at(id);
   if (pending.spec) return;
-  const crdt::EventSet minted =
-      shard.ContextOf(pending.partition).applied.Minus(pending.visible);
+  const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
+  const crdt::EventSet minted = applied.Minus(pending.visible);
+  if (pending.once) return AfterOnce(pending, minted, applied);
   if (!minted.empty()) Mints(node, pending, minted);
 }
 
@@ -196,7 +200,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
     return true;
   }
   for (const Withheld& withheld : withheld_until_released_) {
-    if (!withheld.events || withheld.peer != Index(envelope.to) ||
+    if (!withheld.events || withheld.peer != SeatOf(envelope.to) ||
         withheld.partition != message.partition) {
       continue;
     }
@@ -218,6 +222,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
 // --- Answers -----------------------------------------------------------------
 
 void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
+  if (ListWatch::IsListing(reply.id)) return OnListReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end()) return;
@@ -237,12 +242,32 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   }
 }
 
+void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
+  if (!lists_.Awaits(reply.id)) return;
+  trace_.Add(scheduler_.now_us(), "listing", node,
+             static_cast<uint64_t>(reply.id),
+             static_cast<uint64_t>(reply.body.status().code()),
+             [&] { return reply.body.status().ToString(); });
+  if (!reply.body.ok()) {
+    lists_.Forget(reply.id);
+    Pending pending;
+    pending.event = kProbe;
+    pending.node = node;
+    pending.spec.emplace();
+    pending.spec->object = {"b", "(a listing)", crdt::Type::kMap};
+    return OnError(pending, reply.body.status());
+  }
+  ++stats_.checks;
+  std::string wrong = lists_.Judge(*cluster_, reply.id,
+                                   std::get<replica::ListReply>(*reply.body));
+  if (!wrong.empty()) OnViolation(std::move(wrong));
+}
+
 void Checker::OnError(const Pending& pending, const absl::Status& status) {
   ++stats_.failed;
   const bool few_at_once = plan_.options.requests_in_flight_max <
                            PlanOptions().requests_in_flight_max;
-  const bool crowded = few_at_once && absl::IsResourceExhausted(status);
-  if (MustSucceed(pending) && !crowded) {
+  if (MustSucceed(pending) && !Excuses(pending, status)) {
     return OnViolation(absl::StrCat(
         Story(pending),
         " failed though a majority is healthy: ", status.ToString()));
@@ -254,7 +279,8 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       explained = true;
       break;
     case absl::StatusCode::kResourceExhausted:
-      explained = disk_faults_ || plan_.options.buggify != 0 || few_at_once;
+      explained = disk_faults_ || plan_.options.buggify != 0 || few_at_once ||
+                  HintsAreShort();
       break;
     case absl::StatusCode::kInvalidArgument:
       explained =
@@ -299,7 +325,7 @@ void Checker::OnWriteReply(const Pending& pending,
   Acknowledged acknowledged{
       pending.event, pending.partition, *pending.minted, pending.fsync, {}};
   for (const NodeId node : reply.receipt.nodes) {
-    const uint32_t id = Index(node);
+    const uint32_t id = SeatOf(node);
     if (!cluster_->node(id).running()) {
       // Whether it is still there shows when the node starts again, unless it
       // lost it, as it may, between its acknowledgement and this answer.
@@ -308,6 +334,8 @@ void Checker::OnWriteReply(const Pending& pending,
       }
     } else if (Holds(id, pending.partition, *pending.minted)) {
       acknowledged.holders.insert(id);
+    } else if (!Owns(id, pending.partition)) {
+      // A stand-in that has handed it over meanwhile.
     } else if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
       return OnViolation(absl::StrCat(Story(pending),
                                       " is acknowledged by node ", id,
@@ -319,17 +347,6 @@ void Checker::OnWriteReply(const Pending& pending,
     exact_acknowledged_[pending.event] = pending.batch.front().amount;
   }
   acknowledged_.push_back(std::move(acknowledged));
-}
-
-void Checker::CheckReceipt(const Pending& pending,
-                           const replica::Receipt& receipt) {
-  std::set<uint32_t> nodes;
-  for (const NodeId node : receipt.nodes) nodes.insert(Index(node));
-  if (nodes.size() != receipt.nodes.size() || nodes.size() < receipt.required ||
-      !nodes.contains(pending.node)) {
-    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
-                             nodes.size(), " nodes of ", receipt.required));
-  }
 }
 
 void Checker::OnReadReply(const Pending& pending,
@@ -350,6 +367,11 @@ void Checker::OnReadReply(const Pending& pending,
                                    pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
+  if (pending.event != kProbe && !reply.result.view.present && !spec.element &&
+      reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
+    return OnViolation(
+        absl::StrCat(Story(pending), " shows nothing, and no owner was asked"));
+  }
   std::string expected;
   for (const crdt::EventSet& candidate : candidates) {
     const oracle::Events events = ToOracle(candidate);
@@ -385,6 +407,9 @@ void Checker::OnReadReply(const Pending& pending,
 
 void Checker::OnStopped(uint32_t node, Death death) {
   ends_[node].push_back({scheduler_.now_us(), death});
+  std::erase_if(held_,
+                [&](const auto& held) { return held.first.first == node; });
+  lists_.OnStopped(node);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.node != node) {
       ++it;
@@ -418,6 +443,11 @@ void Checker::OnStarted(uint32_t node) {
     }
     write.holders.erase(node);
     if (disk || (power && !write.fsync)) continue;
+    if (!Owns(node, write.partition)) {
+      // It may have forgotten it in a turn that failed and came true.
+      AddOwnersThatHold(write);
+      continue;
+    }
     OnViolation(absl::StrCat(
         "\"", plan_.events[write.event].text, "\" was acknowledged by node ",
         node, write.fsync ? " as synced" : "", ", which lost it in a restart"));

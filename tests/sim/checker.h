@@ -12,7 +12,9 @@
 //   a message    no event in two different deltas                 (each delta)
 //   a turn       (checker_turn.cc) clocks rise, also beyond what they were told
 //                by others; what a node calls durable no power failure takes;
-//                what leaves a log is on every disk
+//                what leaves a log is on the disk of every owner
+//   a hand-over  (checker_handover.cc) a stand-in forgets only what the owners
+//                have on disk
 //   an error     has a cause in the plan
 //   at the end   (final_check.cc) everybody agrees, and with the oracle, and
 //                nothing acknowledged is missing; every request was answered
@@ -26,8 +28,10 @@
 #include <string>
 #include <vector>
 
+#include "crdt/session.h"
 #include "crdt/token.h"
 #include "tests/scenario/parser.h"
+#include "tests/sim/list_watch.h"
 #include "tests/sim/message_watch.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/read_watch.h"
@@ -59,6 +63,10 @@ class Checker final : public Observer {
   void Probe(uint32_t node, const oracle::Object& object);
   // A random one.
   void ProbeAny(uint32_t node, Stream& chance);
+  // A random page of a listing.
+  void ListAny(uint32_t node, Stream& chance) {
+    lists_.SubmitAny(*cluster_, node, chance);
+  }
   // The delta of the first write minted from `from_us` on never reaches `peer`
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
@@ -118,8 +126,10 @@ class Checker final : public Observer {
     // Writes.
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
-    std::optional<crdt::DotRun> minted;  // of a large clear, its last delta
-    bool nothing_left = false;           // for the rest of a large clear
+    // Of a large clear, its last delta.
+    std::optional<crdt::DotRun> minted;
+    bool nothing_left = false;         // for the rest of a large clear
+    std::optional<crdt::DotRun> once;  // with op=: what it mints, or has minted
     // Reads.
     std::optional<crdt::ReadSpec> spec;
     std::string token;       // to keep it under
@@ -151,6 +161,15 @@ class Checker final : public Observer {
   bool FillTokens(const scenario::Operate& operate,
                   replica::WriteRequest& write, Pending& pending);
   void SubmitWrite(size_t index, const scenario::Operate& operate);
+  // --- checker_once.cc ---
+  // Puts the id of op=`id` to `write`; what was sent under it before goes out
+  // unchanged. False if it makes no sense.
+  bool Identify(uint64_t id, replica::WriteRequest& write, Pending& pending);
+  // A node has run an operation with an id: it minted that very run, or
+  // nothing.
+  void AfterOnce(Pending& pending, const crdt::EventSet& minted,
+                 const crdt::EventSet& applied);
+
   void SubmitRead(size_t index, const scenario::ReadObject& read);
   void Submit(Pending pending, replica::ClientRequest request);
 
@@ -163,8 +182,15 @@ class Checker final : public Observer {
                     const std::string& delta);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
+  void OnListReply(uint32_t node, const replica::ClientReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
+  // Whether the nodes of a core are enough for it (RequireAnswers); if so, what
+  // excuses an error.
   bool MustSucceed(const Pending& pending) const;
+  bool Excuses(const Pending& pending, const absl::Status& status) const;
+  bool HintsAreShort() const {
+    return plan_.options.hint_bytes_max < PlanOptions().hint_bytes_max;
+  }
   // Of a node's clock: it only rises, and is not ahead of what its wall clock
   // has ever shown by more than the drift that is allowed.
   void CheckStamp(uint32_t node, replica::PartitionId partition,
@@ -178,8 +204,18 @@ class Checker final : public Observer {
   void CheckDurable(uint32_t node, const replica::Output& output);
   void CheckTruncated(uint32_t node);
 
+  // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
+  // A stand-in forgets what it held only when the owners have it on disk.
+  void CheckHandedOver(uint32_t node, replica::Shard& shard);
+  void OnForgotten(uint32_t node, replica::PartitionId partition);
+  void AddOwnersThatHold(Acknowledged& write);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
+  bool Owns(uint32_t node, replica::PartitionId partition) const {
+    return cluster_->placement().Owns(replica::NodeId{node}, partition);
+  }
+  // One of them; for what must be equal at all.
+  uint32_t FirstOwner(replica::PartitionId partition) const;
   bool Holds(uint32_t node, replica::PartitionId partition,
              const crdt::DotRun& events);
   void CheckExact();
@@ -226,6 +262,7 @@ class Checker final : public Observer {
   std::vector<ClockWatch> clocks_;  // by node
   MessageWatch messages_;
   ReadWatch reads_;
+  ListWatch lists_{oracles_};
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;
@@ -233,6 +270,22 @@ class Checker final : public Observer {
     std::optional<crdt::DotRun> events;
   };
   std::vector<Withheld> withheld_until_released_;
+  // What each node holds of partitions that others own.
+  std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
+  // The one exactly-once session of a plan: its writer and its events in each
+  // partition, and what it sent.
+  struct OnceSession {
+    crdt::SessionWriter writer;
+    crdt::EventSet events;
+  };
+  struct OnceSent {
+    crdt::SessionWriter::Prepared prepared;
+    std::vector<oracle::Mutation> batch;
+    oracle::Expectation expected;
+    crdt::DotRun run;
+  };
+  std::map<replica::PartitionId, OnceSession> once_sessions_;
+  std::map<uint64_t, OnceSent> once_sent_;
   // The tight objects of draw_operations.cc.
   int64_t exact_attempted_ = 0;
   std::map<size_t, int64_t> exact_acknowledged_;  // by plan event

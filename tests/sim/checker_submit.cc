@@ -1,8 +1,8 @@
 // How the checker submits what a plan says, and looks at nodes on its own.
 #include <algorithm>
-#include <bit>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/convert.h"
@@ -56,14 +56,21 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     ++stats_.skipped;
     return;
   }
-  if (write.operations.front().object.key == "exact") {
+  pending.partition = PartitionOf(write.operations.front().object);
+  if (operate.id) {
+    if (!Identify(*operate.id, write, pending)) {
+      ++stats_.skipped;
+      return;
+    }
+  } else if (write.operations.front().object.key == "exact") {
     exact_attempted_ += write.operations.front().amount;
   }
-  pending.partition = PartitionOf(write.operations.front().object);
   replica::ClientRequest request;
   pending.level = std::min(operate.terms.write.value_or(1),
-                           static_cast<uint32_t>(plan_.options.nodes));
+                           cluster_->placement().replicas(pending.partition));
   request.options.write = replica::Level::Count(pending.level);
+  // A node that owns nothing of it takes it all the same.
+  request.options.here = true;
   request.options.durability =
       pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
   request.options.timeout = absl::Microseconds(event.for_us);
@@ -84,7 +91,7 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
   pending.level = std::min(read.terms.read.value_or(1),
-                           static_cast<uint32_t>(plan_.options.nodes));
+                           cluster_->placement().replicas(pending.partition));
   request.options.read = replica::Level::Count(pending.level);
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
@@ -101,6 +108,7 @@ void Checker::Probe(uint32_t node, const oracle::Object& object) {
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
   request.options.read = replica::Level::Count(1);
+  request.options.here = true;
   request.options.timeout = absl::Seconds(30);
   request.body = replica::ReadRequest{*pending.spec, {}};
   Submit(std::move(pending), std::move(request));
@@ -132,13 +140,38 @@ void Checker::Submit(Pending pending, replica::ClientRequest request) {
   }
 }
 
-// A core that a shrinker has cut may be too small for what it is asked.
+// A core that a shrinker has cut may be too small for what it is asked, and it
+// need not hold owners of every partition.
 bool Checker::MustSucceed(const Pending& pending) const {
-  const int core =
-      std::popcount(core_ & ((uint64_t{1} << plan_.options.nodes) - 1));
-  return ((core_ >> pending.node) & 1) != 0 &&
-         pending.submitted_us >= core_from_us_ &&
-         static_cast<int>(pending.level) <= core;
+  if (((core_ >> pending.node) & 1) == 0 ||
+      pending.submitted_us < core_from_us_) {
+    return false;
+  }
+  uint32_t nodes = 0;
+  uint32_t owners = 0;
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    if (((core_ >> node) & 1) == 0) continue;
+    ++nodes;
+    owners += Owns(node, pending.partition) ? 1 : 0;
+  }
+  if (pending.level <= owners) return true;
+  if (plan_.options.strict != 0 || pending.level > nodes) return false;
+  // Stand-ins make up the number: of a read beside an owner, since they cannot
+  // say that there is nothing; of a write if there is room.
+  return pending.spec ? owners > 0 : !HintsAreShort();
+}
+
+// What may keep a healthy majority from answering.
+bool Checker::Excuses(const Pending& pending,
+                      const absl::Status& status) const {
+  if (absl::IsResourceExhausted(status)) {
+    return plan_.options.requests_in_flight_max <
+               PlanOptions().requests_in_flight_max ||
+           (HintsAreShort() && !Owns(pending.node, pending.partition));
+  }
+  // A stand-in that is done refuses until it has removed the last row.
+  return absl::IsUnavailable(status) &&
+         absl::StrContains(status.message(), "was handed over to its owners");
 }
 
 void Checker::Withhold(uint32_t peer, int64_t from_us) {
@@ -155,6 +188,7 @@ bool Checker::LacksEvents(uint32_t node) {
   if (!cluster_->node(node).running()) return true;
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
+    if (!Owns(node, partition)) continue;
     const crdt::EventSet& mine =
         cluster_->ShardOf(node, partition).ContextOf(partition).applied;
     for (uint32_t peer = 0; peer < cluster_->size(); ++peer) {

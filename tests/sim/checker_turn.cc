@@ -144,6 +144,7 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
   }
   CheckDurable(node, output);
   CheckTruncated(node);
+  CheckHandedOver(node, shard);
 }
 
 // The timestamps that a write to registers was given stand in its log entry;
@@ -215,7 +216,8 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
   return frail;
 }
 
-// In other plans a disk may be replaced after it was said what it holds.
+// In other plans a disk may be replaced after it was said what it holds. The
+// log of who stood in for others goes as a whole (checker_handover.cc).
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
@@ -224,6 +226,7 @@ void Checker::CheckTruncated(uint32_t node) {
     auto frail = FrailEvents(owner);
     for (const auto& [key, value] : rows) {
       const PartitionId partition = PartitionOfLogKey(key);
+      if (!Owns(node, partition) || !Owns(owner, partition)) continue;
       const auto entry = replica::DecodeLogEntry(key, value);
       DOVETAIL_CHECK(entry.ok());
       const bool lacks = cluster_->node(owner).running() &&

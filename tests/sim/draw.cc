@@ -38,6 +38,20 @@ void DrawClusterOptions(Stream& chance, PlanOptions& options) {
   options.probe_permille = chance.Between(20, 300);
 }
 
+// Half of the clusters have nodes that own only a part.
+void DrawPlacement(Stream& chance, PlanOptions& options) {
+  if (options.nodes > 1 && chance.Half()) {
+    options.owners = chance.Between(1, options.nodes);
+  }
+  options.strict = chance.OneIn(4) ? 1 : 0;
+  options.write_hedge_after_us = chance.LogBetween(500, 1'000'000);
+  if (chance.OneIn(8)) options.hint_bytes_max = chance.LogBetween(1, 10'000);
+  if (chance.OneIn(4)) {
+    options.hint_age_max_us = chance.LogBetween(1'000, 60'000'000);
+  }
+  options.empty_rows_per_turn = chance.LogBetween(1, 2048);
+}
+
 void DrawWeather(Stream& chance, PlanOptions& options) {
   options.delay_min_us = chance.LogBetween(1, 2'000);
   options.delay_mean_us = chance.LogBetween(10, 50'000);
@@ -84,7 +98,7 @@ void DrawCore(Plan& plan) {
   }
   for (const int64_t node : core) plan.options.core |= int64_t{1} << node;
   int64_t at =
-      plan.options.duration_us + plan.options.detect_us + kCoreSettlesUs;
+      plan.options.duration_us + 2 * plan.options.detect_us + kCoreSettlesUs;
   const uint64_t rounds = 3 + chance.Below(5);
   for (uint64_t i = 0; i < rounds; ++i) {
     const char* const sentences[] = {"set add core c", "counter add core ",
@@ -125,6 +139,8 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   Stream chance(seed, "options");
   DrawClusterOptions(chance, plan.options);
   DrawWeather(chance, plan.options);
+  Stream placement(seed, "placement");
+  DrawPlacement(placement, plan.options);
   const bool calm = chance.OneIn(10);
   const std::string sort = profile == "swarm" && calm ? "quiet" : profile;
   if (sort != "quiet") {

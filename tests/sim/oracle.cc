@@ -424,4 +424,14 @@ std::vector<Object> Oracle::Objects() const {
   return objects;
 }
 
+size_t Oracle::WritesOf(const Object& object) const {
+  const auto it = histories_.find(object);
+  return it == histories_.end() ? 0 : it->second.part_count();
+}
+
+bool Oracle::HasAllWritesOf(const Object& object, const Events& visible) const {
+  const auto it = histories_.find(object);
+  return it == histories_.end() || it->second.IsWithin(visible);
+}
+
 }  // namespace dovetail::oracle

@@ -88,6 +88,10 @@ class Oracle {
 
   // Every object that was ever written, in order.
   std::vector<Object> Objects() const;
+  // How many writes changed it, and whether a replica that has applied
+  // `visible` has all of them.
+  size_t WritesOf(const Object& object) const;
+  bool HasAllWritesOf(const Object& object, const Events& visible) const;
   // The events of all writes recorded.
   const Events& AllEvents() const { return all_; }
 

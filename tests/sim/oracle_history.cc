@@ -59,6 +59,12 @@ void History::SetStamp(uint64_t actor, uint64_t counter, Stamp stamp) {
   }
 }
 
+bool History::IsWithin(const Events& visible) const {
+  return std::all_of(parts_.begin(), parts_.end(), [&](const Part& part) {
+    return visible.Contains(part.actor, part.first);
+  });
+}
+
 Live History::LiveFor(const Events& visible) const {
   Live live;
   live.facts.resize(facts_.size());

@@ -106,6 +106,9 @@ class History {
   size_t place_count() const { return sites_.size(); }
   size_t fact_count() const { return facts_.size(); }
   size_t entry_count() const { return entries_.size(); }
+  size_t part_count() const { return parts_.size(); }
+  // Whether all of it is visible.
+  bool IsWithin(const Events& visible) const;
 
  private:
   struct Site {

@@ -20,6 +20,7 @@
 #include "tests/crdt/subject.h"
 #include "tests/replica/cluster.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::oracle {
 namespace {
@@ -175,7 +176,7 @@ class Schedule {
         return;
       }
       if (rng_.Percent(15)) network.push_back(network[index]);
-      const uint32_t to = replica::Index(network[index].to);
+      const uint32_t to = sim::SeatOf(network[index].to);
       cluster_.Deliver(index);
       if (cluster_.running(to)) Compare(to, SomeTarget());
     } else if (choice < 98) {
@@ -342,7 +343,7 @@ class Schedule {
     const auto& read = std::get<replica::ReadReply>(*reply->body);
     crdt::EventSet visible;
     for (const replica::NodeId from : read.receipt.nodes) {
-      visible.UnionWith(AppliedBy(replica::Index(from)));
+      visible.UnionWith(AppliedBy(sim::SeatOf(from)));
     }
     if (replicas > 1) ++tally_.joined_reads;
     const Events events = EventsOf(visible);

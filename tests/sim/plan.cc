@@ -94,6 +94,7 @@ const std::vector<OptionField>& OptionFields() {
   using O = PlanOptions;
   static const std::vector<OptionField> fields = {
       {"nodes", &O::nodes},
+      {"owners", &O::owners},
       {"partitions", &O::partitions},
       {"shards", &O::shards},
       {"row_cache_bytes", &O::row_cache_bytes},
@@ -107,6 +108,11 @@ const std::vector<OptionField>& OptionFields() {
       {"checkpoint_deltas", &O::checkpoint_deltas},
       {"truncate_entries_per_turn", &O::truncate_entries_per_turn},
       {"read_hedge_after_us", &O::read_hedge_after_us},
+      {"write_hedge_after_us", &O::write_hedge_after_us},
+      {"hint_bytes_max", &O::hint_bytes_max},
+      {"hint_age_max_us", &O::hint_age_max_us},
+      {"empty_rows_per_turn", &O::empty_rows_per_turn},
+      {"strict", &O::strict},
       {"requests_in_flight_max", &O::requests_in_flight_max},
       {"turn_inputs_max", &O::turn_inputs_max},
       {"delay_min_us", &O::delay_min_us},

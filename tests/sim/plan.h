@@ -33,6 +33,7 @@ inline constexpr int64_t kCoreSettlesUs = 5'000'000;
 struct PlanOptions {
   // The cluster.
   int64_t nodes = 3;
+  int64_t owners = 0;  // of each partition; 0: all nodes
   int64_t partitions = 4;
   int64_t shards = 1;
   // ShardOptions of the same name.
@@ -47,6 +48,11 @@ struct PlanOptions {
   int64_t checkpoint_deltas = 4096;
   int64_t truncate_entries_per_turn = 2048;  // 0: logs are kept for ever
   int64_t read_hedge_after_us = 50'000;
+  int64_t write_hedge_after_us = 100'000;
+  int64_t hint_bytes_max = 256 << 20;
+  int64_t hint_age_max_us = int64_t{3} * 3600 * 1'000'000;
+  int64_t empty_rows_per_turn = 2048;
+  int64_t strict = 0;  // 1: quorums of owners alone
   int64_t requests_in_flight_max = 65'536;
   int64_t turn_inputs_max = 256;
   // The network, beside what events do to it.

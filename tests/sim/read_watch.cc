@@ -1,4 +1,5 @@
 #include "tests/sim/read_watch.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 namespace {
@@ -64,8 +65,8 @@ std::vector<crdt::EventSet> ReadWatch::Candidates(
     std::vector<crdt::EventSet> joined = {begun, read.sent};
     joined.insert(joined.end(), read.at_answers.begin(), read.at_answers.end());
     for (const replica::NodeId node : nodes) {
-      if (replica::Index(node) == self) continue;
-      const auto answers = read.answered.find(replica::Index(node));
+      if (SeatOf(node) == self) continue;
+      const auto answers = read.answered.find(SeatOf(node));
       if (answers == read.answered.end()) {
         joined.clear();
         break;

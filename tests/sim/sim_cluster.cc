@@ -10,6 +10,7 @@
 #include "net/frame.h"
 #include "net/peer_codec.h"
 #include "replica/hash.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
@@ -35,9 +36,32 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.truncate_entries_per_turn =
       static_cast<size_t>(plan.truncate_entries_per_turn);
   options.read_hedge_after = absl::Microseconds(plan.read_hedge_after_us);
+  options.write_hedge_after = absl::Microseconds(plan.write_hedge_after_us);
+  options.hint_bytes_max = static_cast<size_t>(plan.hint_bytes_max);
+  options.hint_age_max = absl::Microseconds(plan.hint_age_max_us);
+  options.empty_rows_per_turn = static_cast<size_t>(plan.empty_rows_per_turn);
+  options.quorums_default = plan.strict != 0 ? replica::Quorums::kStrict
+                                             : replica::Quorums::kSloppy;
   options.requests_in_flight_max =
       static_cast<size_t>(plan.requests_in_flight_max);
   return options;
+}
+
+// Who owns what: the place in the list of nodes rotates with the partition.
+replica::Placement Place(const PlanOptions& plan) {
+  const auto nodes = static_cast<uint32_t>(plan.nodes);
+  const auto partitions = static_cast<uint32_t>(plan.partitions);
+  const replica::Placement all(nodes, partitions);
+  if (plan.owners == 0) return all;
+  std::vector<replica::Placement::Member> members;
+  for (const auto& [id, member] : all.members()) members.push_back(member);
+  std::vector<replica::Placement::Row> rows;
+  for (uint32_t p = 0; p < partitions; ++p) {
+    const auto order = all.Owners(replica::PartitionId{static_cast<uint16_t>(p)});
+    rows.push_back({{order.begin(), order.end()},
+                    std::min(nodes, static_cast<uint32_t>(plan.owners))});
+  }
+  return replica::Placement(1, members, std::move(rows));
 }
 
 }  // namespace
@@ -50,8 +74,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
       hooks_(hooks),
       observer_(observer),
       shard_options_(ToShardOptions(plan.options)),
-      placement_(static_cast<uint32_t>(plan.options.nodes),
-                 static_cast<uint32_t>(plan.options.partitions)),
+      placement_(Place(plan.options)),
       network_(scheduler, plan,
                [this](uint32_t from, uint32_t to, const Frame& frame) {
                  OnFrame(from, to, frame);
@@ -323,10 +346,14 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
                      " does not decode: ", decoded.status().ToString()));
   }
   for (Message& message : std::get<net::PeerMessages>(*decoded)) {
-    const uint32_t lane = Index(message.partition) %
-                          static_cast<uint32_t>(node.process->lanes.size());
-    Push(to, lane, PeerInput{NodeId{from}, std::move(message)});
+    Push(to, LaneOf(to, message.partition),
+         PeerInput{NodeId{from}, std::move(message)});
   }
+}
+
+uint32_t SimCluster::LaneOf(uint32_t id, replica::PartitionId partition) const {
+  return Index(partition) %
+         static_cast<uint32_t>(nodes_[id].process->lanes.size());
 }
 
 void SimCluster::Push(uint32_t id, uint32_t lane, Input input) {
@@ -445,7 +472,7 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     const Message copy = peer->message;
     observer_.BeforeMessage(id, shard, copy);
     shard.HandleMessage(peer->from, std::move(peer->message), now);
-    observer_.AfterMessage(id, shard, Index(peer->from), copy);
+    observer_.AfterMessage(id, shard, SeatOf(peer->from), copy);
   } else if (std::holds_alternative<FsyncDone>(input)) {
     shard.HandleFsynced();
   } else {
@@ -462,21 +489,32 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
                          replica::Output output) {
   if (output.messages.empty() && output.replies.empty()) return;
   const Node& node = nodes_[id];
+  // What one shard of a node says to another takes no wire.
+  std::vector<Message> own;
+  std::erase_if(output.messages, [&](Envelope& envelope) {
+    if (Index(envelope.to) != id) return false;
+    own.push_back(std::move(envelope.message));
+    return true;
+  });
   auto frames = Encode(id, output.messages);
-  scheduler_.At(node.process->lanes[lane_index].busy_until_us,
-                [this, id, starts = node.starts, frames = std::move(frames),
-                 replies = std::move(output.replies)]() mutable {
-                  // The process that committed the turn died before it could
-                  // speak.
-                  if (!nodes_[id].running() || nodes_[id].starts != starts)
-                    return;
-                  for (auto& [to, bytes] : frames) {
-                    network_.Send(id, to, std::move(bytes));
-                  }
-                  for (const replica::ClientReply& reply : replies) {
-                    observer_.OnReply(id, reply);
-                  }
-                });
+  scheduler_.At(
+      node.process->lanes[lane_index].busy_until_us,
+      [this, id, starts = node.starts, frames = std::move(frames),
+       own = std::move(own), replies = std::move(output.replies)]() mutable {
+        // The process that committed the turn died before it could
+        // speak.
+        if (!nodes_[id].running() || nodes_[id].starts != starts) return;
+        for (Message& message : own) {
+          const uint32_t lane = LaneOf(id, message.partition);
+          Push(id, lane, PeerInput{NodeId{id}, std::move(message)});
+        }
+        for (auto& [to, bytes] : frames) {
+          network_.Send(id, to, std::move(bytes));
+        }
+        for (const replica::ClientReply& reply : replies) {
+          observer_.OnReply(id, reply);
+        }
+      });
 }
 
 std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
@@ -484,7 +522,7 @@ std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
   std::vector<std::vector<const Message*>> by_peer(size());
   for (const Envelope& envelope : messages) {
     if (observer_.OnSend(id, envelope)) {
-      by_peer[Index(envelope.to)].push_back(&envelope.message);
+      by_peer[SeatOf(envelope.to)].push_back(&envelope.message);
     }
   }
   std::vector<std::pair<uint32_t, std::string>> frames;

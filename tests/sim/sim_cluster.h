@@ -63,6 +63,7 @@ class SimCluster {
 
   uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
   uint32_t partitions() const { return placement_.partitions(); }
+  const replica::Placement& placement() const { return placement_; }
   Node& node(uint32_t id) { return nodes_[id]; }
   Network& network() { return network_; }
   replica::Shard& ShardOf(uint32_t node, replica::PartitionId partition);
@@ -96,6 +97,8 @@ class SimCluster {
   void Kill(uint32_t node, Death death, int64_t down_us);
   absl::Status Open(uint32_t node);
   void OnFrame(uint32_t from, uint32_t to, const Frame& frame);
+  // Requires: the node runs.
+  uint32_t LaneOf(uint32_t node, replica::PartitionId partition) const;
   void Push(uint32_t node, uint32_t lane, Input input);
   void Wake(uint32_t node, uint32_t lane, int64_t at_us);
   void Turn(uint32_t node, uint32_t lane);

@@ -31,7 +31,8 @@ class Simulation {
         checker_(plan, scheduler_, trace_),
         cluster_(plan, scheduler_, trace_, hooks_, checker_),
         chance_(plan.seed, "faults-at-run-time"),
-        probes_(plan.seed, "probes") {
+        probes_(plan.seed, "probes"),
+        listings_(plan.seed, "listings") {
     checker_.Attach(cluster_);
   }
 
@@ -47,6 +48,7 @@ class Simulation {
   }
 
  private:
+  bool Calm() const { return healed_ || core_alone_; }
   bool Going() const {
     return checker_.violation().empty() && trace_.events() < settings_.until;
   }
@@ -57,6 +59,10 @@ class Simulation {
       if (healed_ || turns == cluster_.turns()) continue;
       turns = cluster_.turns();
       if (probes_.Permille(plan_.options.probe_permille)) ProbeSomething();
+      // A listing costs what several reads do.
+      if (listings_.Permille(plan_.options.probe_permille / 5)) {
+        checker_.ListAny(listings_.Below32(cluster_.size()), listings_);
+      }
     }
   }
 
@@ -74,7 +80,8 @@ class Simulation {
     hooks_.SetBuggify(false);
     cluster_.HealCore(nodes);
     checker_.RequireAnswers(
-        nodes, scheduler_.now_us() + plan_.options.detect_us + kCoreSettlesUs);
+        nodes,
+        scheduler_.now_us() + 2 * plan_.options.detect_us + kCoreSettlesUs);
     const int64_t asked_us =
         plan_.events.empty() ? 0 : plan_.events.back().at_us;
     RunUntil(std::max(asked_us, scheduler_.now_us()) + kCoreAnswersUs);
@@ -99,7 +106,8 @@ class Simulation {
     hooks_.SetBuggify(false);
     cluster_.HealAll();
     const int64_t healed_us = scheduler_.now_us();
-    const int64_t deadline = healed_us + ConvergeTimeUs() + TruncationTimeUs();
+    const int64_t deadline =
+        healed_us + ConvergeTimeUs() + TruncationTimeUs() + EmptyingTimeUs();
     bool converged = false;
     while (Going() && !converged && scheduler_.now_us() < deadline) {
       RunUntil(std::min(deadline, scheduler_.now_us() + 1'000'000));
@@ -119,6 +127,19 @@ class Simulation {
     if (step == 0) return 0;
     return 2 * static_cast<int64_t>(plan_.events.size()) / step *
            plan_.options.sync_period_min_us;
+  }
+
+  // So do stand-ins that have handed over, by so many rows a round.
+  int64_t EmptyingTimeUs() {
+    size_t rows_max = 0;
+    for (uint32_t node = 0; node < cluster_.size(); ++node) {
+      SimDisk& disk = cluster_.node(node).disk;
+      rows_max =
+          std::max(rows_max, disk.keys(replica::Family::kRows).size() +
+                                 disk.keys(replica::Family::kLog).size());
+    }
+    return 2 * static_cast<int64_t>(rows_max) /
+           plan_.options.empty_rows_per_turn * plan_.options.sync_period_min_us;
   }
 
   Outcome Report() {
@@ -358,8 +379,7 @@ class Simulation {
   SimCluster cluster_;
   Stream chance_;
   Stream probes_;
-  bool Calm() const { return healed_ || core_alone_; }
-
+  Stream listings_;
   bool healed_ = false;
   bool core_alone_ = false;  // see RunCore
   Outcome outcome_;

@@ -1,0 +1,190 @@
+// What the nodes of a cluster have agreed on without ever voting: the committed
+// ring, and the changes that operators have staged for the next one. A value
+// that gossip spreads; any two meet in Merge(), in any order and any number of
+// times, and everybody ends with the same.
+//
+// Committed rings are totally ordered by (epoch, digest). The greater wins
+// everywhere. Two operators who commit at once both make epoch n+1; the digest
+// decides, and who held the loser keeps it aside (`superseded`), so that its
+// operator can be told and look at what it would have changed. A ring names the
+// digests of the rings it grew from, so that a loser is told from an ancestor
+// also when later commits have come meanwhile.
+//
+// Staged changes are an observed-remove map, as all data here: an entry has a
+// stamp (counter, node), `seen` covers every stamp that was ever heard of, and
+// an entry that one side holds and the other has seen but does not hold has
+// been committed or aborted: it stays cleared, without tombstones. Entries for
+// one member that were staged at the same time are all kept, or the outcome
+// would depend on who met whom first; the one with the latest stamp counts.
+#ifndef DOVETAIL_REPLICA_CLUSTER_CONFIG_H_
+#define DOVETAIL_REPLICA_CLUSTER_CONFIG_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "crdt/codec.h"
+#include "replica/ids.h"
+#include "replica/ring.h"
+
+namespace dovetail::replica {
+
+inline constexpr size_t kMemberNameBytesMax = 64;
+inline constexpr size_t kZoneBytesMax = 64;      // of a region's name too
+inline constexpr size_t kAddressBytesMax = 262;  // a DNS name, ':', a port
+// How many ancestors a ring names. Rings that went apart longer ago than that
+// are not told from ancestors.
+inline constexpr size_t kAncestorsMax = 16;
+inline constexpr size_t kStagedMax = kMembersMax;
+// Nodes at which something was ever staged.
+inline constexpr size_t kStagingNodesMax = kMembersMax;
+// Of epochs and stamps: far away, and one more is still a number.
+inline constexpr uint64_t kCounterMax = uint64_t{1} << 62;
+// A full cluster, every name as long as it may be, and as much staged.
+inline constexpr size_t kClusterConfigBytesMax = size_t{4} << 20;
+
+// A node as gossip introduces it, whether it owns anything or not. Known by its
+// id: addresses may change from one start to the next.
+struct MemberRecord {
+  NodeId id{};
+  std::string name;
+  std::string peer_address;
+  std::string client_address;
+  std::string zone;
+  std::string region;
+  friend bool operator==(const MemberRecord&, const MemberRecord&) = default;
+};
+std::string EncodeMemberRecord(const MemberRecord& record);
+absl::StatusOr<MemberRecord> DecodeMemberRecord(absl::string_view bytes);
+
+class CommittedRing {
+ public:
+  // Returns: InvalidArgument if the ring cannot be computed, is of epoch 0, or
+  // has a name that is empty, too long or there twice.
+  static absl::StatusOr<CommittedRing> Make(RingSpec ring, NodeId committed_by,
+                                            std::vector<Hash128> ancestors);
+
+  uint64_t epoch() const { return ring_.epoch; }
+  NodeId committed_by() const { return committed_by_; }
+  // Of the canonical encoding. Orders rings of one epoch.
+  const Hash128& digest() const { return digest_; }
+  // Members ascend by id, and each has its place filled in.
+  const RingSpec& ring() const { return ring_; }
+  // Of the epochs before this one, the latest first.
+  const std::vector<Hash128>& ancestors() const { return ancestors_; }
+
+  // Whether this one grew from `older`, or nobody can tell any more.
+  bool GrewFrom(const CommittedRing& older) const;
+
+  friend bool operator==(const CommittedRing&, const CommittedRing&) = default;
+
+ private:
+  CommittedRing() = default;
+  RingSpec ring_;
+  NodeId committed_by_{};
+  std::vector<Hash128> ancestors_;
+  Hash128 digest_;
+};
+// The total order.
+bool Precedes(const CommittedRing& a, const CommittedRing& b);
+void AppendCommittedRing(crdt::Writer& out, const CommittedRing& ring);
+std::optional<CommittedRing> ReadCommittedRing(crdt::Reader& in);
+
+enum class ChangeKind : uint8_t {
+  kJoin = 1,     // `member` becomes a member
+  kLeave = 2,    // `subject` is one no longer
+  kReplace = 3,  // `member` takes the place of `subject`
+  kWeight = 4,   // `subject` weighs `weight` from now on
+};
+
+struct StagedChange {
+  ChangeKind kind = ChangeKind::kJoin;
+  NodeId subject{};   // whose change it is: one for each member
+  RingMember member;  // of kJoin (the subject itself) and kReplace
+  uint32_t weight = 0;
+  friend bool operator==(const StagedChange&, const StagedChange&) = default;
+};
+StagedChange Join(RingMember member);
+StagedChange Leave(NodeId id);
+StagedChange Replace(NodeId old, RingMember by);
+StagedChange SetWeight(NodeId id, uint32_t weight);
+
+// When and where a change was staged.
+struct Stamp {
+  uint64_t counter = 0;
+  NodeId node{};
+  friend auto operator<=>(const Stamp&, const Stamp&) = default;
+};
+
+class StagedChanges {
+ public:
+  using Key = std::pair<NodeId, Stamp>;  // subject first
+  using Entries = std::map<Key, StagedChange>;
+
+  // At `node`, in place of what was staged for the same member.
+  // Returns: ResourceExhausted at kStagedMax changes, kStagingNodesMax nodes or
+  // kCounterMax.
+  absl::Status Stage(NodeId node, StagedChange change);
+  // Takes back what is staged for `subject`; false if that is nothing.
+  bool Abort(NodeId subject);
+  void AbortAll() { entries_.clear(); }
+  // Takes back exactly these, not what was staged since.
+  void Clear(const std::set<Key>& committed);
+  // What is beyond kStagedMax then counts as aborted, the last subjects first;
+  // what comes from nodes beyond kStagingNodesMax, as not heard.
+  void Merge(const StagedChanges& theirs);
+
+  bool empty() const { return entries_.empty(); }
+  const Entries& entries() const { return entries_; }
+  // One for each member: those that count.
+  std::map<NodeId, StagedChange> Effective() const;
+
+  friend bool operator==(const StagedChanges&, const StagedChanges&) = default;
+
+ private:
+  friend void AppendStaged(crdt::Writer& out, const StagedChanges& staged);
+  friend StagedChanges ReadStaged(crdt::Reader& in);
+  bool Seen(const Stamp& stamp) const;
+
+  Entries entries_;
+  // By node, the last counter it stamped with.
+  std::map<NodeId, uint64_t> seen_;
+};
+void AppendStaged(crdt::Writer& out, const StagedChanges& staged);
+StagedChanges ReadStaged(crdt::Reader& in);
+
+struct ClusterConfig {
+  // Absent: a node that has just joined and heard of none yet.
+  std::optional<CommittedRing> ring;
+  StagedChanges staged;
+
+  uint64_t epoch() const { return ring.has_value() ? ring->epoch() : 0; }
+  friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;
+};
+
+struct MergeResult {
+  // Whether `mine` is another than before.
+  bool changed = false;
+  // The ring of the two that lost, if the other did not grow from it: a commit
+  // that was made at the same time as another and is void.
+  std::optional<CommittedRing> superseded;
+};
+// Joins `theirs` into `mine`: commutative, associative and idempotent in what
+// becomes of `mine`.
+MergeResult Merge(ClusterConfig& mine, const ClusterConfig& theirs);
+
+std::string EncodeClusterConfig(const ClusterConfig& config);
+// Returns: InvalidArgument for anything that EncodeClusterConfig does not make.
+absl::StatusOr<ClusterConfig> DecodeClusterConfig(absl::string_view bytes);
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_CLUSTER_CONFIG_H_

@@ -1,0 +1,84 @@
+#include "replica/list_cover.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "replica/replica_set.h"
+
+namespace dovetail::replica {
+namespace {
+
+bool Has(const std::vector<NodeId>& nodes, NodeId node) {
+  return std::find(nodes.begin(), nodes.end(), node) != nodes.end();
+}
+
+uint32_t CountIn(const std::vector<NodeId>& nodes,
+                 absl::Span<const NodeId> owners) {
+  return static_cast<uint32_t>(
+      std::count_if(owners.begin(), owners.end(),
+                    [&](NodeId owner) { return Has(nodes, owner); }));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<uint32_t>> RequiredOwners(const Placement& placement,
+                                                     const Level& level,
+                                                     uint32_t fallback,
+                                                     const std::string& region) {
+  if (level.kind == Level::Kind::kEachQuorum) {
+    return absl::InvalidArgumentError(
+        "R=each_quorum: a listing takes quorum or local_quorum instead");
+  }
+  std::vector<uint32_t> required;
+  required.reserve(placement.partitions());
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const absl::Span<const NodeId> owners = placement.Owners(partition);
+    const auto counting = static_cast<uint32_t>(
+        std::count_if(owners.begin(), owners.end(), [&](NodeId owner) {
+          return !IsLocal(level) || placement.RegionOf(owner) == region;
+        }));
+    DOVETAIL_ASSIGN_OR_RETURN(const uint32_t its,
+                              ResolveCount(level, fallback, counting, "R"));
+    required.push_back(its);
+  }
+  return required;
+}
+
+Cover GrowCover(const Placement& placement,
+                const std::vector<uint32_t>& required,
+                std::vector<NodeId> nodes,
+                absl::FunctionRef<bool(NodeId)> usable) {
+  DOVETAIL_CHECK(required.size() == placement.partitions());
+  Cover cover{std::move(nodes), {}};
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const absl::Span<const NodeId> owners =
+        placement.Owners(PartitionId{static_cast<uint16_t>(p)});
+    uint32_t have = CountIn(cover.nodes, owners);
+    for (NodeId owner : owners) {
+      if (have >= required[p]) break;
+      if (Has(cover.nodes, owner) || !usable(owner)) continue;
+      cover.nodes.push_back(owner);
+      ++have;
+    }
+    if (have < required[p] && cover.lacking.ok()) {
+      cover.lacking = absl::UnavailableError(
+          absl::StrCat("R=", required[p], ": ", have, " of ", owners.size(),
+                       " replicas reachable, of partition ", p));
+    }
+  }
+  return cover;
+}
+
+bool Covers(const Placement& placement, const std::vector<uint32_t>& required,
+            const std::vector<NodeId>& nodes) {
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    if (CountIn(nodes, placement.Owners(partition)) < required[p]) return false;
+  }
+  return true;
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,207 @@
+#include "replica/replica_set.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "crdt/hooks.h"
+
+namespace dovetail::replica {
+namespace {
+
+uint32_t MajorityOf(uint32_t replicas) { return replicas / 2 + 1; }
+
+// As a user writes it.
+std::string NameOf(const Level& level) {
+  switch (level.kind) {
+    case Level::Kind::kDefault:
+      return "default";
+    case Level::Kind::kCount:
+      return absl::StrCat(level.count);
+    case Level::Kind::kQuorum:
+      return "quorum";
+    case Level::Kind::kAll:
+      return "all";
+    case Level::Kind::kLocalOne:
+      return "local_one";
+    case Level::Kind::kLocalQuorum:
+      return "local_quorum";
+    case Level::Kind::kEachQuorum:
+      return "each_quorum";
+  }
+  DOVETAIL_CHECK(false);
+}
+
+// How many of `replicas` owners a level wants, of those that count for it.
+uint32_t WantedOf(const Level& level, uint32_t fallback, uint32_t replicas) {
+  switch (level.kind) {
+    case Level::Kind::kDefault:
+      return fallback == 0 ? MajorityOf(replicas)
+                           : std::min(fallback, replicas);
+    case Level::Kind::kCount:
+      return level.count;
+    case Level::Kind::kLocalOne:
+      return 1;
+    case Level::Kind::kQuorum:
+    case Level::Kind::kLocalQuorum:
+    case Level::Kind::kEachQuorum:
+      return MajorityOf(replicas);
+    case Level::Kind::kAll:
+      return replicas;
+  }
+  DOVETAIL_CHECK(false);
+}
+
+}  // namespace
+
+bool IsLocal(const Level& level) {
+  return level.kind == Level::Kind::kLocalOne ||
+         level.kind == Level::Kind::kLocalQuorum;
+}
+
+absl::StatusOr<uint32_t> ResolveCount(const Level& level, uint32_t fallback,
+                                      uint32_t replicas,
+                                      absl::string_view name) {
+  const uint32_t wanted = WantedOf(level, fallback, replicas);
+  if (wanted >= 1 && wanted <= replicas) return wanted;
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, "=", NameOf(level), ": there are ", replicas, " replicas"));
+}
+
+absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
+    const ShardCore& core, PartitionId partition, const Level& level,
+    uint32_t fallback, const RequestOptions& options, absl::string_view name) {
+  ReplicaSet set(core, partition);
+  const Quorums quorums = options.quorums == Quorums::kDefault
+                              ? core.options.quorums_default
+                              : options.quorums;
+  set.strict_ = quorums == Quorums::kStrict;
+  const absl::Span<const NodeId> owners = core.placement.Owners(partition);
+  const std::string& here = core.placement.RegionOf(core.identity.self);
+  if (level.kind == Level::Kind::kEachQuorum) {
+    std::set<std::string> regions;
+    for (NodeId owner : owners) regions.insert(core.placement.RegionOf(owner));
+    for (const std::string& region : regions) {
+      set.demands_.push_back({.everywhere = false, .region = region});
+    }
+  } else {
+    const bool local = IsLocal(level);
+    set.demands_.push_back(
+        {.everywhere = !local, .region = local ? here : std::string()});
+  }
+  for (NodeId owner : owners) {
+    const size_t demand = set.DemandOf(owner);
+    if (demand != Tally::kNoDemand) ++set.demands_[demand].owners;
+  }
+  for (Demand& demand : set.demands_) {
+    if (demand.owners == 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          name, "=", NameOf(level), ": no replica is in region \"",
+          demand.region, "\""));
+    }
+    DOVETAIL_ASSIGN_OR_RETURN(
+        demand.required, ResolveCount(level, fallback, demand.owners, name));
+  }
+  const bool by_number = level.kind == Level::Kind::kCount ||
+                         level.kind == Level::Kind::kDefault;
+  set.asked_as_ = absl::StrCat(
+      name, "=", by_number ? absl::StrCat(set.required()) : NameOf(level),
+      set.strict_ ? " strict" : "");
+  set.ListNodes();
+  set.self_counts_ = core.IsOwner(partition) || set.missing_owners_ > 0 ||
+                     (options.here && set.required() == 1);
+  return set;
+}
+
+void ReplicaSet::ListNodes() {
+  const ShardCore& core = *core_;
+  const Placement& placement = core.placement;
+  const std::string& here = placement.RegionOf(core.identity.self);
+  std::set<std::string> missing_in;
+  for (NodeId owner : placement.Owners(partition_)) {
+    if (owner != core.identity.self) other_owners_.push_back(owner);
+    if (core.IsUp(owner)) continue;
+    ++missing_owners_;
+    missing_in.insert(placement.RegionOf(owner));
+  }
+  std::stable_sort(other_owners_.begin(), other_owners_.end(),
+                   [&](NodeId a, NodeId b) {
+                     if (core.IsUp(a) != core.IsUp(b)) return core.IsUp(a);
+                     return (placement.RegionOf(a) == here) >
+                            (placement.RegionOf(b) == here);
+                   });
+  if (strict_) return;
+  for (NodeId node : placement.StandIns(partition_)) {
+    if (node != core.identity.self && core.IsUp(node)) {
+      stand_ins_.push_back(node);
+    }
+  }
+  std::stable_partition(
+      stand_ins_.begin(), stand_ins_.end(), [&](NodeId node) {
+        return missing_in.contains(placement.RegionOf(node));
+      });
+}
+
+size_t ReplicaSet::DemandOf(NodeId node) const {
+  const Placement& placement = core_->placement;
+  if (strict_ && !placement.Owns(node, partition_) &&
+      !DOVETAIL_MUTANT("strict: a stand-in counts")) {
+    return Tally::kNoDemand;
+  }
+  if (node == core_->identity.self && !self_counts_) return Tally::kNoDemand;
+  for (size_t i = 0; i < demands_.size(); ++i) {
+    if (demands_[i].everywhere ||
+        demands_[i].region == placement.RegionOf(node)) {
+      return i;
+    }
+  }
+  return Tally::kNoDemand;
+}
+
+absl::Status ReplicaSet::CheckReachable(absl::string_view effect) const {
+  const ShardCore& core = *core_;
+  // At most as many as there are owners ever count.
+  std::vector<uint32_t> reachable(demands_.size());
+  std::vector<std::string> names;
+  uint32_t owners = 0;
+  const auto add = [&](NodeId node, bool owner) {
+    if (!core.IsUp(node)) return;
+    const size_t demand = DemandOf(node);
+    if (demand == Tally::kNoDemand) return;
+    ++reachable[demand];
+    owners += owner ? 1 : 0;
+    names.push_back(core.placement.NameOf(node));
+  };
+  for (NodeId owner : core.placement.Owners(partition_)) add(owner, true);
+  if (!core.placement.Owns(core.identity.self, partition_)) {
+    add(core.identity.self, false);
+  }
+  for (NodeId node : stand_ins_) add(node, false);
+  for (size_t i = 0; i < demands_.size(); ++i) {
+    const Demand& demand = demands_[i];
+    if (reachable[i] >= demand.required) continue;
+    std::sort(names.begin(), names.end());
+    return absl::UnavailableError(absl::StrCat(
+        asked_as_, ": ", reachable[i], " of ", demand.owners,
+        strict_ ? " owners" : " replicas", " reachable",
+        demand.everywhere ? ""
+                          : absl::StrCat(" in region \"", demand.region, "\""),
+        names.empty() ? "" : ": ", absl::StrJoin(names, " "), effect));
+  }
+  return absl::OkStatus();
+}
+
+Tally ReplicaSet::NewTally() const {
+  Tally tally;
+  for (const Demand& demand : demands_) tally.AddDemand(demand.required);
+  return tally;
+}
+
+uint32_t ReplicaSet::required() const {
+  uint32_t sum = 0;
+  for (const Demand& demand : demands_) sum += demand.required;
+  return sum;
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,157 @@
+#include "tests/sim/list_watch.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "replica/hash.h"
+#include "tests/sim/convert.h"
+
+namespace dovetail::sim {
+
+using crdt::ObjectId;
+using replica::PartitionId;
+using replica::RequestId;
+
+namespace {
+
+// What can be said of a page without knowing what should be in it.
+std::string CheckForm(const replica::ListRequest& request,
+                      const replica::ListReply& reply) {
+  if (reply.objects.size() > request.limit) return "is longer than its limit";
+  if (reply.more && reply.objects.empty()) return "has no end to go on from";
+  const ObjectId* before = request.after ? &*request.after : nullptr;
+  for (const ObjectId& object : reply.objects) {
+    if (object.bucket != request.bucket) return "shows another bucket";
+    if (before != nullptr && !(*before < object)) return "is out of order";
+    before = &object;
+  }
+  return "";
+}
+
+}  // namespace
+
+void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
+                       replica::ListRequest request) {
+  if (!cluster.node(node).running()) return;
+  const RequestId id{next_request_++};
+  Asked asked;
+  asked.node = node;
+  asked.r = r;
+  asked.request = request;
+  Learn(cluster, asked);
+  asked_.emplace(id, std::move(asked));
+  replica::ClientRequest message;
+  message.id = id;
+  message.options.read = replica::Level::Count(r);
+  message.options.timeout = absl::Seconds(2);
+  message.body = std::move(request);
+  if (!cluster.Submit(node, std::move(message))) asked_.erase(id);
+}
+
+void ListWatch::SubmitAny(SimCluster& cluster, uint32_t node, Stream& chance) {
+  // Nodes that differ may need many messages for one, and each turn may ask for
+  // another: without a bound they could beget each other for ever.
+  constexpr size_t kAtOnceMax = 2;
+  constexpr uint64_t kEverMax = 500;
+  if (asked_.size() >= kAtOnceMax || pages_ >= kEverMax) return;
+  replica::ListRequest request;
+  request.bucket = "b";
+  request.limit = chance.Half() ? 1'000 : 1 + chance.Below32(5);
+  if (chance.OneIn(3)) {
+    std::vector<oracle::Object> objects =
+        oracles_[static_cast<size_t>(chance.Below(oracles_.size()))].Objects();
+    if (!objects.empty()) request.after = FromOracle(chance.Pick(objects));
+  }
+  const uint32_t replicas = cluster.placement().replicas(PartitionId{0});
+  Submit(cluster, node, 1 + chance.Below32(replicas), std::move(request));
+}
+
+void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
+  for (uint32_t node = 0; node < cluster.size(); ++node) {
+    asked.starts.push_back(cluster.node(node).starts);
+  }
+  for (size_t p = 0; p < oracles_.size(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const std::vector<oracle::Object> objects = oracles_[p].Objects();
+    for (const oracle::Object& object : objects) {
+      asked.known[FromOracle(object)].writes = oracles_[p].WritesOf(object);
+    }
+    for (uint32_t node = 0; node < cluster.size(); ++node) {
+      // Only owners are asked.
+      if (!cluster.node(node).running() ||
+          !cluster.placement().Owns(replica::NodeId{node}, partition)) {
+        continue;
+      }
+      const oracle::Events applied = ToOracle(
+          cluster.ShardOf(node, partition).ContextOf(partition).applied);
+      for (const oracle::Object& object : objects) {
+        if (oracles_[p].HasAllWritesOf(object, applied)) {
+          asked.known[FromOracle(object)].holders.push_back(node);
+        }
+      }
+    }
+  }
+}
+
+std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
+                                      const ObjectId& id,
+                                      const Known& known) const {
+  const PartitionId partition =
+      replica::PartitionOf(id.bucket, id.key, cluster.partitions());
+  const oracle::Oracle& oracle = oracles_[Index(partition)];
+  const oracle::Object object = ToOracle(id);
+  if (oracle.WritesOf(object) != known.writes) return std::nullopt;
+  const auto still = static_cast<uint32_t>(std::count_if(
+      known.holders.begin(), known.holders.end(), [&](uint32_t node) {
+        return cluster.node(node).running() &&
+               cluster.node(node).starts == asked.starts[node];
+      }));
+  if (still + asked.r <= cluster.placement().replicas(partition)) {
+    return std::nullopt;
+  }
+  return oracle.Read(object, {}, oracle.AllEvents()).present;
+}
+
+std::string ListWatch::Judge(SimCluster& cluster, RequestId id,
+                             const replica::ListReply& reply) {
+  const auto it = asked_.find(id);
+  DOVETAIL_CHECK(it != asked_.end());
+  const Asked asked = std::move(it->second);
+  asked_.erase(it);
+  ++pages_;
+  const std::string story =
+      absl::StrCat("a listing at node ", asked.node, " with R=", asked.r, " ");
+  const std::string wrong = CheckForm(asked.request, reply);
+  if (!wrong.empty()) return absl::StrCat(story, wrong);
+  const std::set<ObjectId> listed(reply.objects.begin(), reply.objects.end());
+  for (const ObjectId& object : listed) {
+    const PartitionId partition =
+        replica::PartitionOf(object.bucket, object.key, cluster.partitions());
+    if (oracles_[Index(partition)].WritesOf(ToOracle(object)) == 0) {
+      return absl::StrCat(story, "shows ", crdt::ToString(object),
+                          ", which nobody wrote");
+    }
+  }
+  for (const auto& [object, known] : asked.known) {
+    if (asked.request.after && object <= *asked.request.after) continue;
+    if (reply.more && reply.objects.back() < object) break;
+    const std::optional<bool> expected = Expect(cluster, asked, object, known);
+    if (!expected) continue;
+    ++judged_;
+    if (*expected != listed.contains(object)) {
+      return absl::StrCat(
+          story, *expected ? "lacks " : "shows ", crdt::ToString(object),
+          *expected ? ", which is there" : ", which is not there");
+    }
+  }
+  return "";
+}
+
+void ListWatch::OnStopped(uint32_t node) {
+  std::erase_if(asked_,
+                [&](const auto& item) { return item.second.node == node; });
+}
+
+}  // namespace dovetail::sim

@@ -1,0 +1,81 @@
+// Were listings right? What a listing at R must say of an object is known
+// without knowing whom it asked, if
+//
+//   - N - R + 1 nodes had applied every write of the object when the listing
+//     began, and still run: any R nodes have one of them among them, so any
+//     join of R is the whole truth; and
+//   - nobody wrote the object meanwhile.
+//
+// Then it is listed if, and only if, all its writes together show something.
+// Of other objects either answer may be right.
+#ifndef DOVETAIL_TESTS_SIM_LIST_WATCH_H_
+#define DOVETAIL_TESTS_SIM_LIST_WATCH_H_
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/sim/oracle.h"
+#include "tests/sim/sim_cluster.h"
+
+namespace dovetail::sim {
+
+class ListWatch {
+ public:
+  // `oracles` by partition; must outlive this.
+  explicit ListWatch(const std::vector<oracle::Oracle>& oracles)
+      : oracles_(oracles) {}
+
+  // Asks `node` for a page of the listing at R.
+  void Submit(SimCluster& cluster, uint32_t node, uint32_t r,
+              replica::ListRequest request);
+  // The same with random values.
+  void SubmitAny(SimCluster& cluster, uint32_t node, Stream& chance);
+
+  // Listings have request numbers of their own.
+  static bool IsListing(replica::RequestId id) {
+    return static_cast<uint64_t>(id) >= kFirstRequest;
+  }
+  // What is wrong with the page; empty: nothing. Requires: it was asked for.
+  std::string Judge(SimCluster& cluster, replica::RequestId id,
+                    const replica::ListReply& reply);
+  // Nobody waits for it any more.
+  void Forget(replica::RequestId id) { asked_.erase(id); }
+  bool Awaits(replica::RequestId id) const { return asked_.contains(id); }
+  void OnStopped(uint32_t node);
+
+  uint64_t pages() const { return pages_; }
+  uint64_t judged() const { return judged_; }
+
+ private:
+  static constexpr uint64_t kFirstRequest = uint64_t{1} << 62;
+  struct Known {
+    size_t writes = 0;
+    std::vector<uint32_t> holders;  // nodes that had applied all of them
+  };
+  struct Asked {
+    uint32_t node = 0;
+    uint32_t r = 1;
+    replica::ListRequest request;
+    std::vector<uint64_t> starts;  // of all nodes
+    std::map<crdt::ObjectId, Known> known;
+  };
+  void Learn(SimCluster& cluster, Asked& asked) const;
+  // Whether `object` must be listed; nullopt: it may.
+  std::optional<bool> Expect(SimCluster& cluster, const Asked& asked,
+                             const crdt::ObjectId& object,
+                             const Known& known) const;
+
+  const std::vector<oracle::Oracle>& oracles_;
+  std::map<replica::RequestId, Asked> asked_;
+  uint64_t next_request_ = kFirstRequest;
+  uint64_t pages_ = 0;
+  uint64_t judged_ = 0;
+};
+
+}  // namespace dovetail::sim
+
+#endif  // DOVETAIL_TESTS_SIM_LIST_WATCH_H_
