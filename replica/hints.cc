@@ -45,6 +45,7 @@ void Hints::Round(Now now) {
       since_.erase(id);
       partition->BeginEmptying();
     }
+    core_.touched.push_back(id);  // even if it fails half-way
     const absl::StatusOr<size_t> removed = partition->EmptySome(budget);
     if (!removed.ok()) {
       ++core_.stats.corruptions;

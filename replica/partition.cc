@@ -269,6 +269,9 @@ void Partition::MarkSyncing() { syncing_ = context_.applied; }
 void Partition::MarkedSynced() {
   // A later fsync may have overtaken the one that was marked.
   if (!syncing_) return;
+  if (DOVETAIL_MUTANT("durable: what came while the fsync ran")) {
+    syncing_ = context_.applied;
+  }
   if (!(durable_ == *syncing_)) {
     durable_ = *std::move(syncing_);
     ++version_;

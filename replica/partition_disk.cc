@@ -83,9 +83,6 @@ absl::Status Partition::Load() {
       return true;
     });
   }
-  if (DOVETAIL_MUTANT("durable: what was found on disk")) {
-    durable_ = context_.applied;
-  }
 
   DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> superseded,
                             storage_.Get(Family::kMeta, SupersededKey(id_)));

@@ -79,11 +79,14 @@ void Shard::State::FailTurn(const absl::Status& why) {
   DOVETAIL_MARK("turn: failed and reloaded");
   ++core.stats.commits_failed;
   Output turn = std::exchange(core.output, {});
-  // Everything in memory goes back to what is on disk; only the mint counters
+  // What the turn touched goes back to what is on disk; only the mint counters
   // stay, so that the dots of this turn are never used again.
-  for (const auto& partition : core.partitions) {
+  std::sort(core.touched.begin(), core.touched.end());
+  core.touched.erase(std::unique(core.touched.begin(), core.touched.end()),
+                     core.touched.end());
+  for (PartitionId partition : core.touched) {
     if (DOVETAIL_MUTANT("turn: a failed one keeps its context")) break;
-    absl::Status loaded = partition->Load();
+    absl::Status loaded = core.Get(partition).Load();
     if (!loaded.ok()) {
       DOVETAIL_MARK("turn: failed, and what is on disk cannot be read");
       ++core.stats.corruptions;
@@ -237,6 +240,8 @@ void Shard::State::TruncateIdleOrFull() {
 size_t Shard::State::Truncate(Partition& partition, size_t max) {
   if (partition.log_entries() == 0 || partition.quarantined()) return 0;
   const crdt::EventSet stable = sync.StableEvents(partition.id());
+  if (stable.empty()) return 0;
+  core.touched.push_back(partition.id());  // even if it fails half-way
   absl::StatusOr<size_t> removed = partition.Truncate(stable, max);
   if (!removed.ok()) {
     DOVETAIL_MARK("truncate: the log cannot be read");
@@ -254,7 +259,9 @@ void Shard::TruncateLogs() {
 
 void Shard::CheckpointAll() {
   for (const auto& partition : state_->core.partitions) {
-    if (partition->deltas_since_checkpoint() > 0) partition->Checkpoint();
+    if (partition->deltas_since_checkpoint() == 0) continue;
+    state_->core.touched.push_back(partition->id());
+    partition->Checkpoint();
   }
 }
 

@@ -8,6 +8,8 @@
 
 #include "crdt/delta.h"
 #include "doctest/doctest.h"
+#include "replica/hash.h"
+#include "replica/keys.h"
 #include "replica/shard.h"
 #include "tests/replica/cluster.h"
 #include "tests/sim/seat.h"
@@ -249,6 +251,46 @@ TEST_CASE("Failed turn: a clear with two parts in it gets one reply") {
   turn.End();
   CHECK(turn.replies() == 1);
   CHECK(absl::IsResourceExhausted(turn.StatusOf(clear)));
+}
+
+TEST_CASE("Failed turn: what it did not touch is not read again") {
+  constexpr uint32_t kPartitions = 2;
+  Cluster cluster(1, kPartitions);
+  const auto partition_of = [&](const std::string& key) {
+    return PartitionOf("b", key, kPartitions);
+  };
+  std::string elsewhere = "e";
+  while (partition_of(elsewhere) == partition_of("k")) elsewhere += "e";
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  REQUIRE(cluster.Write(0, AddTo(elsewhere, {"y"})).ok());
+  const auto& log = cluster.disk(0).keys(Family::kLog);
+  REQUIRE(log.size() == 2);
+  const std::string prefix = LogPrefix(partition_of(elsewhere));
+  cluster.disk(0).FailRead(Family::kLog, log.lower_bound(prefix)->first);
+
+  FailedTurn turn(cluster);
+  const RequestId write = turn.Write(AddTo("k", {"z"}));
+  turn.End();  // REQUIREs that it is not fatal
+  CHECK(absl::IsResourceExhausted(turn.StatusOf(write)));
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
+  CHECK(cluster.Show(0, Type::kSet, elsewhere) == "{y}");
+}
+
+TEST_CASE("Failed turn: a truncation in it is taken back") {
+  Cluster cluster(1);
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  REQUIRE(cluster.at(0).SyncToDisk().ok());
+  FailedTurn turn(cluster);
+  cluster.at(0).CheckpointAll();
+  cluster.at(0).TruncateLogs();
+  REQUIRE(cluster.at(0).Digests()[0].log_entries == 0);
+  turn.End();
+  CHECK(cluster.at(0).Digests()[0].log_entries == 1);
+  CHECK(cluster.at(0).VerifyDigests().ok());
+  cluster.Crash(0);
+  REQUIRE(cluster.Start(0).ok());
+  CHECK(cluster.at(0).VerifyDigests().ok());
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
 }
 
 TEST_CASE("Failed turn: peers are told what is not here, and what is") {

@@ -87,6 +87,38 @@ TEST_CASE("SimDisk: a key that cannot be read is an error, never absent") {
   CHECK(MustGet(storage, Family::kRows, "row1") == "1");
 }
 
+TEST_CASE("SimDisk: a garbled key is there, and is not what was written") {
+  SimDisk disk;
+  SimStorage storage(disk);
+  MustCommit(storage, Delta(1));
+  disk.GarbleRead(Family::kRows, "row1");
+  CHECK(MustGet(storage, Family::kRows, "row1") != "1");
+  CHECK(Dump(storage).size() == AfterDeltas(1).size());
+  CHECK(Dump(storage) != AfterDeltas(1));
+  disk.ClearFaults();
+  CHECK(Dump(storage) == AfterDeltas(1));
+}
+
+TEST_CASE("SimDisk: it names what a power failure could take") {
+  SimDisk disk;
+  std::vector<std::string> named;
+  const auto name = [&] {
+    named.clear();
+    disk.ForEachUnsyncedPut(
+        Family::kRows, [&](const std::string& key, const std::string& value) {
+          named.push_back(key + "=" + value);
+        });
+    return named;
+  };
+  SimStorage storage(disk);
+  MustCommit(storage, OnePut(Family::kRows, "old", "1"), CommitMode::kSynced);
+  MustCommit(storage, OnePut(Family::kRows, "new", "1"));
+  MustCommit(storage, OnePut(Family::kRows, "old", "2"));
+  CHECK(name() == std::vector<std::string>{"new=1"});
+  MustSync(storage);
+  CHECK(name().empty());
+}
+
 TEST_CASE("SimDisk: a copy has no faults planned and is not in use") {
   SimDisk disk;
   SimStorage storage(disk);

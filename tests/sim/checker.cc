@@ -6,11 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "crdt/check.h"
-#include "crdt/delta.h"
-#include "crdt/hlc.h"
 #include "replica/hash.h"
-#include "replica/keys.h"
-#include "replica/log_entry.h"
 #include "tests/sim/convert.h"
 #include "tests/sim/seat.h"
 
@@ -29,21 +25,22 @@ bool FailsWrites(EventKind kind) {
          kind == EventKind::kCorruptRow;
 }
 
+bool ReplacesDisk(EventKind kind) {
+  return kind == EventKind::kWipe || kind == EventKind::kRestore ||
+         kind == EventKind::kLie || kind == EventKind::kClone ||
+         kind == EventKind::kCorruptRow;
+}
+
 bool TakesWrites(const PlanEvent& event) {
   switch (event.kind) {
     case EventKind::kCrash:
     case EventKind::kRestartAll:
       return event.value > 0;
-    case EventKind::kWipe:
-    case EventKind::kRestore:
-    case EventKind::kLie:
-    case EventKind::kClone:
-    case EventKind::kCorruptRow:
     case EventKind::kFailCommit:
     case EventKind::kFailSync:
       return true;
     default:
-      return false;
+      return ReplacesDisk(event.kind);
   }
 }
 
@@ -102,6 +99,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     const PlanEvent& event = plan.events[i];
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
+    disks_replaced_ |= ReplacesDisk(event.kind);
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
@@ -159,7 +157,11 @@ void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
   const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
   const crdt::EventSet minted = applied.Minus(pending.visible);
   if (pending.once) return AfterOnce(pending, minted, applied);
-  if (minted.empty()) return;
+  if (!minted.empty()) Mints(node, pending, minted);
+}
+
+void Checker::Mints(uint32_t node, Pending& pending,
+                    const crdt::EventSet& minted) {
   const crdt::ActorId actor = cluster_->node(node).process->actor;
   std::vector<crdt::DotRun> runs;
   minted.ForEachRun([&](const crdt::DotRun& run) {
@@ -179,7 +181,7 @@ void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
   OracleOf(pending.partition)
       .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
               runs[0].count, ToOracle(pending.visible));
-  minted_in_turn_.push_back({node, pending.partition, runs[0]});
+  in_turn_.push_back({node, pending.partition, runs[0], {}});
   for (Withheld& withheld : withheld_until_released_) {
     if (withheld.events || withheld.from_us > scheduler_.now_us() ||
         withheld.peer == node) {
@@ -187,147 +189,6 @@ void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
     }
     withheld.partition = pending.partition;
     withheld.events = runs[0];
-  }
-}
-
-void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
-                           const replica::Message& message) {
-  const crdt::EventSet& applied = shard.ContextOf(message.partition).applied;
-  if (const auto* query = std::get_if<replica::ReadQuery>(&message.body)) {
-    reads_.OnQueryAnswered(node, message.partition, *query, applied);
-  } else if (const auto* answer =
-                 std::get_if<replica::ReadAnswer>(&message.body)) {
-    reads_.OnAnswer(message.partition, *answer, applied);
-  }
-}
-
-void Checker::OnTurn(uint32_t node, Shard& shard,
-                     const replica::Output& output) {
-  const uint64_t wall = cluster_->node(node).clock.WallMs(scheduler_.now_us());
-  clocks_[node].wall_max = std::max(clocks_[node].wall_max, wall);
-  for (const Minted& minted : std::exchange(minted_in_turn_, {})) {
-    if (!ReadStamps(node, minted.partition, minted.events)) {
-      minted_in_vain_.push_back(minted);
-    }
-  }
-  CheckHandedOver(node, shard);
-  for (const replica::Envelope& envelope : output.messages) {
-    if (const auto* query =
-            std::get_if<replica::ReadQuery>(&envelope.message.body)) {
-      const PartitionId partition = envelope.message.partition;
-      reads_.OnQuerySent(partition, *query, shard.ContextOf(partition).applied);
-    }
-  }
-}
-
-void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
-  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
-    const PartitionId partition{static_cast<uint16_t>(p)};
-    if (Owns(node, partition) ||
-        &cluster_->ShardOf(node, partition) != &shard) {
-      continue;
-    }
-    crdt::EventSet& held = held_[{node, partition}];
-    const crdt::EventSet& now = shard.ContextOf(partition).applied;
-    if (!held.empty() && now.empty()) {
-      uint32_t have = 0;
-      uint32_t owners = 0;
-      for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
-        if (!Owns(owner, partition)) continue;
-        ++owners;
-        // Of who is down, or was since it said so, nothing can be said.
-        const bool unknown =
-            !cluster_->node(owner).running() || !ends_[owner].empty();
-        have += unknown || held.IsSubsetOf(cluster_->ShardOf(owner, partition)
-                                               .DurableOf(partition))
-                    ? 1
-                    : 0;
-      }
-      if (2 * have <= owners) {
-        OnViolation(absl::StrCat("node ", node, " forgets what it held of ",
-                                 "partition ", p, ", which ", have, " of ",
-                                 owners, " owners have on disk"));
-      }
-      OnForgotten(node, partition);
-    }
-    held = now;
-  }
-}
-
-// Its owners answer for what was acknowledged from now on.
-void Checker::OnForgotten(uint32_t node, PartitionId partition) {
-  for (Acknowledged& write : acknowledged_) {
-    if (write.partition != partition || write.holders.erase(node) == 0) {
-      continue;
-    }
-    AddOwnersThatHold(write);
-  }
-}
-
-void Checker::AddOwnersThatHold(Acknowledged& write) {
-  for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
-    if (Owns(owner, write.partition) && cluster_->node(owner).running() &&
-        Holds(owner, write.partition, write.events)) {
-      write.holders.insert(owner);
-    }
-  }
-}
-
-// The timestamps that a write to registers was given stand in its log entry;
-// if there is none (false), the turn failed.
-bool Checker::ReadStamps(uint32_t node, PartitionId partition,
-                         const crdt::DotRun& minted) {
-  const auto& log = cluster_->node(node).disk.keys(replica::Family::kLog);
-  const std::string key =
-      replica::LogKey(partition, {minted.actor, minted.first});
-  const auto row = log.find(key);
-  if (row == log.end()) return false;
-  const auto entry = replica::DecodeLogEntry(key, row->second);
-  const auto delta = entry.ok() ? crdt::Delta::Decode(entry->delta)
-                                : absl::StatusOr<crdt::Delta>(entry.status());
-  if (!delta.ok()) {
-    OnViolation(absl::StrCat("the log of node ", node,
-                             " does not decode: ", delta.status().ToString()));
-    return true;
-  }
-  std::vector<std::pair<uint64_t, oracle::Stamp>> stamps;
-  for (const crdt::DeltaLeaf& leaf : delta->leaves) {
-    for (const auto& [dot, payload] : leaf.store.entries()) {
-      const auto* stamped = std::get_if<crdt::Stamped>(&payload);
-      if (stamped == nullptr) continue;
-      const oracle::Stamp stamp{stamped->stamp.wall_ms, stamped->stamp.logical};
-      stamps.emplace_back(dot.counter, stamp);
-      OracleOf(partition).SetStamp(ToOracle(leaf.object),
-                                   crdt::ActorBits(dot.actor), dot.counter,
-                                   stamp);
-    }
-  }
-  // In the order in which they were made.
-  std::sort(stamps.begin(), stamps.end());
-  for (const auto& [counter, stamp] : stamps) {
-    CheckStamp(node, partition, stamp);
-  }
-  return true;
-}
-
-void Checker::CheckStamp(uint32_t node, PartitionId partition,
-                         const oracle::Stamp& stamp) {
-  ClockWatch& clock = clocks_[node];
-  const uint32_t shard =
-      Index(partition) % static_cast<uint32_t>(plan_.options.shards);
-  const auto [last, first] = clock.last.try_emplace(shard, stamp);
-  if (!first && !(last->second < stamp)) {
-    OnViolation(absl::StrCat("a clock of node ", node, " went from ",
-                             last->second.wall, "+", last->second.logical,
-                             " to ", stamp.wall, "+", stamp.logical));
-  }
-  last->second = stamp;
-  // Twice the drift: a site of BUGGIFY takes it for the wall clock, too.
-  constexpr uint64_t kAheadMax = 2 * crdt::HybridClock::kDriftMaxMs + 1;
-  if (!clock.foreign && stamp.wall > clock.wall_max + kAheadMax) {
-    OnViolation(absl::StrCat("a clock of node ", node, " is ",
-                             stamp.wall - clock.wall_max,
-                             " ms ahead of its wall clock"));
   }
 }
 
@@ -404,6 +265,13 @@ void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
 
 void Checker::OnError(const Pending& pending, const absl::Status& status) {
   ++stats_.failed;
+  const bool few_at_once = plan_.options.requests_in_flight_max <
+                           PlanOptions().requests_in_flight_max;
+  if (MustSucceed(pending) && !Excuses(pending, status)) {
+    return OnViolation(absl::StrCat(
+        Story(pending),
+        " failed though a majority is healthy: ", status.ToString()));
+  }
   bool explained = false;
   switch (status.code()) {
     case absl::StatusCode::kUnavailable:
@@ -411,10 +279,16 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       explained = true;
       break;
     case absl::StatusCode::kResourceExhausted:
-      explained = disk_faults_ || plan_.options.buggify != 0 ||
-                  plan_.options.hint_bytes_max < PlanOptions().hint_bytes_max ||
-                  plan_.options.requests_in_flight_max <
-                      PlanOptions().requests_in_flight_max;
+      explained = disk_faults_ || plan_.options.buggify != 0 || few_at_once ||
+                  HintsAreShort();
+      break;
+    case absl::StatusCode::kInvalidArgument:
+      explained =
+          std::any_of(pending.batch.begin(), pending.batch.end(),
+                      [&](const oracle::Mutation& mutation) {
+                        return PartitionOf(FromOracle(mutation.object)) !=
+                               pending.partition;
+                      });
       break;
     case absl::StatusCode::kDataLoss:
       explained = disk_faults_;
@@ -433,6 +307,10 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
 void Checker::OnWriteReply(const Pending& pending,
                            const replica::WriteReply& reply) {
   ++stats_.acknowledged;
+  const bool goes_on = pending.expected.resume_after.has_value();
+  if (goes_on && !pending.nothing_left) {
+    return OnViolation(absl::StrCat(Story(pending), " ended after a part"));
+  }
   if (pending.minted.has_value() != pending.expected.mints()) {
     return OnViolation(absl::StrCat(
         Story(pending), pending.minted ? " minted events" : " minted nothing",
@@ -442,7 +320,7 @@ void Checker::OnWriteReply(const Pending& pending,
     return OnViolation(
         absl::StrCat(Story(pending), ": wrong not_observed in its answer"));
   }
-  if (!pending.minted) return;
+  if (!pending.minted || pending.nothing_left) return;
   CheckReceipt(pending, reply.receipt);
   Acknowledged acknowledged{
       pending.event, pending.partition, *pending.minted, pending.fsync, {}};
@@ -469,30 +347,6 @@ void Checker::OnWriteReply(const Pending& pending,
     exact_acknowledged_[pending.event] = pending.batch.front().amount;
   }
   acknowledged_.push_back(std::move(acknowledged));
-}
-
-void Checker::CheckReceipt(const Pending& pending,
-                           const replica::Receipt& receipt) {
-  std::set<uint32_t> nodes;
-  for (const NodeId node : receipt.nodes) nodes.insert(SeatOf(node));
-  const replica::PartitionId partition = pending.partition;
-  uint32_t owners = 0;
-  for (uint32_t node : nodes) owners += Owns(node, partition) ? 1 : 0;
-  // A read of one replica is of this one, whatever it owns.
-  const bool strict =
-      plan_.options.strict != 0 && (!pending.spec || receipt.required > 1);
-  const uint32_t counted =
-      strict ? owners : static_cast<uint32_t>(nodes.size());
-  if (receipt.stand_ins.size() != nodes.size() - owners) {
-    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
-                             receipt.stand_ins.size(), " stand-ins of ",
-                             nodes.size() - owners));
-  }
-  if (nodes.size() != receipt.nodes.size() || counted < receipt.required ||
-      !nodes.contains(pending.node)) {
-    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
-                             nodes.size(), " nodes of ", receipt.required));
-  }
 }
 
 void Checker::OnReadReply(const Pending& pending,
@@ -579,7 +433,7 @@ void Checker::OnStarted(uint32_t node) {
   // The clock is stored with each commit, and lost with it.
   if (disk || power) clocks_[node].last.clear();
   clocks_[node].foreign |= disk;
-  std::erase_if(minted_in_vain_, [&](const Minted& minted) {
+  std::erase_if(minted_in_vain_, [&](const InTurn& minted) {
     return minted.node == node &&
            ReadStamps(node, minted.partition, minted.events);
   });

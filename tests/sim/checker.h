@@ -10,6 +10,11 @@
 //   a restart    what a node acknowledged is still there, unless the plan took
 //                it in a way that the acknowledgement did not cover
 //   a message    no event in two different deltas                 (each delta)
+//   a turn       (checker_turn.cc) clocks rise, also beyond what they were told
+//                by others; what a node calls durable no power failure takes;
+//                what leaves a log is on the disk of every owner
+//   a hand-over  (checker_handover.cc) a stand-in forgets only what the owners
+//                have on disk
 //   an error     has a cause in the plan
 //   at the end   (final_check.cc) everybody agrees, and with the oracle, and
 //                nothing acknowledged is missing; every request was answered
@@ -66,14 +71,25 @@ class Checker final : public Observer {
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
   void ReleaseWithheld() { withheld_until_released_.clear(); }
+  // From then on every request to one of these nodes must succeed.
+  void RequireAnswers(uint64_t nodes, int64_t from_us) {
+    core_ = nodes;
+    core_from_us_ = from_us;
+  }
+  // Whether these nodes run and hold the same events.
+  bool Agree(uint64_t nodes);
 
   // --- Observer ---
   void BeforeRequest(uint32_t node, replica::Shard& shard,
                      const replica::ClientRequest& request) override;
   void AfterRequest(uint32_t node, replica::Shard& shard,
                     replica::RequestId id) override;
+  void BeforeMessage(uint32_t node, replica::Shard& shard,
+                     const replica::Message& message) override;
   void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                     const replica::Message& message) override;
+  void BeforeTimers(uint32_t node, replica::Shard& shard) override;
+  void AfterTimers(uint32_t node, replica::Shard& shard) override;
   void OnTurn(uint32_t node, replica::Shard& shard,
               const replica::Output& output) override;
   bool OnSend(uint32_t node, const replica::Envelope& envelope) override;
@@ -106,10 +122,13 @@ class Checker final : public Observer {
     int64_t submitted_us = 0;
     replica::PartitionId partition{};
     bool fsync = false;
+    uint32_t level = 1;  // W or R
     // Writes.
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
+    // Of a large clear, its last delta.
     std::optional<crdt::DotRun> minted;
+    bool nothing_left = false;         // for the rest of a large clear
     std::optional<crdt::DotRun> once;  // with op=: what it mints, or has minted
     // Reads.
     std::optional<crdt::ReadSpec> spec;
@@ -153,16 +172,39 @@ class Checker final : public Observer {
 
   void SubmitRead(size_t index, const scenario::ReadObject& read);
   void Submit(Pending pending, replica::ClientRequest request);
+
+  void Mints(uint32_t node, Pending& pending, const crdt::EventSet& minted);
+
+  // --- Turns (checker_turn.cc) ---
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
                   const crdt::DotRun& minted);
+  void NoteReceived(uint32_t node, replica::PartitionId partition,
+                    const std::string& delta);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
+  // Whether the nodes of a core are enough for it (RequireAnswers); if so, what
+  // excuses an error.
+  bool MustSucceed(const Pending& pending) const;
+  bool Excuses(const Pending& pending, const absl::Status& status) const;
+  bool HintsAreShort() const {
+    return plan_.options.hint_bytes_max < PlanOptions().hint_bytes_max;
+  }
   // Of a node's clock: it only rises, and is not ahead of what its wall clock
   // has ever shown by more than the drift that is allowed.
   void CheckStamp(uint32_t node, replica::PartitionId partition,
                   const oracle::Stamp& stamp);
+  uint32_t ShardOf(replica::PartitionId partition) const {
+    return Index(partition) % static_cast<uint32_t>(plan_.options.shards);
+  }
+  // What a power failure would take of a node's log.
+  std::map<replica::PartitionId, crdt::EventSet> FrailEvents(
+      uint32_t node) const;
+  void CheckDurable(uint32_t node, const replica::Output& output);
+  void CheckTruncated(uint32_t node);
+
+  // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
@@ -179,6 +221,7 @@ class Checker final : public Observer {
   void CheckExact();
   void CheckUnique();
   void CheckReplicas();
+  void CheckIndexes();
   void CheckAcknowledged();
   void CheckAnswered();
   bool LossIsLoud();
@@ -189,24 +232,30 @@ class Checker final : public Observer {
   SimCluster* cluster_ = nullptr;
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
+  bool disks_replaced_ = false;          // or all that some disk holds
   std::vector<oracle::Oracle> oracles_;  // by partition
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event
   std::map<replica::RequestId, Pending> pending_;
   uint64_t next_request_ = 1;
-  struct Minted {
+  // What a turn minted, or was sent by another node.
+  struct InTurn {
     uint32_t node = 0;
     replica::PartitionId partition{};
     crdt::DotRun events;
+    // Of another node: the greatest timestamp that moves the clock here.
+    std::optional<oracle::Stamp> received;
   };
-  std::vector<Minted> minted_in_turn_;
+  std::vector<InTurn> in_turn_;    // in the order in which it happened
+  crdt::EventSet before_message_;  // applied then, if it brings deltas
   // Their turns failed; what they wrote may turn up after a restart.
-  std::vector<Minted> minted_in_vain_;
+  std::vector<InTurn> minted_in_vain_;
   std::map<std::string, Token> tokens_;
   std::vector<Acknowledged> acknowledged_;
   std::vector<std::vector<End>> ends_;  // of each node, in order
   std::vector<size_t> ends_seen_;       // of those, before its last start
   struct ClockWatch {
-    std::map<uint32_t, oracle::Stamp> last;  // by shard
+    // By shard: what it gave last, or was told since.
+    std::map<uint32_t, oracle::Stamp> last;
     uint64_t wall_max = 0;
     bool foreign = false;  // its disk may hold the time of another node
   };
@@ -240,6 +289,8 @@ class Checker final : public Observer {
   // The tight objects of draw_operations.cc.
   int64_t exact_attempted_ = 0;
   std::map<size_t, int64_t> exact_acknowledged_;  // by plan event
+  uint64_t core_ = 0;
+  int64_t core_from_us_ = 0;
   std::string violation_;
   ClientStats stats_;
 };

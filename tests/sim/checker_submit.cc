@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/convert.h"
@@ -65,9 +66,9 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     exact_attempted_ += write.operations.front().amount;
   }
   replica::ClientRequest request;
-  request.options.write = replica::Level::Count(
-      std::min(operate.terms.write.value_or(1),
-               cluster_->placement().replicas(pending.partition)));
+  pending.level = std::min(operate.terms.write.value_or(1),
+                           cluster_->placement().replicas(pending.partition));
+  request.options.write = replica::Level::Count(pending.level);
   // A node that owns nothing of it takes it all the same.
   request.options.here = true;
   request.options.durability =
@@ -89,9 +90,9 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.token = read.token;
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
-  request.options.read = replica::Level::Count(
-      std::min(read.terms.read.value_or(1),
-               cluster_->placement().replicas(pending.partition)));
+  pending.level = std::min(read.terms.read.value_or(1),
+                           cluster_->placement().replicas(pending.partition));
+  request.options.read = replica::Level::Count(pending.level);
   request.options.here = true;
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
@@ -133,8 +134,45 @@ void Checker::Submit(Pending pending, replica::ClientRequest request) {
   pending_.emplace(id, std::move(pending));
   if (!cluster_->Submit(node, std::move(request))) {
     ++stats_.refused;
+    if (MustSucceed(pending_.at(id))) {
+      OnViolation(absl::StrCat(Story(pending_.at(id)), " meets nobody"));
+    }
     pending_.erase(id);
   }
+}
+
+// A core that a shrinker has cut may be too small for what it is asked, and it
+// need not hold owners of every partition.
+bool Checker::MustSucceed(const Pending& pending) const {
+  if (((core_ >> pending.node) & 1) == 0 ||
+      pending.submitted_us < core_from_us_) {
+    return false;
+  }
+  uint32_t nodes = 0;
+  uint32_t owners = 0;
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    if (((core_ >> node) & 1) == 0) continue;
+    ++nodes;
+    owners += Owns(node, pending.partition) ? 1 : 0;
+  }
+  if (pending.level <= owners) return true;
+  if (plan_.options.strict != 0 || pending.level > nodes) return false;
+  // Stand-ins make up the number: of a read beside an owner, since they cannot
+  // say that there is nothing; of a write if there is room.
+  return pending.spec ? owners > 0 : !HintsAreShort();
+}
+
+// What may keep a healthy majority from answering.
+bool Checker::Excuses(const Pending& pending,
+                      const absl::Status& status) const {
+  if (absl::IsResourceExhausted(status)) {
+    return plan_.options.requests_in_flight_max <
+               PlanOptions().requests_in_flight_max ||
+           (HintsAreShort() && !Owns(pending.node, pending.partition));
+  }
+  // A stand-in that is done refuses until it has removed the last row.
+  return absl::IsUnavailable(status) &&
+         absl::StrContains(status.message(), "was handed over to its owners");
 }
 
 void Checker::Withhold(uint32_t peer, int64_t from_us) {

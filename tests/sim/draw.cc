@@ -1,6 +1,7 @@
 #include "tests/sim/draw.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -81,6 +82,43 @@ void DrawRandomFaults(Stream& chance, const std::string& profile,
   }
 }
 
+// A majority that must do without the others for a while: each of it asks the
+// rest of it, one request after the other.
+void DrawCore(Plan& plan) {
+  Stream chance(plan.seed, "core");
+  if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
+  std::vector<int64_t> others(static_cast<size_t>(plan.options.nodes));
+  std::iota(others.begin(), others.end(), 0);
+  std::vector<int64_t> core;
+  while (core.size() <= others.size()) {
+    const auto at = others.begin() +
+                    static_cast<std::ptrdiff_t>(chance.Below(others.size()));
+    core.push_back(*at);
+    others.erase(at);
+  }
+  for (const int64_t node : core) plan.options.core |= int64_t{1} << node;
+  int64_t at =
+      plan.options.duration_us + 2 * plan.options.detect_us + kCoreSettlesUs;
+  const uint64_t rounds = 3 + chance.Below(5);
+  for (uint64_t i = 0; i < rounds; ++i) {
+    const char* const sentences[] = {"set add core c", "counter add core ",
+                                     "register write core c"};
+    const std::string quorum = absl::StrCat("=", core.size());
+    PlanEvent event;
+    event.for_us = 10'000'000;
+    event.value = chance.OneIn(4) ? 1 : 0;
+    event.at_us = at;
+    event.text = absl::StrCat("n", chance.Pick(core), " ",
+                              sentences[chance.Below(3)], i + 1, " w", quorum);
+    plan.events.push_back(event);
+    event.at_us += chance.Between(1'000'000, 3'000'000);
+    event.text =
+        absl::StrCat("n", chance.Pick(core), " set read core r", quorum);
+    plan.events.push_back(event);
+    at = event.at_us + chance.Between(1'000'000, 3'000'000);
+  }
+}
+
 }  // namespace
 
 const std::vector<std::string>& ProfileNames() {
@@ -112,6 +150,7 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   plan.options.may_lose = sort == "loss" ? 1 : 0;
   DrawOperations(plan);
   DrawFaults(plan, sort);
+  if (sort != "quiet" && sort != "loss") DrawCore(plan);
   std::stable_sort(
       plan.events.begin(), plan.events.end(),
       [](const PlanEvent& a, const PlanEvent& b) { return a.at_us < b.at_us; });

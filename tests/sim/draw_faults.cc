@@ -1,6 +1,10 @@
 #include <algorithm>
+#include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "tests/sim/draw.h"
 
 namespace dovetail::sim {
@@ -121,7 +125,9 @@ class Drawer {
       const int64_t count = stream.Between(1, habit.count_max);
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
+    if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
+    if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
   }
 
  private:
@@ -207,6 +213,76 @@ class Drawer {
         }
       }
     }
+  }
+
+  // The writes shortly before a quorum read reach some nodes and not others, so
+  // that each replica it is joined from knows something else. Whoever reads
+  // knows least.
+  void KeepSecrets() {
+    if (nodes_ < 3) return;
+    Stream stream(plan_.seed, "secrets");
+    std::vector<size_t> reads;
+    for (size_t i = 0; i < operations_; ++i) {
+      const std::string& text = plan_.events[i].text;
+      if (absl::StrContains(text, " read ") &&
+          !absl::StrContains(text, " r=1")) {
+        reads.push_back(i);
+      }
+    }
+    const uint64_t stories = reads.empty() ? 0 : 1 + stream.Below(5);
+    for (uint64_t story = 0; story < stories; ++story) {
+      const size_t read = stream.Pick(reads);
+      const Told told = Tell(plan_.events[read].text);
+      int writes = 0;
+      for (size_t i = read; i > 0 && read - i < 12 && writes < 3; --i) {
+        const PlanEvent write = plan_.events[i - 1];
+        const Told its = Tell(write.text);
+        if (its.verb == "read" || its.key != told.key) continue;
+        ++writes;
+        for (uint32_t peer = 0; peer < nodes_; ++peer) {
+          const std::string name = absl::StrCat("n", peer);
+          const bool reader = name == told.who;
+          if (name == its.who || !stream.Permille(reader ? 800 : 400)) continue;
+          PlanEvent event;
+          event.kind = EventKind::kWithhold;
+          event.peer = peer;
+          event.value = write.at_us;
+          plan_.events.push_back(std::move(event));
+        }
+      }
+    }
+  }
+
+  // A clear of more than one delta whose first one cannot be committed.
+  void FailAtClears() {
+    for (size_t i = 0; i < operations_; ++i) {
+      const PlanEvent& operation = plan_.events[i];
+      const Told its = Tell(operation.text);
+      if (its.key != "hoard" || its.verb != "clear") continue;
+      PlanEvent event;
+      event.kind = EventKind::kFailCommit;
+      event.at_us = operation.at_us - 1;
+      event.node = static_cast<uint32_t>(its.who[1] - '0');
+      plan_.events.push_back(std::move(event));
+      return;
+    }
+  }
+
+  struct Told {
+    std::string who;
+    std::string verb;
+    std::string key;
+  };
+  // "T3 = n1 set read k1/f0:set r=2": n1, read, k1. A batch has no key.
+  static Told Tell(const std::string& text) {
+    std::vector<std::string> words = absl::StrSplit(text, ' ');
+    if (words.size() > 2 && words[1] == "=")
+      words.erase(words.begin(), words.begin() + 2);
+    if (words.size() < 4 || words[1] == "batch") return {};
+    const bool is_delete = words[1] == "delete";  // n0 delete k1:set
+    const std::string& place = words[is_delete ? 2 : 3];
+    return {words[0], words[is_delete ? 1 : 2],
+            place.substr(0, place.find_first_of("/:"))};
   }
 
   Plan& plan_;

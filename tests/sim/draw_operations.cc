@@ -23,6 +23,10 @@ constexpr std::array<const char*, 9> kTypes = {"register", "mv",      "set",
                                                "dwflag",   "counter", "map"};
 constexpr size_t kMap = 8;
 
+bool HasPages(const std::string& type) {
+  return type == "set" || type == "rwset" || type == "gset" || type == "map";
+}
+
 // Where an operation goes: an object and, in a map, a way into it.
 struct Target {
   std::string type;   // of the object
@@ -58,6 +62,7 @@ class Drawer {
     read_permille_ = chance_.Between(50, 500);
     weak_ = chance_.Half();
     tight_permille_ = chance_.Half() ? chance_.Between(50, 500) : 0;
+    cross_permille_ = chance_.Half() ? chance_.Between(10, 100) : 0;
     Stream once(plan_.seed, "exactly-once");
     once_permille_ = once.Half() ? once.Between(100, 900) : 0;
   }
@@ -89,12 +94,14 @@ class Drawer {
       before = at;
       Draw(at);
     }
+    if (Stream(plan_.seed, "hoard").OneIn(25)) DrawHoard(end);
     plan_.events.insert(plan_.events.end(), retries_.begin(), retries_.end());
   }
 
  private:
   void Draw(int64_t at) {
     if (one_.Permille(tight_permille_)) return DrawTight(at);
+    if (nodes_ > 2 && one_.Permille(cross_permille_)) return DrawCross(at);
     if (one_.Permille(read_permille_)) return DrawRead(at);
     if (one_.Permille(batch_permille_)) return DrawBatch(at);
     const Target target = DrawTarget(DrawKey());
@@ -138,6 +145,13 @@ class Drawer {
     return absl::StrJoin(words, " ");
   }
 
+  // What was added there last, or anything: a removal of what is not there
+  // removes nothing.
+  std::string Lately(const Target& t) {
+    const bool known = last_added_at_ == t.Place() && !last_added_.empty();
+    return known && one_.Half() ? last_added_ : Elements();
+  }
+
   // "set add k1 e3": the operation without its options.
   std::string Sentence(const Target& t) {
     if (one_.Permille(delete_permille_)) {
@@ -163,7 +177,11 @@ class Drawer {
     if (type == "gset") return say("add", Elements());
     if (type == "set" || type == "rwset") {
       if (one_.OneIn(12)) return say("clear", "");
-      return say(one_.OneIn(3) ? "remove" : "add", Elements());
+      if (one_.OneIn(3)) return say("remove", Lately(t));
+      const std::string elements = Elements();
+      last_added_ = elements;
+      last_added_at_ = t.Place();
+      return say("add", elements);
     }
     if (type == "ewflag" || type == "dwflag") {
       return say(one_.Half() ? "enable" : "disable", "");
@@ -203,10 +221,13 @@ class Drawer {
 
   void DrawRead(int64_t at) {
     const Target target = DrawTarget(DrawKey());
-    const bool whole = target.path.empty() || one_.Half();
+    const bool whole = one_.Permille(target.path.empty() ? 800 : 500);
     if (!whole) {
-      return Add(at, absl::StrCat(target.type, " read ", target.Place(), " ",
-                                  Level("r")));
+      const std::string page = one_.OneIn(4) && HasPages(target.inner)
+                                   ? absl::StrCat(" limit=", 1 + one_.Below(4))
+                                   : "";
+      return Add(at, absl::StrCat(target.type, " read ", target.Place(), page,
+                                  " ", Level("r")));
     }
     TakeToken(at, target.type, target.key);
   }
@@ -220,11 +241,12 @@ class Drawer {
   void DrawBatch(int64_t at) {
     // Keys with a common tag lie in one partition.
     const uint64_t tag = one_.Below(3);
+    const bool astray = one_.OneIn(30);  // of a client who does not know that
     std::vector<std::string> steps;
     const uint64_t n = 2 + one_.Below(4);
     for (uint64_t i = 0; i < n; ++i) {
-      const Target target =
-          DrawTarget(absl::StrCat("\"{t", tag, "}k", one_.Below(keys_), "\""));
+      const Target target = DrawTarget(absl::StrCat(
+          "\"{t", astray ? tag + i : tag, "}k", one_.Below(keys_), "\""));
       steps.push_back(Sentence(target));
     }
     Add(at, absl::StrCat("batch { ", absl::StrJoin(steps, " ; "), " } ",
@@ -258,8 +280,7 @@ class Drawer {
   void AddOnce(int64_t at, const std::string& sentence) {
     Stream once(plan_.seed, "exactly-once", static_cast<uint64_t>(number_));
     if (!once.Permille(once_permille_)) return Add(at, sentence);
-    const std::string identified =
-        absl::StrCat("op=", number_, " ", sentence);
+    const std::string identified = absl::StrCat("op=", number_, " ", sentence);
     Add(at, identified);
     for (uint64_t retries = once.Below(4); retries > 0; --retries) {
       at += once.Exponential(once.Half() ? 5'000 : 2'000'000);
@@ -271,16 +292,82 @@ class Drawer {
     }
   }
 
+  // One writes, another takes it away, a third one asks everybody: what it is
+  // told depends on who knows of both, of one, or of neither.
+  void DrawCross(int64_t at) {
+    struct Pair {
+      const char* type;
+      const char* write;
+      const char* undo;
+    };
+    static const std::vector<Pair> pairs = {
+        {"set", "add", "remove"},        {"rwset", "add", "remove"},
+        {"ewflag", "enable", "disable"}, {"register", "write", "clear"},
+        {"mv", "write", "clear"},        {"counter", "add", "reset"}};
+    const Pair& pair = one_.Pick(pairs);
+    const std::string type = pair.type;
+    const std::string key = DrawKey();
+    std::string value;
+    if (type == "counter") {
+      value = "7";
+    } else if (type != "ewflag") {
+      value = absl::StrCat("x", number_);
+    }
+    const bool names_it = type == "set" || type == "rwset";
+    const uint32_t first = one_.Below32(nodes_);
+    AddBy(first, at,
+          absl::StrCat(type, " ", pair.write, " ", key, " ", value, " w=1"));
+    at += one_.LogBetween(1'000, 500'000);
+    AddBy((first + 1) % nodes_, at,
+          absl::StrCat(type, " ", pair.undo, " ", key, " ",
+                       names_it ? value : "", " w=1"));
+    at += one_.LogBetween(1'000, 500'000);
+    AddBy((first + 2) % nodes_, at,
+          absl::StrCat(type, " read ", key, " r=", nodes_));
+  }
+
+  // A set of more elements than one delta may clear, then a clear of it or two.
+  // No two by one node: the checker could not tell their deltas apart.
+  void DrawHoard(int64_t end) {
+    one_ = Stream(plan_.seed, "hoard");
+    int64_t at = one_.Between(0, end / 2);
+    const uint64_t adds = 3 + one_.Below(3);
+    for (uint64_t i = 0; i < adds; ++i) {
+      std::string words;
+      const uint64_t first = one_.Below(900);
+      const uint64_t count = 400 + one_.Below(500);
+      for (uint64_t element = first; element < first + count; ++element) {
+        absl::StrAppend(&words, " h", 1000 + element);
+      }
+      Add(at, absl::StrCat("set add hoard", words, " w=1"));
+      at += one_.Exponential(200'000);
+    }
+    const uint32_t node = one_.Below32(nodes_);
+    for (uint32_t i = 0; i < std::min(nodes_, 2u); ++i) {
+      at += one_.Exponential(500'000);
+      AddBy((node + i) % nodes_, at,
+            absl::StrCat("set clear hoard ", Level("w")));
+      Add(at + one_.Exponential(20'000),
+          absl::StrCat("set add hoard h", 1000 + one_.Below(1000), " w=1"));
+    }
+    Add(at + 200'000, absl::StrCat("set read hoard ", Level("r")));
+  }
+
   void Add(int64_t at, const std::string& sentence,
            const std::string& token = "") {
+    AddBy(one_.Below32(nodes_), at, sentence, token);
+  }
+
+  void AddBy(uint32_t node, int64_t at, const std::string& sentence,
+             const std::string& token = "") {
     PlanEvent event;
     event.at_us = at;
     event.kind = EventKind::kOperation;
     event.value = one_.Permille(fsync_permille_) ? 1 : 0;
     event.for_us =
         one_.OneIn(5) ? one_.LogBetween(1'000, 1'000'000) : 2'000'000;
-    event.text = absl::StrCat(token.empty() ? "" : token + " = ", "n",
-                              one_.Below(nodes_), " ", sentence);
+    event.text = absl::StrCat(token.empty() ? "" : token + " = ", "n", node,
+                              " ", sentence);
     plan_.events.push_back(std::move(event));
   }
 
@@ -298,12 +385,15 @@ class Drawer {
   int64_t fsync_permille_ = 0;
   int64_t read_permille_ = 0;
   int64_t tight_permille_ = 0;
+  int64_t cross_permille_ = 0;
   int64_t once_permille_ = 0;
   bool weak_ = false;
   int64_t number_ = 0;
   bool same_object_ = false;
   std::string last_type_ = "set";
   std::string last_key_ = "k0";
+  std::string last_added_;
+  std::string last_added_at_;
   std::vector<TakenToken> tokens_;
   std::vector<std::string> unremoved_;
   std::vector<PlanEvent> retries_;

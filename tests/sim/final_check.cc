@@ -5,39 +5,61 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "replica/keys.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/convert.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
+using replica::NodeId;
 using replica::PartitionId;
 
-bool Checker::Converged() {
+bool Checker::Agree(uint64_t nodes) {
+  const auto asked = [&](uint32_t id) { return ((nodes >> id) & 1) != 0; };
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
-    if (!cluster_->node(node).running()) return false;
+    if (asked(node) && !cluster_->node(node).running()) return false;
   }
-  if (!pending_.empty()) return false;
-  for (uint32_t node = 0; node < cluster_->size(); ++node) {
-    for (const Lane& lane : cluster_->node(node).process->lanes) {
-      if (lane.shard->stats().emptying > 0) return false;
-    }
-  }
-  const bool truncates = plan_.options.truncate_entries_per_turn > 0;
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    const crdt::Context& first =
-        cluster_->ShardOf(FirstOwner(partition), partition)
-            .ContextOf(partition);
+    const crdt::EventSet* first = nullptr;
+    for (const NodeId owner : cluster_->placement().Owners(partition)) {
+      if (!asked(SeatOf(owner))) continue;
+      const crdt::EventSet& its = cluster_->ShardOf(SeatOf(owner), partition)
+                                      .ContextOf(partition)
+                                      .applied;
+      if (first == nullptr) first = &its;
+      if (!(its == *first)) return false;
+    }
+    // Without an owner there is nobody to whom to hand anything over.
+    if (first == nullptr) continue;
     for (uint32_t node = 0; node < cluster_->size(); ++node) {
-      const crdt::Context& its =
-          cluster_->ShardOf(node, partition).ContextOf(partition);
-      if (!Owns(node, partition)) {
-        if (!its.applied.empty()) return false;
-      } else if (!(its.applied == first.applied)) {
+      if (asked(node) && !cluster_->ShardOf(node, partition)
+                              .ContextOf(partition)
+                              .applied.IsSubsetOf(*first)) {
         return false;
       }
     }
   }
+  return true;
+}
+
+bool Checker::Converged() {
+  if (!pending_.empty() || !Agree(~uint64_t{0})) return false;
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    for (const Lane& lane : cluster_->node(node).process->lanes) {
+      if (lane.shard->stats().emptying > 0) return false;
+    }
+    for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+      const PartitionId partition{static_cast<uint16_t>(p)};
+      if (!Owns(node, partition) && !cluster_->ShardOf(node, partition)
+                                         .ContextOf(partition)
+                                         .applied.empty()) {
+        return false;
+      }
+    }
+  }
+  const bool truncates = plan_.options.truncate_entries_per_turn > 0;
   if (!truncates) return true;
   // What is stable everywhere leaves the logs.
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
@@ -67,7 +89,8 @@ void Checker::ProbeAll() {
   replica::ListRequest all;
   all.bucket = "b";
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
-    for (const uint32_t r : {1u, cluster_->placement().replicas(PartitionId{0})}) {
+    for (const uint32_t r :
+         {1u, cluster_->placement().replicas(PartitionId{0})}) {
       lists_.Submit(*cluster_, node, r, all);
     }
   }
@@ -96,6 +119,7 @@ void Checker::FinalCheck(bool converged) {
                                     absl::StrJoin(parts, "; ")));
   }
   CheckReplicas();
+  CheckIndexes();
   CheckAcknowledged();
   CheckExact();
   CheckUnique();
@@ -141,8 +165,7 @@ void Checker::CheckReplicas() {
     bool node_missing = false;
     first.ContextOf(partition).superseded.ForEachRun(
         [&](const crdt::DotRun& run) {
-          node_missing |=
-              crdt::KindOf(run.actor) != crdt::ActorKind::kSession;
+          node_missing |= crdt::KindOf(run.actor) != crdt::ActorKind::kSession;
           return true;
         });
     if (!losses_ && node_missing) {
@@ -159,14 +182,52 @@ void Checker::CheckReplicas() {
                                         ", which it handed over"));
       }
       if (!(shard.ContextOf(partition) == first.ContextOf(partition))) {
-        return OnViolation(absl::StrCat("partition ", p, ": nodes ", first_node, " and ", node,
+        return OnViolation(absl::StrCat("partition ", p, ": nodes ", first_node,
+                                        " and ", node,
                                         " have different contexts"));
       }
       const auto theirs = shard.DumpRows(partition);
       if (!theirs.ok() || *theirs != *rows) {
-        return OnViolation(absl::StrCat("partition ", p, ": nodes ", first_node, " and ", node,
-                                        " have different rows"));
+        return OnViolation(absl::StrCat("partition ", p, ": nodes ", first_node,
+                                        " and ", node, " have different rows"));
       }
+    }
+  }
+}
+
+// The index of each node names the objects that are there, of what it owns, and
+// no other.
+void Checker::CheckIndexes() {
+  // Its key → its partition, and whose it is.
+  std::map<std::string, std::pair<PartitionId, std::string>> expected;
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const oracle::Events applied =
+        ToOracle(cluster_->ShardOf(FirstOwner(partition), partition)
+                     .ContextOf(partition)
+                     .applied);
+    const oracle::Oracle& oracle = OracleOf(partition);
+    for (const oracle::Object& object : oracle.Objects()) {
+      if (!oracle.Read(object, {}, applied).present) continue;
+      expected.emplace(replica::IndexKey(FromOracle(object)),
+                       std::pair(partition, oracle::ToString(object)));
+    }
+  }
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    const auto& index = cluster_->node(node).disk.keys(replica::Family::kIndex);
+    for (const auto& [key, object] : expected) {
+      if (!Owns(node, object.first) || index.contains(key)) continue;
+      return OnViolation(
+          absl::StrCat("the index of node ", node, " lacks ", object.second));
+    }
+    for (const auto& [key, nothing] : index) {
+      const auto its = expected.find(key);
+      if (its != expected.end() && Owns(node, its->second.first)) continue;
+      const auto object = replica::ParseIndexKey(key);
+      return OnViolation(absl::StrCat(
+          "the index of node ", node, " has ",
+          object.ok() ? crdt::ToString(*object) : "what does not decode",
+          ", which is not there"));
     }
   }
 }

@@ -51,9 +51,11 @@ void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
 }
 
 void ListWatch::SubmitAny(SimCluster& cluster, uint32_t node, Stream& chance) {
-  // One listing makes turns by the hundred, and turns make listings.
+  // Nodes that differ may need many messages for one, and each turn may ask for
+  // another: without a bound they could beget each other for ever.
   constexpr size_t kAtOnceMax = 2;
-  if (asked_.size() >= kAtOnceMax) return;
+  constexpr uint64_t kEverMax = 500;
+  if (asked_.size() >= kAtOnceMax || pages_ >= kEverMax) return;
   replica::ListRequest request;
   request.bucket = "b";
   request.limit = chance.Half() ? 1'000 : 1 + chance.Below32(5);

@@ -15,7 +15,15 @@ absl::Status DiskDoor::Commit(const replica::WriteBatch& batch,
   }
   ++calls_.commits;
   if (mode == replica::CommitMode::kSynced) ++calls_.fsyncs;
-  return storage_.Commit(batch, mode);
+  Rows leaving;
+  for (const replica::WriteBatch::Entry& entry : batch.entries()) {
+    if (entry.family != replica::Family::kLog || entry.value) continue;
+    auto value = storage_.Get(entry.family, entry.key);
+    if (value.ok() && *value) leaving.emplace_back(entry.key, **value);
+  }
+  DOVETAIL_RETURN_IF_ERROR(storage_.Commit(batch, mode));
+  truncated_.insert(truncated_.end(), leaving.begin(), leaving.end());
+  return absl::OkStatus();
 }
 
 uint64_t NodeClock::WallMs(int64_t now_us) const {

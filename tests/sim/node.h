@@ -29,7 +29,8 @@ namespace dovetail::sim {
 
 inline constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
-// Between a process and its disk: time that calls take, and a full disk.
+// Between a process and its disk: time that calls take, a full disk, and what
+// leaves the logs.
 class DiskDoor final : public replica::Storage {
  public:
   explicit DiskDoor(replica::Storage& storage) : storage_(storage) {}
@@ -41,6 +42,9 @@ class DiskDoor final : public replica::Storage {
     int64_t fsyncs = 0;
   };
   Calls TakeCalls() { return std::exchange(calls_, {}); }
+  // Rows (key, value) of the log that were deleted since the last call.
+  using Rows = std::vector<std::pair<std::string, std::string>>;
+  Rows TakeTruncated() { return std::exchange(truncated_, {}); }
 
   absl::StatusOr<std::optional<std::string>> Get(
       replica::Family family, absl::string_view key) override {
@@ -66,6 +70,7 @@ class DiskDoor final : public replica::Storage {
   replica::Storage& storage_;
   bool full_ = false;
   Calls calls_;
+  Rows truncated_;
 };
 
 struct PeerChange {

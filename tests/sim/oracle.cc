@@ -25,6 +25,10 @@ class Draft {
   // it did anything.
   bool Run(const Mutation& mutation, const Sight* token, uint64_t& next);
 
+  // Where the rest of a clear begins.
+  const std::optional<std::string>& resume_after() const {
+    return resume_after_;
+  }
   // Whether there is anything to tell others.
   bool HasEffect() const;
   // Moves it to the history it was made from, as the events from `first` on.
@@ -34,6 +38,7 @@ class Draft {
   bool RunOnElements(const Mutation& mutation, const Sight* token,
                      uint64_t& next);
   bool RemoveBelow(const std::vector<Field>& fields, const Sight* token);
+  bool ClearSet(const std::optional<std::string>& after);
   void AddAmount(size_t place, int64_t amount, uint64_t& next);
   void Write(Fact fact, uint64_t& next);
   // Takes away the facts seen at one place; whether there were any.
@@ -54,6 +59,7 @@ class Draft {
   std::vector<const Place*> new_place_list_;
   std::vector<Fact> new_facts_;
   std::vector<Entry> new_entries_;
+  std::optional<std::string> resume_after_;
 };
 
 const Place& Draft::place(size_t id) const {
@@ -180,6 +186,29 @@ bool Draft::RemoveBelow(const std::vector<Field>& fields, const Sight* token) {
   return facts.size() + resets > 0;
 }
 
+// Whole elements in byte order, of up to 1,000 facts together.
+bool Draft::ClearSet(const std::optional<std::string>& after) {
+  std::map<std::string, std::vector<size_t>> by_element;
+  for (size_t id = 0; id < live_.facts.size(); ++id) {
+    const Place& at = place(fact(id).place);
+    if (live_.facts[id] && (!after || at.element > *after)) {
+      by_element[at.element].push_back(id);
+    }
+  }
+  size_t taken = 0;
+  std::string last;
+  for (const auto& [element, facts] : by_element) {
+    if (taken > 0 && taken + facts.size() > kClearDotsMax) {
+      resume_after_ = last;
+      break;
+    }
+    taken += facts.size();
+    last = element;
+    for (const size_t id : facts) TakeAwayFact(id);
+  }
+  return taken > 0;
+}
+
 bool Draft::RunOnElements(const Mutation& mutation, const Sight* token,
                           uint64_t& next) {
   const bool adds = mutation.verb == Verb::kAdd;
@@ -217,7 +246,9 @@ bool Draft::Run(const Mutation& mutation, const Sight* token, uint64_t& next) {
     case Verb::kClear:
     case Verb::kReset:
     case Verb::kDelete:
-      did = RemoveBelow(mutation.fields, token);
+      did = kind == Kind::kSet && mutation.fields.empty() && token == nullptr
+                ? ClearSet(mutation.resume_after)
+                : RemoveBelow(mutation.fields, token);
       break;
     case Verb::kRemoveField: {
       std::vector<Field> child = mutation.fields;
@@ -305,6 +336,7 @@ Expectation Rehearse(const std::vector<Mutation>& batch, uint64_t actor,
   }
   for (const auto& [object, draft] : drafts) {
     if (draft.HasEffect()) result.events = next;
+    if (draft.resume_after()) result.resume_after = draft.resume_after();
   }
   return result;
 }

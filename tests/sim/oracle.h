@@ -15,10 +15,10 @@
 //  - Record also what a failed commit minted: it may reappear after a restart.
 //    What never reappears does no harm, since no replica's events contain it.
 //
-// Not modelled: clears of more than 1,000 dots, which take several deltas (that
-// ends the process); other limits (an operation that is refused is none: do not
-// record it); tokens of a page that was not all of its place; counters near the
-// ends of int64.
+// Not modelled: clears of more than 1,000 dots, which take several deltas, but
+// for those of a set that is no part of a map (the process ends); other limits
+// (an operation that is refused is none: do not record it); tokens of a page
+// that was not all of its place; counters near the ends of int64.
 #ifndef DOVETAIL_TESTS_SIM_ORACLE_H_
 #define DOVETAIL_TESTS_SIM_ORACLE_H_
 

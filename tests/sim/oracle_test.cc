@@ -137,6 +137,36 @@ class Tale {
   std::map<uint64_t, uint64_t> minted_;
 };
 
+TEST_CASE("Oracle: a clear of many elements goes on where it stopped") {
+  Oracle oracle;
+  Events events;
+  std::vector<std::string> elements;
+  for (int i = 0; i < 1500; ++i) {
+    elements.push_back(std::to_string(10000 + i));
+  }
+  const std::vector<Mutation> add = {Add(elements)};
+  CHECK(oracle.Expect(add, 1, events).events == 1500);
+  oracle.Record(add, 1, 1, 1500, events);
+  events.Insert(1, 1, 1500);
+
+  std::vector<Mutation> clear = {Do(kSetObject, Verb::kClear)};
+  const Expectation part = oracle.Expect(clear, 2, events);
+  CHECK(part.events == 1);
+  CHECK(part.resume_after == "10999");
+  oracle.Record(clear, 2, 1, 1, events);
+  events.Insert(2, 1, 1);
+  const View half = oracle.Read(kSetObject, {}, events);
+  CHECK(half.values.size() == 500);
+  CHECK(half.values.front() == "11000");
+
+  clear.front().resume_after = part.resume_after;
+  CHECK(oracle.Expect(clear, 2, events).resume_after == std::nullopt);
+  oracle.Record(clear, 2, 2, 1, events);
+  events.Insert(2, 2, 1);
+  CHECK_FALSE(oracle.Read(kSetObject, {}, events).present);
+  CHECK(oracle.Expect(clear, 2, events).not_observed.front());
+}
+
 TEST_CASE("Oracle: what is present on both sides is not kept for that alone") {
   Tale tale;
   tale.Do('A', Add({"x"}));
@@ -320,7 +350,7 @@ TEST_CASE("Oracle: a token acts where nothing has arrived yet") {
   // It saw nothing, so it takes nothing, whatever is there.
   const SightId nothing = tale.See('Z', kSetObject);
   tale.Do('B', With(nothing, Remove({"x"})));
-  CHECK(tale.expected == Expectation{0, {true}});
+  CHECK(tale.expected == Expectation{0, {true}, {}});
 }
 
 TEST_CASE("Oracle: merging with one that has seen less brings nothing back") {
@@ -341,7 +371,7 @@ TEST_CASE("Oracle: in a remove-wins set a concurrent remove hides") {
   tale.Merge('A', 'B');
   tale.Do('A', Elements(set, Verb::kAdd, {"x"}));
   tale.Do('B', Elements(set, Verb::kRemove, {"x", "never there"}));
-  CHECK(tale.expected == Expectation{2, {false}});
+  CHECK(tale.expected == Expectation{2, {false}, {}});
   tale.MergeAll();
   CHECK(tale.ShowAll(set) == "{}");
   CHECK_FALSE(tale.View('A', set).present);
@@ -462,12 +492,12 @@ TEST_CASE("Oracle: what was minted and never committed leaves no trace") {
 TEST_CASE("Oracle: a batch is one, and what undoes itself is nothing") {
   Tale tale;
   tale.Do('A', {Add({"x"}), Remove({"x"})});
-  CHECK(tale.expected == Expectation{0, {false, false}});
+  CHECK(tale.expected == Expectation{0, {false, false}, {}});
   tale.Do('A', {Count(5), Do(kCounterObject, Verb::kReset)});
-  CHECK(tale.expected == Expectation{0, {false, false}});
+  CHECK(tale.expected == Expectation{0, {false, false}, {}});
   const Tale::Run run =
       tale.Do('A', {Add({"x"}), Remove({"x", "y"}), Remove({"x"}), Count(7)});
-  CHECK(tale.expected == Expectation{3, {false, false, true, false}});
+  CHECK(tale.expected == Expectation{3, {false, false, true, false}, {}});
   tale.Deliver(run, 'B');
   CHECK(tale.ShowAll(kSetObject) == "{}");
   CHECK(tale.ShowAll(kCounterObject) == "7");

@@ -73,6 +73,8 @@ struct Mutation {
   Field child;                        // kRemoveField
   // Acts on exactly this; without it, on what the replica shows.
   std::optional<SightId> token;
+  // kClear: the rest of it, after this element (Expectation::resume_after).
+  std::optional<std::string> resume_after;
   // Registers: the timestamp that the write got; not needed by Expect.
   Stamp stamp;
 
@@ -88,6 +90,8 @@ struct Expectation {
   bool mints() const { return events > 0; }
   // For each mutation: what it was to take away was not there.
   std::vector<bool> not_observed;
+  // A clear of a set that has more to take, beyond this element.
+  std::optional<std::string> resume_after;
   friend bool operator==(const Expectation&, const Expectation&) = default;
 };
 

@@ -130,6 +130,7 @@ const std::vector<OptionField>& OptionFields() {
       {"probe_permille", &O::probe_permille},
       {"duration_us", &O::duration_us},
       {"may_lose", &O::may_lose},
+      {"core", &O::core},
   };
   return fields;
 }

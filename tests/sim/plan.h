@@ -25,6 +25,10 @@
 
 namespace dovetail::sim {
 
+// After a core is left alone, and its nodes know (PlanOptions::core): from then
+// on their requests must succeed.
+inline constexpr int64_t kCoreSettlesUs = 5'000'000;
+
 // Numbers only, so that a plan can list them and a shrinker can set them back.
 struct PlanOptions {
   // The cluster.
@@ -71,6 +75,10 @@ struct PlanOptions {
   int64_t duration_us = 20'000'000;
   // 1: faults may take every copy of a write; then the loss must be loud.
   int64_t may_lose = 0;
+  // Bit mask of a majority, or 0. At the end of plan time these nodes heal,
+  // the others are cut off from them: until the last operation of the plan
+  // they must do without (simulation.cc).
+  int64_t core = 0;
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
 
@@ -112,8 +120,9 @@ enum class EventKind {
   kFailSync,    // node
   kDiskFull,    // node
   kSlowDisk,    // node; value=µs per commit
-  kReadError,   // node: one row cannot be read until the next start
-  kCorruptRow,  // node: one row cannot be read until the disk is replaced
+  kReadError,   // node: one row, or log entry, cannot be read until the next
+                // start
+  kCorruptRow,  // node: likewise, or is garbage, until the disk is replaced
   // Controls that a node has anyway.
   kCheckpoint,  // node
   kSyncNow,     // node, peer

@@ -211,28 +211,42 @@ void SimCluster::Pause(uint32_t id, int64_t for_us) {
 }
 
 void SimCluster::HealAll() {
-  healed_ = true;
   network_.HealAll();
-  for (uint32_t id = 0; id < size(); ++id) {
-    Node& node = nodes_[id];
-    node.paused_until_us = 0;
-    node.slow_until_us = 0;
-    node.disk_full_until_us = 0;
-    node.disk_slow_until_us = 0;
-    const bool row_corrupt = node.row_corrupt;
-    if (row_corrupt) {
-      ReplaceDisk(id, SimDisk(), 0);  // what an operator does with such a disk
-    } else if (node.row_unreadable || node.needs_restart) {
-      Crash(id, 0, 0);
+  for (uint32_t id = 0; id < size(); ++id) Heal(id);
+}
+
+void SimCluster::HealCore(uint64_t nodes) {
+  const auto in_core = [&](uint32_t id) { return ((nodes >> id) & 1) != 0; };
+  network_.HealAll();
+  for (uint32_t a = 0; a < size(); ++a) {
+    for (uint32_t b = 0; b < size(); ++b) {
+      // Until HealAll.
+      if (in_core(a) != in_core(b)) CutBetween(a, b, kNever / 2);
     }
-    node.disk.ClearFaults();
-    if (!node.running()) Start(id);
-    for (uint32_t lane = 0; node.running() && lane < node.process->lanes.size();
-         ++lane) {
-      Wake(id, lane, scheduler_.now_us());
-    }
-    ReconsiderAll(id, 1'000);
   }
+  for (uint32_t id = 0; id < size(); ++id) {
+    if (in_core(id)) Heal(id);
+  }
+}
+
+void SimCluster::Heal(uint32_t id) {
+  Node& node = nodes_[id];
+  node.paused_until_us = 0;
+  node.slow_until_us = 0;
+  node.disk_full_until_us = 0;
+  node.disk_slow_until_us = 0;
+  if (node.row_corrupt) {
+    ReplaceDisk(id, SimDisk(), 0);  // what an operator does with such a disk
+  } else if (node.row_unreadable || node.needs_restart) {
+    Crash(id, 0, 0);
+  }
+  node.disk.ClearFaults();
+  if (!node.running()) Start(id);
+  for (uint32_t lane = 0; node.running() && lane < node.process->lanes.size();
+       ++lane) {
+    Wake(id, lane, scheduler_.now_us());
+  }
+  ReconsiderAll(id, 1'000);
 }
 
 // --- Links as nodes see them -------------------------------------------------
@@ -240,6 +254,7 @@ void SimCluster::HealAll() {
 void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
   network_.Cut(from, to, scheduler_.now_us() + for_us);
   for (const int64_t after : {plan_.options.detect_us, for_us + 1'000}) {
+    if (after > kNever / 4) continue;  // for ever: somebody will heal it
     ReconsiderLater(from, to, after);
     ReconsiderLater(to, from, after);
   }
@@ -386,7 +401,11 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
     lane.inbox.pop_front();
     Handle(id, shard, std::move(input), now);
   }
-  if (now.steady >= shard.next_deadline()) shard.HandleTimers(now);
+  if (now.steady >= shard.next_deadline()) {
+    observer_.BeforeTimers(id, shard);
+    shard.HandleTimers(now);
+    observer_.AfterTimers(id, shard);
+  }
   replica::Output output = shard.EndTurn(now);
   observer_.OnTurn(id, shard, output);
   trace_.Add(scheduler_.now_us(), "turn", id, inputs,
@@ -452,6 +471,7 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     observer_.AfterRequest(id, shard, request_id);
   } else if (auto* peer = std::get_if<PeerInput>(&input)) {
     const Message copy = peer->message;
+    observer_.BeforeMessage(id, shard, copy);
     shard.HandleMessage(peer->from, std::move(peer->message), now);
     observer_.AfterMessage(id, shard, SeatOf(peer->from), copy);
   } else if (std::holds_alternative<FsyncDone>(input)) {

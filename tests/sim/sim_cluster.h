@@ -36,8 +36,12 @@ class Observer {
                              const replica::ClientRequest& request) = 0;
   virtual void AfterRequest(uint32_t node, replica::Shard& shard,
                             replica::RequestId id) = 0;
+  virtual void BeforeMessage(uint32_t node, replica::Shard& shard,
+                             const replica::Message& message) = 0;
   virtual void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                             const replica::Message& message) = 0;
+  virtual void BeforeTimers(uint32_t node, replica::Shard& shard) = 0;
+  virtual void AfterTimers(uint32_t node, replica::Shard& shard) = 0;
   // Before its outputs leave.
   virtual void OnTurn(uint32_t node, replica::Shard& shard,
                       const replica::Output& output) = 0;
@@ -83,10 +87,13 @@ class SimCluster {
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
   // Ends every fault, starts who is down.
   void HealAll();
+  // The same for the nodes of a bit mask; cuts off the others from them.
+  void HealCore(uint64_t nodes);
 
   uint64_t turns() const { return turns_; }
 
  private:
+  void Heal(uint32_t node);
   void Kill(uint32_t node, Death death, int64_t down_us);
   absl::Status Open(uint32_t node);
   void OnFrame(uint32_t from, uint32_t to, const Frame& frame);
@@ -119,7 +126,6 @@ class SimCluster {
   Network network_;
   std::vector<Node> nodes_;
   Stream chance_;
-  bool healed_ = false;
   uint64_t turns_ = 0;
 };
 

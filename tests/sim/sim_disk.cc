@@ -14,6 +14,9 @@ using replica::WriteBatch;
 
 namespace {
 
+// No encoding begins like this.
+constexpr absl::string_view kGarbage = "\xff\xfe";
+
 size_t Place(Family family) { return static_cast<size_t>(family); }
 
 void Set(SimDisk::Keys& keys, const WriteBatch::Entry& entry) {
@@ -82,6 +85,10 @@ void SimDisk::FailRead(Family family, absl::string_view key) {
                    "\" of family ", Place(family)));
 }
 
+void SimDisk::GarbleRead(Family family, absl::string_view key) {
+  faults_.reads[{family, std::string(key)}] = absl::OkStatus();
+}
+
 void SimDisk::ClearFaults() { faults_ = Faults(); }
 
 const SimDisk::Keys& SimDisk::keys(Family family) const {
@@ -95,6 +102,21 @@ std::optional<SimDisk> SimDisk::CheckpointAt(
   SimDisk disk;
   disk.families_ = found->second;
   return disk;
+}
+
+void SimDisk::ForEachUnsyncedPut(
+    Family family,
+    absl::FunctionRef<void(const std::string& key, const std::string& value)>
+        visit) const {
+  const Keys& held = keys(family);
+  for (const Undo& undo : undo_) {
+    for (const WriteBatch::Entry& entry : undo.entries) {
+      // One that was there before only got another value.
+      if (entry.family != family || entry.value.has_value()) continue;
+      const auto now = held.find(entry.key);
+      if (now != held.end()) visit(now->first, now->second);
+    }
+  }
 }
 
 SimDisk::Keys& SimDisk::Own(Family family) {
@@ -145,7 +167,10 @@ absl::StatusOr<std::optional<std::string>> SimStorage::Get(
     Family family, absl::string_view key) {
   if (!disk_.faults_.reads.empty()) {
     const auto fault = disk_.faults_.reads.find({family, std::string(key)});
-    if (fault != disk_.faults_.reads.end()) return fault->second;
+    if (fault != disk_.faults_.reads.end()) {
+      if (!fault->second.ok()) return fault->second;
+      return std::optional<std::string>(kGarbage);
+    }
   }
   const SimDisk::Keys& keys = disk_.keys(family);
   const auto found = keys.find(key);
@@ -163,8 +188,9 @@ absl::Status SimStorage::Scan(
   for (auto it = keys->lower_bound(begin);
        it != keys->end() && (end.empty() || it->first < end); ++it) {
     const auto fault = disk_.faults_.reads.find({family, it->first});
-    if (fault != disk_.faults_.reads.end()) return fault->second;
-    if (!visit(it->first, it->second)) break;
+    const bool spoiled = fault != disk_.faults_.reads.end();
+    if (spoiled && !fault->second.ok()) return fault->second;
+    if (!visit(it->first, spoiled ? kGarbage : it->second)) break;
   }
   return absl::OkStatus();
 }

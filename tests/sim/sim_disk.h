@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -65,10 +66,17 @@ class SimDisk {
   void FailSync(absl::Status error);
   // Get of `key` fails with DataLoss, and a Scan that reaches it.
   void FailRead(replica::Family family, absl::string_view key);
+  // Both give bytes that are none of anybody's for it.
+  void GarbleRead(replica::Family family, absl::string_view key);
   void ClearFaults();
 
   // --- Queries ---
   size_t unsynced_batches() const { return undo_.size(); }
+  // Visits the keys of `family` that a power failure could take.
+  void ForEachUnsyncedPut(
+      replica::Family family,
+      absl::FunctionRef<void(const std::string& key, const std::string& value)>
+          visit) const;
   bool in_use() const { return in_use_; }
   const Keys& keys(replica::Family family) const;
   // The disk that a Checkpoint wrote, or nullopt.
@@ -89,6 +97,7 @@ class SimDisk {
   struct Faults {
     FailedCommit commit;
     absl::Status sync;
+    // OK: what is read is garbage.
     std::map<std::pair<replica::Family, std::string>, absl::Status> reads;
   };
   // Shared with scans that are under way and with copies; replaced by a copy

@@ -16,6 +16,8 @@ namespace {
 // much beyond them.
 constexpr int64_t kRoundsMax = 12;
 constexpr int64_t kConvergeExtraUs = 120'000'000;
+// After the last request to a core: longer than its deadline.
+constexpr int64_t kCoreAnswersUs = 12'000'000;
 constexpr int64_t kFinalProbesUs = 60'000'000;
 
 class Simulation {
@@ -40,11 +42,13 @@ class Simulation {
       scheduler_.At(plan_.events[i].at_us, [this, i] { Strike(i); });
     }
     RunUntil(plan_.options.duration_us);
+    if (Going() && plan_.options.core != 0) RunCore();
     if (Going()) Heal();
     return Report();
   }
 
  private:
+  bool Calm() const { return healed_ || core_alone_; }
   bool Going() const {
     return checker_.violation().empty() && trace_.events() < settings_.until;
   }
@@ -67,15 +71,43 @@ class Simulation {
     checker_.ProbeAny(node, probes_);
   }
 
+  // As VOPR's liveness mode: a healthy majority needs nobody else, whatever
+  // happened before and whoever stays away.
+  void RunCore() {
+    const auto nodes = static_cast<uint64_t>(plan_.options.core);
+    core_alone_ = true;
+    checker_.ReleaseWithheld();
+    hooks_.SetBuggify(false);
+    cluster_.HealCore(nodes);
+    checker_.RequireAnswers(
+        nodes,
+        scheduler_.now_us() + 2 * plan_.options.detect_us + kCoreSettlesUs);
+    const int64_t asked_us =
+        plan_.events.empty() ? 0 : plan_.events.back().at_us;
+    RunUntil(std::max(asked_us, scheduler_.now_us()) + kCoreAnswersUs);
+    const int64_t deadline = scheduler_.now_us() + ConvergeTimeUs();
+    while (Going() && !checker_.Agree(nodes)) {
+      if (scheduler_.now_us() >= deadline) {
+        checker_.OnViolation("the nodes of a healthy majority do not agree");
+      }
+      RunUntil(scheduler_.now_us() + 1'000'000);
+    }
+    checker_.RequireAnswers(0, 0);
+    core_alone_ = false;
+  }
+
+  int64_t ConvergeTimeUs() const {
+    return kConvergeExtraUs + kRoundsMax * plan_.options.sync_period_max_us;
+  }
+
   void Heal() {
     healed_ = true;
     checker_.ReleaseWithheld();
     hooks_.SetBuggify(false);
     cluster_.HealAll();
     const int64_t healed_us = scheduler_.now_us();
-    const int64_t deadline = healed_us + kConvergeExtraUs +
-                             kRoundsMax * plan_.options.sync_period_max_us +
-                             TruncationTimeUs();
+    const int64_t deadline =
+        healed_us + ConvergeTimeUs() + TruncationTimeUs() + EmptyingTimeUs();
     bool converged = false;
     while (Going() && !converged && scheduler_.now_us() < deadline) {
       RunUntil(std::min(deadline, scheduler_.now_us() + 1'000'000));
@@ -95,6 +127,19 @@ class Simulation {
     if (step == 0) return 0;
     return 2 * static_cast<int64_t>(plan_.events.size()) / step *
            plan_.options.sync_period_min_us;
+  }
+
+  // So do stand-ins that have handed over, by so many rows a round.
+  int64_t EmptyingTimeUs() {
+    size_t rows_max = 0;
+    for (uint32_t node = 0; node < cluster_.size(); ++node) {
+      SimDisk& disk = cluster_.node(node).disk;
+      rows_max =
+          std::max(rows_max, disk.keys(replica::Family::kRows).size() +
+                                 disk.keys(replica::Family::kLog).size());
+    }
+    return 2 * static_cast<int64_t>(rows_max) /
+           plan_.options.empty_rows_per_turn * plan_.options.sync_period_min_us;
   }
 
   Outcome Report() {
@@ -130,6 +175,7 @@ class Simulation {
   void Strike(size_t index) {
     const PlanEvent& event = plan_.events[index];
     if (!event.is_fault()) return checker_.Run(index);
+    if (core_alone_) return;
     // A plan that was edited may name nodes that are not there.
     if (event.node >= cluster_.size() || event.peer >= cluster_.size()) return;
     trace_.Add(scheduler_.now_us(), "fault", static_cast<uint64_t>(event.kind),
@@ -253,7 +299,7 @@ class Simulation {
   }
 
   void Flap(uint32_t node, uint32_t peer, int64_t period_us, int64_t until_us) {
-    if (healed_ || scheduler_.now_us() >= until_us) return;
+    if (Calm() || scheduler_.now_us() >= until_us) return;
     cluster_.CutBetween(node, peer, period_us / 2);
     cluster_.CutBetween(peer, node, period_us / 2);
     scheduler_.After(period_us, [this, node, peer, period_us, until_us] {
@@ -276,7 +322,7 @@ class Simulation {
         // After such a failure no write is trusted; somebody restarts it.
         if (reappears) {
           scheduler_.After(event.for_us, [this, id = event.node] {
-            if (!healed_) cluster_.Crash(id, 0, 100'000);
+            if (!Calm()) cluster_.Crash(id, 0, 100'000);
           });
           node.needs_restart = true;
         }
@@ -299,18 +345,25 @@ class Simulation {
 
   void SpoilRow(const PlanEvent& event) {
     Node& node = cluster_.node(event.node);
-    const SimDisk::Keys& rows = node.disk.keys(replica::Family::kRows);
+    // Mostly a row of some object, else an entry of the log.
+    const replica::Family family =
+        chance_.OneIn(3) ? replica::Family::kLog : replica::Family::kRows;
+    const SimDisk::Keys& rows = node.disk.keys(family);
     if (rows.empty()) return;
     auto row = rows.begin();
     std::advance(row, static_cast<std::ptrdiff_t>(chance_.Below(rows.size())));
-    node.disk.FailRead(replica::Family::kRows, row->first);
+    if (event.kind == EventKind::kCorruptRow && chance_.Half()) {
+      node.disk.GarbleRead(family, row->first);
+    } else {
+      node.disk.FailRead(family, row->first);
+    }
     node.disk_failed_ever = true;
     if (event.kind == EventKind::kCorruptRow) {
       node.row_corrupt = true;
     } else {
       node.row_unreadable = true;
       scheduler_.After(event.for_us, [this, id = event.node] {
-        if (!healed_ && cluster_.node(id).row_unreadable) {
+        if (!Calm() && cluster_.node(id).row_unreadable) {
           cluster_.Crash(id, 0, 100'000);
         }
       });
@@ -328,6 +381,7 @@ class Simulation {
   Stream probes_;
   Stream listings_;
   bool healed_ = false;
+  bool core_alone_ = false;  // see RunCore
   Outcome outcome_;
 };
 
