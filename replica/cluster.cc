@@ -13,8 +13,8 @@ namespace dovetail::replica {
 namespace {
 
 // The payload of MemberInfo: whether the node holds data. Empty: unknown yet.
-constexpr char kHoldsData[] = "1";
-constexpr char kHoldsNone[] = "0";
+constexpr absl::string_view kHoldsData = "holds";
+constexpr absl::string_view kHoldsNone = "empty";
 
 std::shared_ptr<const Ring> Computed(const ClusterConfig& config) {
   DOVETAIL_CHECK(config.ring.has_value());
@@ -197,7 +197,7 @@ void Cluster::SetSelfInfo(MemberInfo info, absl::Duration now) {
 
 void Cluster::SetHoldsData(bool holds, absl::Duration now) {
   MemberInfo info = membership_.self().info;
-  info.payload = holds ? kHoldsData : kHoldsNone;
+  info.payload = std::string(holds ? kHoldsData : kHoldsNone);
   membership_.SetSelfInfo(std::move(info), now);
   Drain(now);
 }

@@ -24,8 +24,8 @@ namespace wire = net::wire;
 struct Knobs {
   mutable std::mutex mutex;
   Behaviour behaviour = Behaviour::kServe;
-  uint32_t oldest_version = 1;
-  uint32_t newest_version = 1;
+  uint32_t oldest_version = wire::OLDEST_PROTOCOL_VERSION;
+  uint32_t newest_version = wire::PROTOCOL_VERSION;
   std::vector<size_t> call_sizes;
   replica::RequestOptions last_options;
   size_t connections = 0;
