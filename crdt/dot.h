@@ -24,6 +24,9 @@ constexpr ActorId MakeActorId(ActorKind kind, uint64_t random_bits) {
   return ActorId{(static_cast<uint64_t>(kind) << 62) |
                  (random_bits & ((uint64_t{1} << 62) - 1))};
 }
+constexpr ActorKind KindOf(ActorId actor) {
+  return static_cast<ActorKind>(static_cast<uint64_t>(actor) >> 62);
+}
 constexpr uint64_t ActorBits(ActorId actor) {
   return static_cast<uint64_t>(actor);
 }

@@ -42,7 +42,7 @@ concept Lattice = std::regular<V> && requires(V mine, const V& theirs) {
 
 // The payload of a DotSet.
 struct Unit {
-  friend bool operator==(Unit, Unit) = default;
+  friend auto operator<=>(Unit, Unit) = default;
 };
 inline bool JoinPayload(Unit&, Unit) { return true; }
 
@@ -137,6 +137,20 @@ class DotMap {
 // Whether a causal join found one dot with two payloads that no join explains.
 enum class [[nodiscard]] JoinResult { kOk, kDotReuse };
 
+// Two payloads of one dot that do not join. A session numbers its own events
+// and may break its word (session.h): the greater payload wins then,
+// everywhere, so that no client can damage a replica or make an object
+// unreadable. From any other actor it is damage: false.
+template <Lattice V>
+bool SettleReuse(Dot dot, V& mine, const V& theirs) {
+  if constexpr (std::totally_ordered<V>) {
+    if (KindOf(dot.actor) != ActorKind::kSession) return false;
+    mine = std::max(mine, theirs);
+    return true;
+  }
+  return false;
+}
+
 // mine := the store of (mine, my_context) ⊔ (theirs, their_context).
 // The contexts are those of before the join; the caller unites them afterwards.
 // On kDotReuse `mine` is unspecified and must be discarded.
@@ -158,7 +172,10 @@ JoinResult Join(DotFun<V>& mine, const MyContext& my_context,
       ++b;
     } else {
       V payload = a->second;
-      if (!JoinPayload(payload, b->second)) return JoinResult::kDotReuse;
+      if (!JoinPayload(payload, b->second) &&
+          !SettleReuse(a->first, payload, b->second)) {
+        return JoinResult::kDotReuse;
+      }
       out.Append(a->first, std::move(payload));
       ++a;
       ++b;

@@ -29,13 +29,13 @@ enum class Polarity : uint8_t { kRemoved = 0, kAdded = 1 };
 
 struct Value {
   std::string bytes;
-  friend bool operator==(const Value&, const Value&) = default;
+  friend auto operator<=>(const Value&, const Value&) = default;
 };
 
 struct Stamped {
   Timestamp stamp;
   std::string bytes;
-  friend bool operator==(const Stamped&, const Stamped&) = default;
+  friend auto operator<=>(const Stamped&, const Stamped&) = default;
 };
 
 // One writer's cumulative additions and subtractions, and how much of each a
@@ -50,7 +50,7 @@ struct Tally {
   bool fully_reset() const {
     return added == reset_added && subtracted == reset_subtracted;
   }
-  friend bool operator==(const Tally&, const Tally&) = default;
+  friend auto operator<=>(const Tally&, const Tally&) = default;
 };
 
 using Payload = std::variant<Unit, Polarity, Value, Stamped, Tally>;

@@ -170,7 +170,15 @@ void EncodeOperation(const ClientOperation& operation,
   if (const auto* read = std::get_if<replica::ReadRequest>(&operation)) {
     return EncodeRead(*read, out.initRead());
   }
-  const auto& mutations = std::get<replica::WriteRequest>(operation).operations;
+  const auto& write = std::get<replica::WriteRequest>(operation);
+  if (write.id) {
+    auto id = out.initId();
+    id.setSession(crdt::ActorBits(write.id->first.actor));
+    id.setSequence(write.id->first.counter);
+    id.setWallMs(write.id->stamp.wall_ms);
+    id.setLogical(write.id->stamp.logical);
+  }
+  const auto& mutations = write.operations;
   if (mutations.size() == 1) {
     return EncodeMutation(mutations.front(), out.initMutation());
   }
@@ -178,6 +186,18 @@ void EncodeOperation(const ClientOperation& operation,
   for (unsigned i = 0; i < list.size(); ++i) {
     EncodeMutation(mutations[i], list[i]);
   }
+}
+
+wire::Quorums AsWire(replica::Quorums quorums) {
+  switch (quorums) {
+    case replica::Quorums::kDefault:
+      return wire::Quorums::DEFAULT;
+    case replica::Quorums::kSloppy:
+      return wire::Quorums::SLOPPY;
+    case replica::Quorums::kStrict:
+      return wire::Quorums::STRICT;
+  }
+  DOVETAIL_CHECK(false);
 }
 
 void EncodeLevel(const replica::Level& level, wire::Level::Builder out) {
@@ -213,6 +233,12 @@ void EncodeReceipt(const replica::Receipt& receipt,
   auto nodes = out.initNodes(Size(receipt.nodes.size()));
   for (unsigned i = 0; i < nodes.size(); ++i) {
     nodes.set(i, replica::Index(receipt.nodes[i]));
+  }
+  if (!receipt.stand_ins.empty()) {
+    auto stand_ins = out.initStandIns(Size(receipt.stand_ins.size()));
+    for (unsigned i = 0; i < stand_ins.size(); ++i) {
+      stand_ins.set(i, replica::Index(receipt.stand_ins[i]));
+    }
   }
   out.setRequired(receipt.required);
   out.setDurability(AsWire(receipt.durability));
@@ -281,6 +307,8 @@ void EncodeOptions(const replica::RequestOptions& options,
   EncodeLevel(options.write, out.initW());
   out.setDurability(AsWire(options.durability));
   out.setTimeoutMs(TimeoutMs(options.timeout));
+  out.setQuorums(AsWire(options.quorums));
+  out.setHere(options.here);
 }
 
 void EncodeStats(const replica::ShardStats& stats,
@@ -302,6 +330,8 @@ void EncodeStats(const replica::ShardStats& stats,
   out.setHints(stats.hints);
   out.setHintBytes(stats.hint_bytes);
   out.setHandedOver(stats.handed_over);
+  out.setEmptying(stats.emptying);
+  out.setIdsReused(stats.ids_reused);
 }
 
 }  // namespace

@@ -7,7 +7,6 @@
 
 namespace dovetail::net {
 namespace {
-constexpr absl::string_view kMaybeMark = "dovetail/may-have-taken-effect";
 constexpr absl::string_view kDeferredMark = "dovetail/deferred-read";
 }  // namespace
 
@@ -25,16 +24,6 @@ absl::string_view ToString(Condition condition) {
       return "left";
   }
   return "unknown";
-}
-
-absl::Status MarkMaybe(absl::Status status) {
-  status.SetPayload(kMaybeMark, absl::Cord());
-  return status;
-}
-
-bool MayHaveTakenEffect(const absl::Status& status) {
-  return absl::IsDeadlineExceeded(status) ||
-         status.GetPayload(kMaybeMark).has_value();
 }
 
 absl::Status DeferredRead() {

@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "replica/ids.h"
+#include "replica/maybe.h"
 #include "replica/request.h"
 #include "replica/ring_plan.h"
 #include "replica/shard.h"
@@ -133,11 +134,9 @@ struct PlanView {
   uint64_t zones_shared = 0;  // and with owners that share a zone
 };
 
-// A failed mutation that may have taken effect, or may still: every
-// DeadlineExceeded, and whatever MarkMaybe was applied to. The mark is a
-// payload of the status and travels with it over the wire.
-absl::Status MarkMaybe(absl::Status status);
-bool MayHaveTakenEffect(const absl::Status& status);
+// A failed mutation that may have taken effect, or may still.
+using replica::MarkMaybe;
+using replica::MayHaveTakenEffect;
 
 // A read whose answer did not fit into its reply beside those of other reads:
 // the client library asks again by itself.

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "net/client_codec.h"
+#include "net/guarded.h"
 
 namespace dovetail::net {
 namespace {
@@ -22,21 +23,6 @@ capnp::Text::Reader AsText(const std::string& text) {
 unsigned Size(size_t size) {
   DOVETAIL_CHECK(size <= std::numeric_limits<unsigned>::max());
   return static_cast<unsigned>(size);
-}
-
-std::string AsString(capnp::Text::Reader text) {
-  return std::string(text.cStr(), text.size());
-}
-
-// Runs `decode`; what Cap'n Proto throws becomes InvalidArgument.
-template <class Decode>
-auto Guarded(Decode decode) -> decltype(decode()) {
-  try {
-    return decode();
-  } catch (const kj::Exception& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("message is malformed: ", error.getDescription().cStr()));
-  }
 }
 
 void EncodeNames(const std::vector<std::string>& names,

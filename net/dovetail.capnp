@@ -12,7 +12,8 @@
 using Cxx = import "/capnp/c++.capnp";
 $Cxx.namespace("dovetail::net::wire");
 
-# The version of what stands here. A node serves versions
+# The version of what stands here: since 2 nodes have 64-bit ids, and operations
+# may have ids of their clients. A node serves versions
 # oldestProtocolVersion..protocolVersion, see HelloReply.
 const protocolVersion :UInt32 = 2;
 const oldestProtocolVersion :UInt32 = 2;
@@ -136,6 +137,24 @@ struct Operation {
     batch @1 :Batch;
     read @2 :Read;
   }
+  # Of a mutation or batch; null: none. The same operation with the same id
+  # again, at any node, takes effect once. It acts on what it carries alone:
+  # without a token a removal observes nothing, and a counter's increment
+  # carries in its token the session's own entry of that counter as the session
+  # last wrote it. Needs protocol version 2: an older node ignores it.
+  id @3 :OperationId;
+}
+
+# Drawn and numbered by the client (crdt/session.h): all events of a session in
+# a partition count up from 1, a number is used for one operation only, and an
+# operation uses one for each element, value and flag it writes and each counter
+# entry it begins, but at least one if it changes anything.
+struct OperationId {
+  session @0 :UInt64;   # 62 random bits; the two top bits are 10
+  sequence @1 :UInt64;  # of its first event
+  # The session's hybrid clock; decides between concurrent register writes.
+  wallMs @2 :UInt64;
+  logical @3 :UInt16;
 }
 
 struct Batch {
@@ -327,6 +346,8 @@ struct ShardStats {
   hints @14 :UInt64;        # deltas held for other nodes, now
   hintBytes @15 :UInt64;
   handedOver @16 :UInt64;
+  emptying @18 :UInt64;  # partitions, now
+  idsReused @17 :UInt64;
 }
 
 struct NodeDigests {

@@ -32,6 +32,7 @@ struct PeerInput {
 struct PeerChange {
   NodeId peer{};
   bool up = false;
+  crdt::ActorId incarnation{};
 };
 struct NewPlacement {
   std::shared_ptr<const replica::Placement> placement;
@@ -275,7 +276,7 @@ class Host::Lane {
       shard_.HandleMessage(peer->from, std::move(peer->message), now);
     } else if (const auto* change = std::get_if<PeerChange>(&input)) {
       if (change->up) {
-        shard_.HandlePeerUp(change->peer, now);
+        shard_.HandlePeerUp(change->peer, now, change->incarnation);
       } else {
         shard_.HandlePeerDown(change->peer, now);
       }
@@ -431,11 +432,13 @@ void Host::Deliver(NodeId from, std::vector<Message> messages) {
   }
 }
 
-void Host::PeerUp(NodeId peer) {
-  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, true});
+void Host::PeerUp(NodeId peer, crdt::ActorId incarnation) {
+  for (const auto& lane : lanes_) {
+    lane->Push(PeerChange{peer, true, incarnation});
+  }
 }
 void Host::PeerDown(NodeId peer) {
-  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, false});
+  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, false, {}});
 }
 
 void Host::SetPlacement(replica::Placement placement,

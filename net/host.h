@@ -98,7 +98,7 @@ class Host {
       std::vector<replica::ClientRequest> requests);
   void Deliver(replica::NodeId from, std::vector<replica::Message> messages);
   // Never dropped.
-  void PeerUp(replica::NodeId peer);
+  void PeerUp(replica::NodeId peer, crdt::ActorId incarnation);
   void PeerDown(replica::NodeId peer);
   // The ring has changed. Never dropped. Requires: as many partitions.
   void SetPlacement(replica::Placement placement,

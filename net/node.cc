@@ -170,7 +170,9 @@ absl::Status Node::Impl::StartCluster() {
   events.on_messages = [this](NodeId from, auto messages) {
     host_->Deliver(from, std::move(messages));
   };
-  events.on_up = [this](NodeId peer) { host_->PeerUp(peer); };
+  events.on_up = [this](NodeId peer) {
+    host_->PeerUp(peer, cluster_->links().incarnation(peer));
+  };
   events.on_down = [this](NodeId peer) { host_->PeerDown(peer); };
   events.log = hooks_.log;
   events.save = hooks_.save ? hooks_.save : [](const auto&, const auto&) {

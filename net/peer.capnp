@@ -4,6 +4,8 @@
 @0xfbccf6da258f1f9d;
 
 using Cxx = import "/capnp/c++.capnp";
+# A forwarded request is what the client has sent.
+using Client = import "dovetail.capnp";
 $Cxx.namespace("dovetail::net::peer_wire");
 
 struct PeerFrame {
@@ -118,6 +120,16 @@ struct PeerMessage {
       place @43 :UInt32;
       status @44 :Status;
       present @45 :Bool;
+    }
+    forward :group {
+      ticket @47 :ReadTicket;
+      number @48 :UInt64;
+      receiver @49 :UInt64;
+      request @50 :Client.ExecuteRequest;  # of one operation
+    }
+    forwarded :group {
+      ticket @51 :ReadTicket;
+      reply @52 :Client.ExecuteReply;  # of one result
     }
   }
 }

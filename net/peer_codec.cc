@@ -12,6 +12,7 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/leaf.h"
+#include "net/client_codec.h"
 #include "net/peer.capnp.h"
 
 namespace dovetail::net {
@@ -245,6 +246,22 @@ struct BodyEncoder {
     Encode(m.status, body.initStatus());
     body.setPresent(m.present);
   }
+  void operator()(const replica::Forward& m) {
+    auto body = out.initForward();
+    Encode(m.ticket, body.initTicket());
+    body.setNumber(m.number);
+    body.setReceiver(crdt::ActorBits(m.receiver));
+    const ClientOperation operation = std::visit(
+        [](const auto& request) { return ClientOperation(request); }, m.body);
+    const ClientOperation* const operations[] = {&operation};
+    EncodeExecute(operations, m.options, body.initRequest());
+  }
+  void operator()(const replica::Forwarded& m) {
+    auto body = out.initForwarded();
+    Encode(m.ticket, body.initTicket());
+    const ClientResult results[] = {m.reply};
+    EncodeResults(results, body.initReply());
+  }
 };
 
 size_t EstimateBytes(const crdt::EventSet& events) {
@@ -309,6 +326,29 @@ struct BlobBytes {
   }
   size_t operator()(const replica::PresenceAnswer& m) {
     return m.status.message().size();
+  }
+  size_t operator()(const replica::Forward& m) {
+    const auto* write = std::get_if<replica::WriteRequest>(&m.body);
+    if (write == nullptr) return 0;
+    size_t bytes = 0;
+    for (const crdt::Operation& operation : write->operations) {
+      bytes += 256 + operation.object.key.size() + operation.value.size();
+      for (const std::string& element : operation.elements) {
+        bytes += 16 + element.size();
+      }
+      if (operation.observed) bytes += 128 * operation.observed->leaves.size();
+    }
+    return bytes;
+  }
+  size_t operator()(const replica::Forwarded& m) {
+    if (!m.reply.ok()) return m.reply.status().message().size();
+    const auto* read = std::get_if<replica::ReadReply>(&*m.reply);
+    if (read == nullptr) return 0;
+    size_t bytes = 0;
+    for (const std::string& value : read->result.view.values) {
+      bytes += 16 + value.size();
+    }
+    return bytes + 256 * read->result.view.fields.size();
   }
 };
 

@@ -20,6 +20,7 @@
 #include "crdt/limits.h"
 #include "crdt/operation.h"
 #include "crdt/path.h"
+#include "net/client_codec.h"
 #include "net/peer.capnp.h"
 #include "net/peer_codec.h"
 
@@ -30,7 +31,8 @@ using replica::Message;
 
 // A frame has at most 8 levels (frame, messages, message, page, leaves, leaf,
 // path); 16 leaves room for fields to come.
-constexpr int kPeerNestingMax = 16;
+// As deep as a client's request or a view may be, and what stands around it.
+constexpr int kPeerNestingMax = 64;
 // The longest leaf path: every byte of every name escaped.
 constexpr size_t kPathBytesMax =
     crdt::kNestingMax * (2 * crdt::kFieldBytesMax + 3) +
@@ -332,6 +334,34 @@ absl::StatusOr<replica::PresenceAnswer> DecodePresenceAnswer(
   return answer;
 }
 
+absl::StatusOr<replica::Forward> DecodeForward(
+    peer_wire::PeerMessage::Forward::Reader in) {
+  replica::Forward forward;
+  DOVETAIL_ASSIGN_OR_RETURN(forward.ticket, DecodeTicket(in.getTicket()));
+  forward.number = in.getNumber();
+  DOVETAIL_ASSIGN_OR_RETURN(forward.receiver, DecodeActor(in.getReceiver()));
+  DOVETAIL_ASSIGN_OR_RETURN(ExecuteCall call, DecodeExecute(in.getRequest()));
+  if (forward.number == 0 || call.operations.size() != 1) {
+    return Malformed("a forwarded request that is not one operation");
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(ClientOperation operation,
+                            std::move(call.operations.front()));
+  forward.options = call.options;
+  forward.body = std::move(operation);
+  return forward;
+}
+
+absl::StatusOr<replica::Forwarded> DecodeForwarded(
+    peer_wire::PeerMessage::Forwarded::Reader in) {
+  replica::Forwarded forwarded;
+  DOVETAIL_ASSIGN_OR_RETURN(forwarded.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_ASSIGN_OR_RETURN(std::vector<ClientResult> results,
+                            DecodeResults(in.getReply()));
+  if (results.size() != 1) return Malformed("a reply that is not one result");
+  forwarded.reply = std::move(results.front());
+  return forwarded;
+}
+
 absl::StatusOr<decltype(Message::body)> DecodeBody(
     peer_wire::PeerMessage::Reader in) {
   switch (in.which()) {
@@ -373,6 +403,10 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       return DecodePresenceQuery(in.getPresenceQuery());
     case peer_wire::PeerMessage::PRESENCE_ANSWER:
       return DecodePresenceAnswer(in.getPresenceAnswer());
+    case peer_wire::PeerMessage::FORWARD:
+      return DecodeForward(in.getForward());
+    case peer_wire::PeerMessage::FORWARDED:
+      return DecodeForwarded(in.getForwarded());
   }
   return Malformed("an unknown message");
 }

@@ -42,6 +42,7 @@ struct Peer {
   uint64_t retry = 0;
   std::string last_failure;
   std::string client_address;  // as it said last
+  crdt::ActorId incarnation{};
   // Frames were dropped while it was up; it is to be reported up again.
   bool lost = false;
   PeerLinkStats stats;
@@ -255,6 +256,7 @@ absl::Status PeerLinks::Impl::OnOutgoingFrame(NodeId id,
   }
   peer.greeted = true;
   peer.client_address = hello->client_address;
+  peer.incarnation = hello->incarnation;
   peer.lost = false;
   peer.backoff = config_.options.backoff_min;
   peer.last_failure.clear();
@@ -485,6 +487,10 @@ bool PeerLinks::up(NodeId peer) const { return stats(peer).up; }
 PeerLinkStats PeerLinks::stats(NodeId peer) const {
   const Peer* known = impl_->Find(peer);
   return known == nullptr ? PeerLinkStats() : known->stats;
+}
+crdt::ActorId PeerLinks::incarnation(NodeId peer) const {
+  const Peer* known = impl_->Find(peer);
+  return known == nullptr ? crdt::ActorId{} : known->incarnation;
 }
 std::string PeerLinks::client_address(NodeId peer) const {
   const Peer* known = impl_->Find(peer);

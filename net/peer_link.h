@@ -108,6 +108,8 @@ class PeerLinks {
   PeerLinkStats stats(replica::NodeId peer) const;
   // Where clients reach `peer`, as it said last; empty before it was greeted.
   std::string client_address(replica::NodeId peer) const;
+  // The actor of its process, as it said last; 0 before it was greeted.
+  crdt::ActorId incarnation(replica::NodeId peer) const;
   // Where it listens; port 0 has become a number.
   const Endpoint& endpoint() const;
 

@@ -11,8 +11,7 @@ bool Hints::MayForget(const Partition& partition, Now now) {
   const PartitionId id = partition.id();
   const auto since = since_.try_emplace(id, now.steady).first->second;
   const size_t owners = core_.placement.Owners(id).size();
-  const uint32_t have =
-      sync_.OwnersThatHave(id, partition.context().applied);
+  const uint32_t have = sync_.OwnersThatHave(id, partition.context().applied);
   if (DOVETAIL_MUTANT("hints: dropped when one owner has them") && have > 0) {
     return true;
   }
@@ -28,8 +27,9 @@ void Hints::Round(Now now) {
   size_t budget = core_.options.empty_rows_per_turn;
   if (DOVETAIL_BUGGIFY("hints: emptied row by row")) budget = 1;
   for (const auto& partition : core_.partitions) {
+    if (budget == 0) return;
     const PartitionId id = partition->id();
-    if (partition->emptying() && budget > 0) {
+    if (partition->emptying()) {
       DOVETAIL_MARK("hints: emptied in several turns");
     } else if (core_.IsOwner(id) || partition->empty() ||
                partition->quarantined()) {
@@ -50,7 +50,7 @@ void Hints::Round(Now now) {
       ++core_.stats.corruptions;
       continue;
     }
-    budget -= *removed;
+    budget -= std::min(budget, *removed);
   }
 }
 
@@ -64,8 +64,8 @@ absl::Status ShardCore::RoomToStandIn(PartitionId partition) const {
   DOVETAIL_MARK("hints: no room");
   return absl::ResourceExhaustedError(absl::StrCat(
       "this node owns nothing of partition ", Index(partition), " and holds ",
-      bytes, " bytes for others already; the limit is ",
-      options.hint_bytes_max, " (hint_bytes_max)"));
+      bytes, " bytes for others already; the limit is ", options.hint_bytes_max,
+      " (hint_bytes_max)"));
 }
 
 uint64_t ShardCore::HintBytes() const {

@@ -80,9 +80,8 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   const crdt::Dot first{delta.events.actor, delta.events.first};
   if (context_.applied.IntersectsRun(delta.events) &&
       !DOVETAIL_MUTANT("apply: a duplicate is logged again")) {
-    return absl::DataLossError(absl::StrCat(
-        "a delta of ", delta.events.count, " events from ",
-        crdt::ToString(first), " overlaps another one: a dot was reused"));
+    return DotReuse(first, absl::StrCat("its ", delta.events.count,
+                                        " events overlap another delta"));
   }
   if (delta.events.actor == actor_ && delta.events.last() >= next_counter_) {
     return absl::DataLossError(absl::StrCat(
@@ -117,6 +116,9 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   ++sequence_;
   ++log_entries_;
   logged_.InsertRun(delta.events);
+  if (crdt::KindOf(delta.events.actor) == crdt::ActorKind::kSession) {
+    once_in_turn_[delta.events] = HashBytes(encoded);
+  }
   ++version_;
   return ApplyOutcome::kApplied;
 }
@@ -184,19 +186,24 @@ absl::Status Partition::CheckDuplicate(const crdt::DotRun& events,
   DOVETAIL_MARK_IF("apply: a duplicate of what was truncated",
                    !logged_.ContainsRun(events));
   if (!logged_.ContainsRun(events)) return absl::OkStatus();
-  DOVETAIL_ASSIGN_OR_RETURN(
-      std::optional<std::string> value,
-      storage_.Get(Family::kLog, LogKey(id_, {events.actor, events.first})));
+  const crdt::Dot first{events.actor, events.first};
+  if (const auto it = once_in_turn_.find(events); it != once_in_turn_.end()) {
+    DOVETAIL_MARK("once: a retry within the turn");
+    if (it->second == HashBytes(encoded)) return absl::OkStatus();
+    return DotReuse(first, "it came with another content before");
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> value,
+                            storage_.Get(Family::kLog, LogKey(id_, first)));
   DOVETAIL_MARK_IF("apply: a duplicate within one turn", !value);
+  if (!value && crdt::KindOf(first.actor) == crdt::ActorKind::kSession) {
+    return DotReuse(first, "it is part of another operation");
+  }
   // Applied earlier in this very turn, and so not on disk yet.
   if (!value) return absl::OkStatus();
-  DOVETAIL_ASSIGN_OR_RETURN(
-      const LogEntry entry,
-      DecodeLogEntry(LogKey(id_, {events.actor, events.first}), *value));
+  DOVETAIL_ASSIGN_OR_RETURN(const LogEntry entry,
+                            DecodeLogEntry(LogKey(id_, first), *value));
   if (entry.delta == encoded) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(
-      "event ", crdt::ToString({events.actor, events.first}),
-      " arrived with another content than was applied: a dot was reused"));
+  return DotReuse(first, "it arrived with another content than was applied");
 }
 
 absl::StatusOr<MutateOutcome> Partition::Mutate(

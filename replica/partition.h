@@ -21,6 +21,7 @@
 #define DOVETAIL_REPLICA_PARTITION_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@
 #include "crdt/hlc.h"
 #include "crdt/mutate.h"
 #include "crdt/operation.h"
+#include "crdt/session.h"
 #include "replica/digest.h"
 #include "replica/ids.h"
 #include "replica/object_rows.h"
@@ -52,6 +54,9 @@ struct MutateOutcome {
     std::string delta;  // encoded
   };
   std::optional<Minted> minted;
+  // An operation with an id that had been applied here before; `minted` is
+  // what it minted then.
+  bool duplicate = false;
   std::vector<bool> not_observed;  // per operation
   bool more = false;               // a clear that goes on after `resume_after`
   crdt::Path resume_after;
@@ -82,6 +87,14 @@ class Partition {
       const crdt::Path& resume_after,
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
 
+  // The same under a client's operation id: applies the one delta that they
+  // make everywhere, or finds it applied. `stamp` must return id.stamp.
+  // Errors, beside those of BuildSessionDelta: InvalidArgument (the id was
+  // used for another operation, as far back as the log goes).
+  absl::StatusOr<MutateOutcome> MutateOnce(
+      absl::Span<const crdt::Operation> operations, const crdt::OperationId& id,
+      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
+
   // Writes what changed outside rows and log (X) into the turn; call once at
   // its end.
   void FlushTurn();
@@ -96,8 +109,8 @@ class Partition {
   // last row. Requires: not quarantined.
   void BeginEmptying();
   bool emptying() const { return emptying_; }
-  // Removes up to `max` rows and log entries; returns how many. DataLoss: a
-  // row that cannot be read.
+  // Removes up to `max` rows and log entries, at least one at a time; returns
+  // how many. DataLoss: a row that cannot be read. Requires: max > 0.
   absl::StatusOr<size_t> EmptySome(size_t max);
 
   // What was committed so far survives a power loss.
@@ -142,6 +155,9 @@ class Partition {
   uint64_t log_entries() const { return log_entries_; }
   uint64_t log_bytes() const { return log_bytes_; }
   bool quarantined() const { return quarantined_; }
+  // Deltas of sessions that were refused here: their ids had been used for
+  // another operation.
+  uint64_t ids_reused() const { return ids_reused_; }
 
   // Recomputes the sums from the rows. DataLoss if they differ.
   absl::Status VerifySums();
@@ -154,6 +170,11 @@ class Partition {
   // same dots.
   absl::Status CheckDuplicate(const crdt::DotRun& events,
                               absl::string_view encoded);
+  // Two deltas under one dot: a session's are refused, anybody else's are
+  // damage.
+  absl::Status DotReuse(crdt::Dot dot, absl::string_view what);
+  // Before a session's delta is applied at its coordinator.
+  absl::Status CheckOnce(const crdt::Delta& delta);
   void AddToContext(const crdt::Delta& delta);
   void Quarantine(const absl::Status& why);
   // Everything in memory but the mint counter.
@@ -180,6 +201,10 @@ class Partition {
   uint64_t log_bytes_ = 0;
   uint64_t version_ = 1;
   bool superseded_changed_ = false;
+  // Deltas of sessions that this turn applied: their log entries cannot be
+  // read before its commit.
+  std::map<crdt::DotRun, Hash128> once_in_turn_;
+  uint64_t ids_reused_ = 0;
   bool quarantined_ = false;
   bool emptying_ = false;
   std::string quarantine_reason_;

@@ -50,6 +50,7 @@ absl::Status Partition::Load() {
   sums_ = {};
   sequence_ = checkpoint_ = log_entries_ = log_bytes_ = 0;
   superseded_changed_ = false;
+  once_in_turn_.clear();
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> emptying,
                             storage_.Get(Family::kMeta, EmptyingKey(id_)));
   emptying_ = emptying.has_value();
@@ -136,6 +137,7 @@ absl::Status Partition::LoadLog(uint64_t checkpoint) {
 }
 
 void Partition::FlushTurn() {
+  once_in_turn_.clear();
   if (!superseded_changed_) return;
   superseded_changed_ = false;
   if (DOVETAIL_MUTANT("superseded: not written")) return;

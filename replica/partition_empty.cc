@@ -43,7 +43,7 @@ void Partition::Forget() {
 }
 
 absl::StatusOr<size_t> Partition::EmptySome(size_t max) {
-  DOVETAIL_CHECK(emptying_);
+  DOVETAIL_CHECK(emptying_ && max > 0);
   std::vector<std::string> keys;
   const auto collect = [&](absl::string_view key, absl::string_view) {
     keys.emplace_back(key);

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "crdt/operation.h"
 #include "crdt/query.h"
+#include "crdt/session.h"
 #include "replica/ids.h"
 
 namespace dovetail::replica {
@@ -66,11 +67,16 @@ struct RequestOptions {
   // Coordinate at this node whatever it is to the partition, and take what it
   // holds for an answer even if it is no owner: how replicas are inspected.
   bool here = false;
+  // Another node has passed the request on; once is enough.
+  bool forwarded = false;
 };
 
 // One operation, or several as one atomic batch on one partition.
 struct WriteRequest {
   std::vector<crdt::Operation> operations;
+  // A client's operation id: the same request again, at any node, takes effect
+  // once (crdt/session.h). It acts on what it carries alone.
+  std::optional<crdt::OperationId> id = std::nullopt;
 };
 
 struct ReadRequest {

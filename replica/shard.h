@@ -81,6 +81,8 @@ struct ShardStats {
   uint64_t hints = 0;           // deltas held for other nodes, now
   uint64_t hint_bytes = 0;      // and their bytes
   uint64_t handed_over = 0;     // partitions given up, since the owners have it
+  uint64_t emptying = 0;        // of those, not yet removed altogether
+  uint64_t ids_reused = 0;      // operation ids used for two operations
 };
 
 class Shard {
@@ -110,7 +112,8 @@ class Shard {
   void HandleMessage(NodeId from, Message message, Now now);
   // The link to `peer` came up: summaries are exchanged at once. It went down
   // or refused a send: what it lacks is found at the next reconnect.
-  void HandlePeerUp(NodeId peer, Now now);
+  // `incarnation` is the actor of the peer's process.
+  void HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation = {});
   void HandlePeerDown(NodeId peer, Now now);
   void HandleTimers(Now now);
   // The ring has changed. Requests in flight go on with whom they have asked.

@@ -37,6 +37,8 @@ ShardStats Shard::stats() const {
     if (!state_->core.IsOwner(partition->id())) {
       stats.hints += partition->log_entries();
     }
+    stats.ids_reused += partition->ids_reused();
+    stats.emptying += partition->emptying() ? 1 : 0;
   }
   stats.hint_bytes = state_->core.HintBytes();
   return stats;

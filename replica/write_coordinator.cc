@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/hooks.h"
+#include "replica/maybe.h"
 
 namespace dovetail::replica {
 
@@ -17,7 +18,8 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   if (!set.ok()) return core_.Reply(id, set.status());
   absl::Status possible = set->CheckReachable("; nothing was written");
   if (possible.ok() && DOVETAIL_BUGGIFY("write: refused as if out of reach")) {
-    possible = absl::UnavailableError("as if out of reach; nothing was written");
+    possible =
+        absl::UnavailableError("as if out of reach; nothing was written");
   }
   if (possible.ok()) possible = core_.RoomToStandIn(partition);
   if (!possible.ok()) {
@@ -29,6 +31,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   job.durability = options.durability;
   job.deadline = now.steady + options.timeout;
   job.operations = std::move(request.operations);
+  job.once = request.id;
   auto [it, inserted] = jobs_.emplace(id, std::move(job));
   DOVETAIL_CHECK(inserted);
   deadlines_.emplace(it->second.deadline, id);
@@ -39,23 +42,35 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   }
 }
 
+absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
+                                                       Now now) {
+  Partition& partition = core_.Get(job.partition);
+  if (job.once) {
+    return partition.MutateOnce(
+        job.operations, *job.once, [&](crdt::Timestamp) {
+          if (!core_.clock.Receive(job.once->stamp, now.wall_ms)) {
+            ++core_.stats.clock_refusals;
+          }
+          return job.once->stamp;
+        });
+  }
+  return partition.Mutate(
+      job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+        // Beyond the allowed drift `observed` stays behind on purpose: then
+        // causality alone puts the new write above it.
+        if (!core_.clock.Receive(observed, now.wall_ms)) {
+          ++core_.stats.clock_refusals;
+        }
+        const bool ahead =
+            DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
+        return core_.clock.Next(now.wall_ms +
+                                (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
+      });
+}
+
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   ran_in_turn_.push_back(id);
-  absl::StatusOr<MutateOutcome> outcome =
-      core_.Get(job.partition)
-          .Mutate(
-              job.operations, job.resume_after, [&](crdt::Timestamp observed) {
-                // Beyond the allowed drift `observed` stays behind on
-                // purpose: then causality alone puts the new write above
-                // it.
-                if (!core_.clock.Receive(observed, now.wall_ms)) {
-                  ++core_.stats.clock_refusals;
-                }
-                const bool ahead =
-                    DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
-                return core_.clock.Next(
-                    now.wall_ms + (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
-              });
+  absl::StatusOr<MutateOutcome> outcome = Mutate(job, now);
   if (!outcome.ok()) {
     if (absl::IsDataLoss(outcome.status())) ++core_.stats.corruptions;
     core_.Reply(id, outcome.status());
@@ -68,19 +83,22 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   job.resume_after = std::move(outcome->resume_after);
   DOVETAIL_MARK_IF("write: it changes nothing", !outcome->minted);
   if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
-    job.reply.receipt =
-        core_.ReceiptOf(job.partition, {core_.identity.self},
-                        job.set.required(), job.durability);
+    job.reply.receipt = core_.ReceiptOf(job.partition, {core_.identity.self},
+                                        job.set.required(), job.durability);
     core_.Reply(id, job.reply);
     return false;
   }
-  core_.touched.push_back(job.partition);
-  ++core_.stats.operations_minted;
-  ++core_.stats.deltas_applied;
+  if (outcome->duplicate) {
+    ++core_.stats.deltas_duplicate;
+  } else {
+    core_.touched.push_back(job.partition);
+    ++core_.stats.operations_minted;
+    ++core_.stats.deltas_applied;
+  }
   ++job.reply.deltas;
   const crdt::DotRun& events = outcome->minted->events;
   job.waiting_for = {events.actor, events.first};
-  by_delta_[{job.partition, job.waiting_for}] = id;
+  by_delta_.insert({{job.partition, job.waiting_for}, id});
   Spread(id, job, std::move(outcome->minted->delta), now);
   return true;
 }
@@ -99,6 +117,8 @@ void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,
   uint32_t sent = 0;
   for (NodeId owner : job.set.other_owners()) {
     job.tally.Ask(owner, job.set.DemandOf(owner));
+    // It may be back in time for the delta; nobody waits for that.
+    if (!core_.IsUp(owner)) job.tally.AddFailure(owner);
     if (sent + 1 >= job.set.required() &&
         DOVETAIL_BUGGIFY("write: to no more owners than W needs")) {
       continue;
@@ -144,35 +164,46 @@ void WriteCoordinator::HedgeDue(Now now) {
   }
 }
 
-WriteCoordinator::Jobs::iterator WriteCoordinator::FindJob(
-    PartitionId partition, const crdt::DotRun& events) {
-  auto it = by_delta_.find({partition, {events.actor, events.first}});
-  return it == by_delta_.end() ? jobs_.end() : jobs_.find(it->second);
+std::vector<RequestId> WriteCoordinator::Waiting(
+    PartitionId partition, const crdt::DotRun& events) const {
+  const DeltaName name(partition, {events.actor, events.first});
+  std::vector<RequestId> waiting;
+  for (auto it = by_delta_.lower_bound({name, RequestId{}});
+       it != by_delta_.end() && it->first == name; ++it) {
+    waiting.push_back(it->second);
+  }
+  DOVETAIL_MARK_IF("once: two requests wait for one delta", waiting.size() > 1);
+  return waiting;
 }
 
 void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
                              const Ack& ack) {
-  auto job = FindJob(partition, ack.events);
-  DOVETAIL_MARK_IF("write: nobody waits for this ack", job == jobs_.end());
-  if (job == jobs_.end()) return;  // met long ago, or from before a restart
-  // A plain acknowledgement of a write that asked for stable storage proves
-  // nothing; the synced one is still to come.
-  if (job->second.durability == Durability::kFsync && !ack.synced) return;
-  OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+  const std::vector<RequestId> waiting = Waiting(partition, ack.events);
+  // Met long ago, or from before a restart.
+  DOVETAIL_MARK_IF("write: nobody waits for this ack", waiting.empty());
+  for (const RequestId id : waiting) {
+    const auto job = jobs_.find(id);
+    // A plain acknowledgement of a write that asked for stable storage proves
+    // nothing; the synced one is still to come.
+    if (job->second.durability == Durability::kFsync && !ack.synced) continue;
+    OnVerdict(job, job->second.tally.AddSuccess(from), absl::OkStatus());
+  }
 }
 
 void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
                                 const Refuse& refuse) {
-  auto job = FindJob(partition, refuse.events);
-  if (job == jobs_.end()) return;
-  DOVETAIL_MARK("write: refused by an owner");
-  Tally& tally = job->second.tally;
-  if (DOVETAIL_MUTANT("write: a refusal counts")) {
-    return OnVerdict(job, tally.AddSuccess(from), refuse.reason);
+  for (const RequestId id : Waiting(partition, refuse.events)) {
+    const auto job = jobs_.find(id);
+    DOVETAIL_MARK("write: refused by an owner");
+    Tally& tally = job->second.tally;
+    if (DOVETAIL_MUTANT("write: a refusal counts")) {
+      OnVerdict(job, tally.AddSuccess(from), refuse.reason);
+      continue;
+    }
+    tally.AddFailure(from);
+    AskStandIn(job->second);
+    OnVerdict(job, tally.verdict(), refuse.reason);
   }
-  tally.AddFailure(from);
-  AskStandIn(job->second);
-  OnVerdict(job, tally.verdict(), refuse.reason);
 }
 
 void WriteCoordinator::OnPeerDown(NodeId peer) {
@@ -188,8 +219,8 @@ void WriteCoordinator::OnPeerDown(NodeId peer) {
     job->second.tally.AddFailure(peer);
     AskStandIn(job->second);
     OnVerdict(job, job->second.tally.verdict(),
-              absl::UnavailableError(absl::StrCat(
-                  core_.placement.NameOf(peer), " cannot be reached")));
+              absl::UnavailableError(absl::StrCat(core_.placement.NameOf(peer),
+                                                  " cannot be reached")));
   }
 }
 
@@ -203,31 +234,31 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
     case Verdict::kMet:
       if (job.more) {  // the next part waits for the next turn
         DOVETAIL_MARK("write: a clear goes on");
-        by_delta_.erase({job.partition, job.waiting_for});
+        by_delta_.erase({{job.partition, job.waiting_for}, id});
         job.waiting_for = {};
         to_continue_.push_back(id);
         return;
       }
-      job.reply.receipt =
-          core_.ReceiptOf(job.partition, job.tally.succeeded(),
-                          job.set.required(), job.durability);
+      job.reply.receipt = core_.ReceiptOf(job.partition, job.tally.succeeded(),
+                                          job.set.required(), job.durability);
       core_.Reply(id, std::move(job.reply));
       End(it);
       return;
     case Verdict::kImpossible:
       DOVETAIL_MARK("write: W cannot be met any more");
-      core_.Reply(id, absl::UnavailableError(absl::StrCat(
+      core_.Reply(id, MarkMaybe(absl::UnavailableError(absl::StrCat(
                           "W=", job.set.required(),
                           " cannot be met: ", job.tally.succeeded().size(),
                           " acknowledged, others did not: ", refusal.message(),
-                          "; the write may still take effect")));
+                          "; the write may still take effect"))));
       End(it);
       return;
   }
 }
 
 void WriteCoordinator::End(Jobs::iterator job) {
-  by_delta_.erase({job->second.partition, job->second.waiting_for});
+  by_delta_.erase(
+      {{job->second.partition, job->second.waiting_for}, job->first});
   deadlines_.erase({job->second.deadline, job->first});
   jobs_.erase(job);
 }

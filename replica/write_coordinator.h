@@ -9,6 +9,10 @@
 //             for owners that are slow; past the deadline: an error that says
 //             the write may still take effect
 //
+// A write with a client's operation id may be a retry of what is applied here;
+// it is sent and counted like the first time, since who else has it is not
+// known. Several requests may then wait for one delta.
+//
 // The local write counts as acknowledged at once, since no output leaves the
 // shard before the turn is committed. Who counts for what: replica_set.h.
 #ifndef DOVETAIL_REPLICA_WRITE_COORDINATOR_H_
@@ -17,6 +21,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -25,6 +30,8 @@
 #include "crdt/dot.h"
 #include "crdt/operation.h"
 #include "crdt/path.h"
+#include "crdt/session.h"
+#include "replica/partition.h"
 #include "replica/quorum.h"
 #include "replica/replica_set.h"
 #include "replica/shard_core.h"
@@ -63,6 +70,7 @@ class WriteCoordinator {
     Durability durability = Durability::kWal;
     absl::Duration deadline;
     std::vector<crdt::Operation> operations;  // kept while a clear goes on
+    std::optional<crdt::OperationId> once;
     WriteReply reply;
     bool more = false;
     crdt::Path resume_after;
@@ -75,6 +83,8 @@ class WriteCoordinator {
   // A delta under way, by partition and first event.
   using DeltaName = std::pair<PartitionId, crdt::Dot>;
 
+  // Runs the job's operations, the next part of them if they take several.
+  absl::StatusOr<MutateOutcome> Mutate(const Job& job, Now now);
   // Mutates and sends; false if the job ended (it has been replied to).
   bool Mint(RequestId id, Job& job, Now now);
   // Sends the delta that was minted to everybody concerned.
@@ -85,11 +95,13 @@ class WriteCoordinator {
   void OnVerdict(Jobs::iterator job, Verdict verdict,
                  const absl::Status& refusal);
   void End(Jobs::iterator job);
-  Jobs::iterator FindJob(PartitionId partition, const crdt::DotRun& events);
+  // Those that wait for this delta.
+  std::vector<RequestId> Waiting(PartitionId partition,
+                                 const crdt::DotRun& events) const;
 
   ShardCore& core_;
   Jobs jobs_;
-  std::map<DeltaName, RequestId> by_delta_;
+  std::set<std::pair<DeltaName, RequestId>> by_delta_;
   std::set<std::pair<absl::Duration, RequestId>> deadlines_;
   // When stand-ins are asked for who is slow, and since which event the job
   // waits; in order, for all wait equally long.

@@ -66,6 +66,8 @@ Json LatencyJson(const Histogram& latency) {
 Json ReportJson(const std::string& phase, const Report& report,
                 const RunOptions& options, const Words& words) {
   const double seconds = absl::ToDoubleSeconds(report.elapsed);
+  const Loop loop =
+      options.rate > 0 && phase == "run" ? Loop::kOpen : Loop::kClosed;
   Json errors = Json::object();
   for (const auto& [code, count] : report.errors) errors[code] = count;
   Json kinds = Json::object();
@@ -76,9 +78,9 @@ Json ReportJson(const std::string& phase, const Report& report,
   }
   Json out = {{"workload", words.workload},
               {"phase", phase},
-              {"loop", options.rate > 0 && phase == "run" ? "open" : "closed"},
+              {"loop", loop == Loop::kOpen ? "open" : "closed"},
               {"connections", options.connections},
-              {"in_flight", options.in_flight},
+              {"in_flight", options.InFlight(loop)},
               {"records", words.records},
               {"value_bytes", options.value_bytes},
               {"r", words.r},
@@ -93,7 +95,7 @@ Json ReportJson(const std::string& phase, const Report& report,
               {"by_kind_us", kinds},
               {"client_cpu_us_per_operation",
                PerOperation(report.client_cpu, report.operations)}};
-  if (options.rate > 0 && phase == "run") out["rate"] = options.rate;
+  if (loop == Loop::kOpen) out["rate"] = options.rate;
   if (!options.server_pids.empty()) {
     out["server_cpu_us_per_operation"] =
         PerOperation(report.server_cpu, report.operations);
@@ -183,8 +185,8 @@ void AddOptions(CLI::App& app, Words& words, RunOptions& options) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10'000));
   app.add_option("--in-flight", options.in_flight,
-                 "operations on their way, of each connection")
-      ->capture_default_str()
+                 "operations on their way, of each connection (default 64, "
+                 "at most 4096 with --rate)")
       ->check(CLI::Range(1, 65'536));
   app.add_option("--rate", options.rate,
                  "operations a second of all connections; 0: closed loop")

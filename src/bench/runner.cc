@@ -102,7 +102,8 @@ class Runner::Connection {
 
   // Closed loop: keeps in_flight going, then returns when all have ended.
   void RunClosed() {
-    for (size_t i = 0; i < options_.in_flight; ++i) {
+    const size_t in_flight = options_.InFlight(Loop::kClosed);
+    for (size_t i = 0; i < in_flight; ++i) {
       {
         std::lock_guard<std::mutex> lock(mutex_);
         ++active_;
@@ -148,10 +149,11 @@ class Runner::Connection {
   }
 
  private:
-  // Waits for one of in_flight slots.
+  // Waits for one of the slots of an open loop.
   void ClaimSlot() {
+    const size_t in_flight = options_.InFlight(Loop::kOpen);
     std::unique_lock<std::mutex> lock(mutex_);
-    idle_.wait(lock, [&] { return active_ < options_.in_flight; });
+    idle_.wait(lock, [&] { return active_ < in_flight; });
     ++active_;
   }
   void WaitIdle() {

@@ -11,6 +11,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,14 @@
 
 namespace dovetail::bench {
 
+// Closed: an operation starts when one ends. Open: when the clock says so.
+enum class Loop : bool { kClosed, kOpen };
+
 struct RunOptions {
   std::vector<std::string> nodes;
-  size_t connections = 3;   // connection i starts at node i mod nodes
-  size_t in_flight = 64;    // operations of each connection
+  size_t connections = 3;  // connection i starts at node i mod nodes
+  // Operations of each connection. Left out: InFlight().
+  std::optional<size_t> in_flight;
   double rate = 0;          // operations a second of all; 0: closed loop
   uint64_t operations = 0;  // 0: no limit
   absl::Duration duration = absl::ZeroDuration();  // zero: no limit
@@ -34,6 +39,13 @@ struct RunOptions {
   std::string bucket = "bench";
   CallOptions call;
   std::vector<int> server_pids;
+
+  // In an open loop what is due starts, however much is unanswered: a limit
+  // that a stall reaches would turn it into a closed loop, and the cluster
+  // would never see the load that it is to work off. 4,096 only bounds memory.
+  size_t InFlight(Loop loop) const {
+    return in_flight.value_or(loop == Loop::kOpen ? 4096 : 64);
+  }
 };
 
 struct Report {

@@ -126,6 +126,8 @@ struct Words {
   std::string nodes = "127.0.0.1:7101";
   std::string r = "default";
   std::string w = "default";
+  std::string quorums = "default";
+  bool here = false;
   std::string durability = "wal";
   std::string timeout;
   bool json = false;
@@ -209,11 +211,17 @@ void CommandLine::AddShared() {
       ->envname("DOVETAIL_NODES")
       ->capture_default_str();
   app_.add_option("--r", words_.r,
-                  "replicas that must answer a read: default, quorum, all, or "
-                  "a number")
+                  "replicas that must answer a read: default, one, quorum, "
+                  "all, local_one, local_quorum, each_quorum, or a number")
       ->capture_default_str();
   app_.add_option("--w", words_.w, "replicas that must acknowledge a write")
       ->capture_default_str();
+  app_.add_option("--quorums", words_.quorums,
+                  "sloppy: nodes that can be reached stand in for owners that "
+                  "cannot; strict: only owners count; or default")
+      ->capture_default_str();
+  app_.add_flag("--here", words_.here,
+                "read what the asked node holds, whatever it owns");
   app_.add_option("--durability", words_.durability,
                   "of an acknowledgement: wal (fsynced within a second) or "
                   "fsync (on disk)")
@@ -435,6 +443,8 @@ absl::StatusOr<CallOptions> CommandLine::Call() const {
   CallOptions call;
   DOVETAIL_ASSIGN_OR_RETURN(call.read, ParseLevel(words_.r));
   DOVETAIL_ASSIGN_OR_RETURN(call.write, ParseLevel(words_.w));
+  DOVETAIL_ASSIGN_OR_RETURN(call.quorums, ParseQuorums(words_.quorums));
+  call.here = words_.here;
   DOVETAIL_ASSIGN_OR_RETURN(call.durability,
                             ParseDurability(words_.durability));
   if (!words_.timeout.empty()) {

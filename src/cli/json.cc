@@ -345,7 +345,8 @@ std::string StatusJson(const NodeStatus& status) {
                       {"clock_refusals", shard.clock_refusals},
                       {"corruptions", shard.corruptions},
                       {"log_gaps", shard.log_gaps},
-                      {"quarantined", shard.quarantined}});
+                      {"quarantined", shard.quarantined},
+                      {"ids_reused", shard.ids_reused}});
   }
   Json storage = Json::object();
   for (const auto& [name, value] : status.storage) storage[name] = value;

@@ -90,4 +90,30 @@ absl::StatusOr<Reading<View>> ToView(Result result) {
   return out;
 }
 
+std::future<absl::StatusOr<BatchWritten>> RunBatch(
+    Submitter& submitter, const Batch& batch, const WriteOptions& options) {
+  std::promise<absl::StatusOr<BatchWritten>> promise;
+  auto future = promise.get_future();
+  if (batch.empty()) {
+    promise.set_value(absl::InvalidArgumentError("batch without operations"));
+    return future;
+  }
+  if (options.token.has_value()) {
+    promise.set_value(absl::InvalidArgumentError(
+        "tokens belong to the operations of a batch, not to the batch"));
+    return future;
+  }
+  CallOptions call;
+  call.write = options.w;
+  call.durability = options.durability;
+  call.quorums = options.quorums;
+  call.timeout = options.timeout;
+  submitter.Submit(
+      replica::WriteRequest{batch.mutations()}, call,
+      [promise = std::move(promise)](Result result) mutable {
+        promise.set_value(ToBatchWritten(std::move(result)));
+      });
+  return future;
+}
+
 }  // namespace dovetail::internal

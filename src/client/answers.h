@@ -4,11 +4,13 @@
 #define DOVETAIL_SRC_CLIENT_ANSWERS_H_
 
 #include <cstdint>
+#include <future>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "src/client/handles.h"
 #include "src/client/types.h"
 
 namespace dovetail::internal {
@@ -22,6 +24,11 @@ absl::StatusOr<Reading<std::vector<std::string>>> ToValues(Result result);
 absl::StatusOr<Reading<bool>> ToFlag(Result result);
 absl::StatusOr<Reading<int64_t>> ToNumber(Result result);
 absl::StatusOr<Reading<View>> ToView(Result result);
+
+// Runs a batch at `submitter`.
+std::future<absl::StatusOr<BatchWritten>> RunBatch(Submitter& submitter,
+                                                   const Batch& batch,
+                                                   const WriteOptions& options);
 
 }  // namespace dovetail::internal
 

@@ -4,12 +4,14 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "net/endpoint.h"
+#include "net/dovetail.capnp.h"
 #include "net/event_loop.h"
 #include "net/frame.h"
 #include "src/client/answers.h"
@@ -26,6 +28,8 @@ using internal::SteadyNow;
 
 // What RPC puts around an operation in its frame, with room to spare.
 constexpr size_t kFrameOverhead = 4 << 10;
+// The first in which nodes heed Operation.id.
+constexpr uint32_t kSessionProtocol = 2;
 
 // Statuses share what they hold by counting references. One failure may be
 // that of many operations, so each caller gets a copy of its own: whatever it
@@ -81,10 +85,13 @@ void AskDigests(Session& session, NodeDigests so_far,
 }  // namespace
 
 // Everything of the client that other threads touch, and its own thread.
-class Client::Impl final : public internal::Submitter {
+class Client::Impl final : public internal::Caller {
  public:
-  Impl(std::vector<net::Endpoint> nodes, const ClientOptions& options)
-      : nodes_(std::move(nodes)), options_(options) {}
+  Impl(std::vector<net::Endpoint> nodes, const ClientOptions& options,
+       uint32_t protocol_min = net::wire::OLDEST_PROTOCOL_VERSION)
+      : nodes_(std::move(nodes)),
+        options_(options),
+        protocol_min_(protocol_min) {}
   ~Impl() override { Stop(); }
 
   // Starts the thread and waits for the first connection.
@@ -99,6 +106,19 @@ class Client::Impl final : public internal::Submitter {
   void Submit(Operation operation, const CallOptions& options,
               absl::AnyInvocable<void(Result)> done) override;
   void Submit(Lookup lookup);
+
+  // --- For an exactly-once session ---
+  bool Post(std::function<void()> task) override;
+  void Stop() override;
+  void After(absl::Duration pause, std::function<void()> task) override {
+    thread_loop_->After(pause, std::move(task));
+  }
+  uint64_t connection() const override { return dispatcher_->epoch(); }
+  void NextNode() override { dispatcher_->NextNode(); }
+  // A client of the same nodes that speaks the protocol of sessions.
+  std::unique_ptr<Impl> ForSession() const {
+    return std::make_unique<Impl>(nodes_, options_, kSessionProtocol);
+  }
 
   void CheckMayBlock() const override {
     if (std::this_thread::get_id() != thread_.get_id()) return;
@@ -126,7 +146,15 @@ class Client::Impl final : public internal::Submitter {
     return future.get();
   }
 
-  absl::Duration Deadline(absl::Duration timeout) const {
+  absl::StatusOr<NodeStatus> Status() {
+    return Await<NodeStatus>(
+        [](Session& session,
+           std::function<void(absl::StatusOr<NodeStatus>)> then) {
+          session.Status(std::move(then));
+        });
+  }
+
+  absl::Duration Deadline(absl::Duration timeout) const override {
     return SteadyNow() +
            (timeout > absl::ZeroDuration() ? timeout : options_.timeout);
   }
@@ -138,7 +166,6 @@ class Client::Impl final : public internal::Submitter {
 
  private:
   void Run(std::promise<absl::Status> first);
-  void Stop();
   // On the client's thread: takes over what was submitted.
   void Drain(Dispatcher& dispatcher);
   // Reserves room for `weight`, or says why there is none.
@@ -148,7 +175,9 @@ class Client::Impl final : public internal::Submitter {
 
   const std::vector<net::Endpoint> nodes_;
   const ClientOptions options_;
+  const uint32_t protocol_min_;
   std::thread thread_;
+  net::EventLoop* thread_loop_ = nullptr;  // for the client's thread
   std::atomic<size_t> operations_in_flight_{0};
   std::atomic<size_t> bytes_in_flight_{0};
 
@@ -163,8 +192,9 @@ class Client::Impl final : public internal::Submitter {
 
 void Client::Impl::Run(std::promise<absl::Status> first) {
   net::EventLoop loop;
+  thread_loop_ = &loop;
   Dispatcher dispatcher(
-      loop, nodes_, options_,
+      loop, nodes_, options_, protocol_min_,
       [&first](absl::Status status) { first.set_value(std::move(status)); },
       [this](const net::Endpoint& node) {
         std::lock_guard<std::mutex> lock(mutex_);
@@ -204,6 +234,13 @@ void Client::Impl::Drain(Dispatcher& dispatcher) {
   }
   for (Pending& pending : submitted) dispatcher.Add(std::move(pending));
   for (Lookup& lookup : lookups) dispatcher.Add(std::move(lookup));
+}
+
+bool Client::Impl::Post(std::function<void()> task) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (loop_ == nullptr) return false;
+  loop_->Post(std::move(task));
+  return true;
 }
 
 absl::Status Client::Impl::Reserve(const internal::Weight& weight) {
@@ -316,33 +353,26 @@ AsyncBucket Client::async_bucket(absl::string_view name) {
 
 std::future<absl::StatusOr<BatchWritten>> Client::RunAsync(
     const Batch& batch, const WriteOptions& options) {
-  std::promise<absl::StatusOr<BatchWritten>> promise;
-  auto future = promise.get_future();
-  if (batch.empty()) {
-    promise.set_value(absl::InvalidArgumentError("batch without operations"));
-    return future;
-  }
-  if (options.token.has_value()) {
-    promise.set_value(absl::InvalidArgumentError(
-        "tokens belong to the operations of a batch, not to the batch"));
-    return future;
-  }
-  CallOptions call;
-  call.write = options.w;
-  call.durability = options.durability;
-  call.timeout = options.timeout;
-  impl_->Submit(
-      replica::WriteRequest{batch.mutations()}, call,
-      [promise = std::move(promise)](Result result) mutable {
-        promise.set_value(internal::ToBatchWritten(std::move(result)));
-      });
-  return future;
+  return internal::RunBatch(*impl_, batch, options);
 }
 
 absl::StatusOr<BatchWritten> Client::Run(const Batch& batch,
                                          const WriteOptions& options) {
   impl_->CheckMayBlock();
   return RunAsync(batch, options).get();
+}
+
+absl::StatusOr<std::unique_ptr<OnceSession>> Client::ExactlyOnceSession() {
+  impl_->CheckMayBlock();
+  std::unique_ptr<Impl> caller = impl_->ForSession();
+  DOVETAIL_RETURN_IF_ERROR(caller->Start());
+  DOVETAIL_ASSIGN_OR_RETURN(const NodeStatus status,
+                            caller->Status());
+  std::random_device random;
+  const uint64_t bits = (uint64_t{random()} << 32) | random();
+  return std::make_unique<OnceSession>(
+      std::move(caller),
+      crdt::MakeActorId(crdt::ActorKind::kSession, bits), status.partitions);
 }
 
 void Client::SubmitList(
@@ -378,13 +408,7 @@ absl::StatusOr<Listing> Client::List(absl::string_view bucket,
   return future.get();
 }
 
-absl::StatusOr<NodeStatus> Client::Status() {
-  return impl_->Await<NodeStatus>(
-      [](Session& session,
-         std::function<void(absl::StatusOr<NodeStatus>)> then) {
-        session.Status(std::move(then));
-      });
-}
+absl::StatusOr<NodeStatus> Client::Status() { return impl_->Status(); }
 
 absl::StatusOr<NodeDigests> Client::Digests() {
   return impl_->Await<NodeDigests>(

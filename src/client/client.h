@@ -19,7 +19,8 @@
 //  - A mutation whose fate is unknown, because the connection broke before the
 //    answer, is never repeated: it fails with Unavailable and "may have taken
 //    effect". Repeating an add of an element or a write is harmless, repeating
-//    a counter's add is not: that is for you to decide.
+//    a counter's add is not: that is for you to decide, or for an
+//    ExactlyOnceSession() to do right.
 //
 // A client is safe for use from any thread. It has one thread and one
 // connection of its own. Callbacks run on that thread: they must not block,
@@ -42,6 +43,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "src/client/handles.h"
+#include "src/client/once_session.h"
 #include "src/client/types.h"
 
 namespace dovetail {
@@ -96,6 +98,12 @@ class Client {
                                    const WriteOptions& options = {});
   std::future<absl::StatusOr<BatchWritten>> RunAsync(
       const Batch& batch, const WriteOptions& options = {});
+
+  // A session whose mutations may be repeated and take effect once, with a
+  // connection of its own (src/client/once_session.h says what it costs). It
+  // may outlive the client. Errors: as of Connect(); a node that is too old for
+  // sessions counts as one that does not answer.
+  absl::StatusOr<std::unique_ptr<OnceSession>> ExactlyOnceSession();
 
   // --- Listings and inspection ---
 

@@ -28,26 +28,26 @@ constexpr size_t kGatheredMax = 64;
 constexpr absl::Duration kTick = absl::Milliseconds(20);
 
 // Why a hello is no good, if it is not.
-absl::Status CheckVersions(const net::Hello& hello) {
-  if (hello.protocol_version >= net::wire::OLDEST_PROTOCOL_VERSION &&
+absl::Status CheckVersions(const net::Hello& hello, uint32_t oldest) {
+  if (hello.protocol_version >= oldest &&
       hello.oldest_protocol_version <= net::wire::PROTOCOL_VERSION) {
     return absl::OkStatus();
   }
   return absl::UnavailableError(absl::StrCat(
       "speaks protocol versions ", hello.oldest_protocol_version, " to ",
-      hello.protocol_version, ", this client ",
-      net::wire::OLDEST_PROTOCOL_VERSION, " to ", net::wire::PROTOCOL_VERSION));
+      hello.protocol_version, ", this client ", oldest, " to ", net::wire::PROTOCOL_VERSION));
 }
 
 }  // namespace
 
 Dispatcher::Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
-                       const ClientOptions& options,
+                       const ClientOptions& options, uint32_t protocol_min,
                        std::function<void(absl::Status)> first,
                        std::function<void(const net::Endpoint&)> connected)
     : loop_(loop),
       nodes_(std::move(nodes)),
       options_(options),
+      protocol_min_(protocol_min),
       first_(std::move(first)),
       connected_(std::move(connected)),
       failures_(nodes_.size()),
@@ -83,7 +83,7 @@ void Dispatcher::OnDialed(absl::StatusOr<net::Socket> socket) {
 
 void Dispatcher::OnHello(absl::StatusOr<net::Hello> hello) {
   absl::Status status = hello.status();
-  if (status.ok()) status = CheckVersions(*hello);
+  if (status.ok()) status = CheckVersions(*hello, protocol_min_);
   if (!status.ok()) return OnLost(std::move(status));
   greeted_ = true;
   failed_in_row_ = 0;
@@ -118,6 +118,11 @@ absl::Status Dispatcher::EveryNodeFailed() const {
     absl::StrAppend(&message, why);
   }
   return absl::UnavailableError(message);
+}
+
+void Dispatcher::NextNode() {
+  if (nodes_.size() < 2 || !greeted_) return;
+  session_->Drop(absl::UnavailableError("given up for the next node"));
 }
 
 void Dispatcher::OnLost(absl::Status why) {

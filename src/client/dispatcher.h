@@ -57,7 +57,7 @@ class Dispatcher {
   // Starts to dial. `first` runs once: with OK when a node has said hello, or
   // with what each of them failed with. `connected` runs at each hello.
   Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
-             const ClientOptions& options,
+             const ClientOptions& options, uint32_t protocol_min,
              std::function<void(absl::Status)> first,
              std::function<void(const net::Endpoint&)> connected);
 
@@ -65,6 +65,11 @@ class Dispatcher {
   void Add(Lookup lookup) { lookups_.push_back(std::move(lookup)); }
   // Sends what may be sent; call it after some Add().
   void Pump();
+  // Raised with every change of connection.
+  uint64_t epoch() const { return epoch_; }
+  // Gives up the connection for one to the next node, if there is another. What
+  // is on its way goes as if the connection had broken.
+  void NextNode();
   // Fails everything that is unanswered. Nothing else may be called after it.
   void Shutdown();
 
@@ -98,6 +103,7 @@ class Dispatcher {
   net::EventLoop& loop_;
   const std::vector<net::Endpoint> nodes_;
   const ClientOptions options_;
+  const uint32_t protocol_min_;  // nodes with an older one will not do
   std::function<void(absl::Status)> first_;  // empty once it ran
   std::function<void(const net::Endpoint&)> connected_;
 
@@ -106,7 +112,7 @@ class Dispatcher {
   std::vector<absl::Status> failures_;
   size_t failed_in_row_ = 0;
   absl::Duration pause_;
-  // Raised with every change of connection: callbacks of older ones are void.
+  // Callbacks of older ones are void.
   uint64_t epoch_ = 0;
   std::unique_ptr<Session> session_;
   bool greeted_ = false;  // the session may be used

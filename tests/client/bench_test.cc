@@ -3,12 +3,14 @@
 #include <doctest/doctest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cmath>
 #include <map>
 #include <random>
 #include <thread>
+#include <vector>
 
 #include "src/bench/histogram.h"
 #include "src/bench/runner.h"
@@ -153,6 +155,32 @@ TEST_CASE(
   const Report stalled = (*runner)->Run(*workload, 100);
   stall.join();
   CHECK(stalled.all.Percentile(60) > absl::Milliseconds(30));
+}
+
+TEST_CASE("Runner: an open loop starts what is due while nothing is answered") {
+  FakeNode node;
+  RunOptions options;
+  options.nodes = {node.address()};
+  options.connections = 1;
+  options.rate = 2000;
+  options.operations = 300;
+  auto runner = Runner::Open(options);
+  REQUIRE(runner.ok());
+  node.Hold();
+  std::thread stall([&node] {
+    while (node.call_sizes().empty()) std::this_thread::yield();
+    const absl::Duration end = internal::SteadyNow() + absl::Milliseconds(200);
+    while (internal::SteadyNow() < end) std::this_thread::yield();
+    node.Release();
+  });
+  const Report run = (*runner)->Run(*WorkloadByName("counter-add"), 100);
+  stall.join();
+  CHECK(run.operations == 300);
+  // Of the 300 all but those of the first few calls waited in the client, more
+  // than a closed loop has in flight, and left together.
+  const std::vector<size_t> sizes = node.call_sizes();
+  CHECK(*std::max_element(sizes.begin(), sizes.end()) >
+        options.InFlight(Loop::kClosed));
 }
 
 TEST_CASE("CpuTime: a process that is not there is an error") {

@@ -22,6 +22,7 @@ inline bool Same(const ClientOperation& a, const ClientOperation& b) {
   if (const auto* mine = std::get_if<replica::WriteRequest>(&a)) {
     const auto& theirs = std::get<replica::WriteRequest>(b);
     if (mine->operations.size() != theirs.operations.size()) return false;
+    if (mine->id != theirs.id) return false;
     for (size_t i = 0; i < mine->operations.size(); ++i) {
       if (!Same(mine->operations[i], theirs.operations[i])) return false;
     }

@@ -24,8 +24,8 @@ namespace wire = net::wire;
 struct Knobs {
   mutable std::mutex mutex;
   Behaviour behaviour = Behaviour::kServe;
-  uint32_t oldest_version = wire::OLDEST_PROTOCOL_VERSION;
-  uint32_t newest_version = wire::PROTOCOL_VERSION;
+  uint32_t oldest_version = 1;
+  uint32_t newest_version = 2;
   std::vector<size_t> call_sizes;
   replica::RequestOptions last_options;
   size_t connections = 0;
@@ -127,7 +127,7 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     net::NodeStatus status;
     status.name = "fake";
     status.version = "0";
-    status.partitions = 4;
+    status.partitions = MemoryReplica::kPartitions;
     net::EncodeStatus(status, context.getResults().initStatus());
     return kj::READY_NOW;
   }

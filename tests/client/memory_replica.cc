@@ -6,12 +6,19 @@
 #include "crdt/check.h"
 #include "crdt/mutate.h"
 #include "crdt/query.h"
+#include "crdt/session.h"
 #include "crdt/state_view.h"
+#include "replica/hash.h"
 
 namespace dovetail {
 namespace {
 
 constexpr crdt::ActorId kActor{0x1234};
+
+replica::PartitionId PartitionOf(const crdt::ObjectId& object) {
+  return replica::PartitionOf(object.bucket, object.key,
+                              MemoryReplica::kPartitions);
+}
 
 replica::Receipt OwnReceipt() {
   return {{replica::NodeId{0}}, {}, 1, replica::Durability::kWal};
@@ -55,6 +62,21 @@ net::ClientResult MemoryReplica::Run(const net::ClientOperation& operation) {
 net::ClientResult MemoryReplica::Write(const replica::WriteRequest& request) {
   replica::WriteReply reply;
   reply.receipt = OwnReceipt();
+  if (request.id) {
+    const auto given = [&](crdt::Timestamp) { return request.id->stamp; };
+    DOVETAIL_ASSIGN_OR_RETURN(
+        const crdt::SessionDelta built,
+        crdt::BuildSessionDelta(request.operations, *request.id, given));
+    reply.not_observed = built.not_observed;
+    reply.deltas = built.delta ? 1 : 0;
+    const replica::PartitionId partition =
+        PartitionOf(request.operations.front().object);
+    if (built.delta &&
+        !applied_[partition].ContainsRun(built.delta->events)) {
+      Apply(*built.delta);
+    }
+    return reply;
+  }
   State state(objects_);
   const auto stamp = [this](crdt::Timestamp observed) {
     (void)clock_.Receive(observed, observed.wall_ms);
@@ -77,14 +99,17 @@ void MemoryReplica::Apply(const crdt::Delta& delta) {
     crdt::Store& store = objects_[leaf.object];
     const crdt::Leaf* held = store.Find(leaf.path);
     crdt::Leaf joined = held == nullptr ? crdt::Leaf() : *held;
-    DOVETAIL_CHECK(crdt::Join(joined, applied_, leaf.store,
+    DOVETAIL_CHECK(crdt::Join(joined, applied_[PartitionOf(leaf.object)],
+                              leaf.store,
                               crdt::DeltaLeafContext(delta.events, leaf)) ==
                    crdt::JoinResult::kOk);
     store.Set(leaf.path, std::move(joined));
     if (store.empty()) objects_.erase(leaf.object);
   }
-  applied_.InsertRun(delta.events);
-  next_counter_ = delta.events.last() + 1;
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    applied_[PartitionOf(leaf.object)].InsertRun(delta.events);
+  }
+  if (delta.events.actor == kActor) next_counter_ = delta.events.last() + 1;
 }
 
 net::ClientResult MemoryReplica::Read(const replica::ReadRequest& request) {

@@ -17,6 +17,8 @@ namespace dovetail {
 
 class MemoryReplica {
  public:
+  static constexpr uint32_t kPartitions = 4;
+
   net::ClientResult Run(const net::ClientOperation& operation);
   replica::ListReply List(const replica::ListRequest& request) const;
 
@@ -27,7 +29,8 @@ class MemoryReplica {
   void Apply(const crdt::Delta& delta);
 
   std::map<crdt::ObjectId, crdt::Store> objects_;
-  crdt::EventSet applied_;
+  // By partition: sessions number their events in each from 1.
+  std::map<replica::PartitionId, crdt::EventSet> applied_;
   uint64_t next_counter_ = 1;
   crdt::HybridClock clock_;
 };

@@ -152,8 +152,8 @@ TEST_CASE("Host: a queue full of bytes refuses, too") {
 TEST_CASE("Host: what a turn sends to one peer is one frame") {
   Fixture f;
   auto host = f.Start({.shards = 1}, 3);
-  host->PeerUp(NodeId{1});
-  host->PeerUp(NodeId{2});
+  host->PeerUp(NodeId{1}, crdt::ActorId{8});
+  host->PeerUp(NodeId{2}, crdt::ActorId{9});
   const auto frames = f.outlet.WaitForFrames(2);
   std::set<uint64_t> to;
   for (const auto& frame : frames) {

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "crdt/operation.h"
 #include "crdt/query.h"
+#include "crdt/session.h"
 #include "replica/shard.h"
 #include "tests/sim/sim_disk.h"
 
@@ -31,6 +32,8 @@ class Cluster {
  public:
   explicit Cluster(uint32_t nodes, uint32_t partitions = 1,
                    ShardOptions options = {});
+  // With other owners than all.
+  Cluster(Placement placement, ShardOptions options);
 
   struct InFlight {
     NodeId from{};
@@ -46,6 +49,10 @@ class Cluster {
   // --- Requests; the turn ends with each ---
   RequestId Begin(uint32_t node, std::vector<crdt::Operation> operations,
                   RequestOptions options = W(1));
+  // What a session's writer has prepared; as often as the test likes.
+  RequestId BeginOnce(uint32_t node,
+                      const crdt::SessionWriter::Prepared& prepared,
+                      RequestOptions options = W(1));
   RequestId BeginRead(uint32_t node, crdt::ReadSpec spec,
                       RequestOptions options = R(1));
   RequestId BeginList(uint32_t node, ListRequest list,
@@ -55,6 +62,9 @@ class Cluster {
   // Begin and Take, for what is answered in its own turn.
   absl::StatusOr<WriteReply> Write(uint32_t node, crdt::Operation operation,
                                    RequestOptions options = W(1));
+  absl::StatusOr<WriteReply> WriteOnce(
+      uint32_t node, const crdt::SessionWriter::Prepared& prepared,
+      RequestOptions options = W(1));
   absl::StatusOr<crdt::ReadResult> Read(uint32_t node, crdt::ReadSpec spec,
                                         RequestOptions options = R(1));
   // "{a, b}" and the like, of the object `key` of `type` at `node` alone.
@@ -69,6 +79,10 @@ class Cluster {
   void Deliver(size_t index);
   // Delivers everything, also what that causes, but not what `block` says.
   void DeliverAll(std::function<bool(const InFlight&)> block = nullptr);
+
+  // Neither hears of the other any more; what is under way still arrives.
+  void Part(uint32_t a, uint32_t b);
+  void Meet(uint32_t a, uint32_t b);
 
   // --- Time, disks, processes ---
   void Advance(absl::Duration by);  // fires timers on the way
@@ -87,6 +101,7 @@ class Cluster {
     std::unique_ptr<sim::SimDisk> disk;
     std::unique_ptr<sim::SimStorage> storage;
     std::unique_ptr<Shard> shard;
+    crdt::ActorId actor{};
     // Its fsync is done; the shard hears of it only after one more turn, which
     // the fsync does not cover.
     bool fsynced = false;

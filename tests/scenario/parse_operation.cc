@@ -104,8 +104,6 @@ absl::StatusOr<Tail> ParseTail(const Words& words, size_t begin) {
       DOVETAIL_ASSIGN_OR_RETURN(tail.terms.write, ParseLevel(word));
     } else if (HasBarePrefix(word, "r=")) {
       DOVETAIL_ASSIGN_OR_RETURN(tail.terms.read, ParseLevel(word));
-    } else if (HasBarePrefix(word, "op=")) {
-      return NotSupported("op=");
     } else {
       return CannotParse(
           absl::StrCat("\"", word.text, "\" is one word too many"));
@@ -383,6 +381,31 @@ absl::StatusOr<bool> ParsePaging(const Word& word, crdt::ReadSpec& spec) {
   return false;
 }
 
+namespace {
+
+// The line without its op=, and that as the id of what it says.
+absl::StatusOr<Action> ParseIdentified(const Parser& parser,
+                                       absl::string_view line, const Word& word,
+                                       bool keeps_token) {
+  uint64_t id = 0;
+  if (keeps_token || !absl::SimpleAtoi(word.text.substr(3), &id)) {
+    return CannotParse(absl::StrCat("\"", word.text, "\" is no operation id"));
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(
+      Action action,
+      ParseOperation(
+          parser, absl::StrCat(line.substr(0, word.offset),
+                               line.substr(word.offset + word.text.size()))));
+  auto* operate = std::get_if<Operate>(&action);
+  if (operate == nullptr || operate->id) {
+    return CannotParse("op=N stands once, before an operation");
+  }
+  operate->id = id;
+  return action;
+}
+
+}  // namespace
+
 absl::StatusOr<Action> ParseOperation(const Parser& parser,
                                       absl::string_view line) {
   DOVETAIL_ASSIGN_OR_RETURN(const Words words, SplitWords(line));
@@ -392,7 +415,9 @@ absl::StatusOr<Action> ParseOperation(const Parser& parser,
   DOVETAIL_ASSIGN_OR_RETURN(const std::string who, parser.Name(words[begin]));
   size_t next = begin + 1;
   if (next >= words.size()) return CannotParse("the line ends too early");
-  if (HasBarePrefix(words[next], "op=")) return NotSupported("op=");
+  if (HasBarePrefix(words[next], "op=")) {
+    return ParseIdentified(parser, line, words[next], keeps_token);
+  }
   const bool is_delete = words[next].Is("delete");
   if (!is_delete && !keeps_token) {
     if (words[next].Is("clock")) return ParseClock(who, words);

@@ -201,6 +201,14 @@ std::optional<crdt::Operation> Runner::Complete(const OperationStep& step,
   return operation;
 }
 
+absl::StatusOr<replica::WriteReply> Runner::Send(NodeId who,
+                                                 replica::WriteRequest request,
+                                                 const RequestTerms& terms) {
+  const bool at_once = terms.write || terms.read;
+  return world_.Write(who, std::move(request), OptionsOf(terms),
+                      at_once ? World::Reach::kAtOnce : World::Reach::kQueue);
+}
+
 Judgement Runner::Do(const Operate& statement) {
   replica::WriteRequest request;
   for (const OperationStep& step : statement.steps) {
@@ -209,10 +217,11 @@ Judgement Runner::Do(const Operate& statement) {
     if (!operation) return complaint;
     AppendInParts(*std::move(operation), request.operations);
   }
-  const bool at_once = statement.terms.write || statement.terms.read;
-  const absl::StatusOr<replica::WriteReply> reply = world_.Write(
-      Node(statement.who), std::move(request), OptionsOf(statement.terms),
-      at_once ? World::Reach::kAtOnce : World::Reach::kQueue);
+  const NodeId who = Node(statement.who);
+  const absl::StatusOr<replica::WriteReply> reply =
+      statement.id
+          ? WriteOnce(who, *statement.id, std::move(request), statement.terms)
+          : Send(who, std::move(request), statement.terms);
   if (!reply.ok()) AddToLast(reply.status().ToString());
   if (reply.ok() && reply->deltas != 1) {
     AddToLast(absl::StrCat(reply->deltas, " deltas"));

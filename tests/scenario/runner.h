@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "crdt/hlc.h"
+#include "crdt/session.h"
 #include "crdt/token.h"
 #include "tests/scenario/parser.h"
 #include "tests/scenario/world.h"
@@ -81,6 +83,18 @@ class Runner {
   std::optional<crdt::Operation> Complete(const OperationStep& step,
                                           Judgement& complaint) const;
 
+  // --- once.cc ---
+  // Sends `request` as the story's one client does under op=`id`: as it was if
+  // it was sent before, else with the tokens it needs, read at `who`.
+  absl::StatusOr<replica::WriteReply> WriteOnce(
+      NodeId who, uint64_t id, replica::WriteRequest request,
+      const RequestTerms& terms);
+  absl::StatusOr<crdt::ObservedToken> TokenFor(
+      NodeId who, const crdt::Operation& operation);
+  absl::StatusOr<replica::WriteReply> Send(NodeId who,
+                                           replica::WriteRequest request,
+                                           const RequestTerms& terms);
+
   // --- expectations.cc ---
   // The whole view, page by page, or up to the limit.
   absl::StatusOr<crdt::View> ReadView(const std::vector<NodeId>& who,
@@ -101,6 +115,11 @@ class Runner {
   std::string bucket_ = "default";
   std::set<std::string> buckets_ = {"default"};
   std::map<std::string, crdt::ObservedToken> tokens_;
+  // What the story's one client has sent under op=N, to be sent again as it
+  // was; and its writer in each partition.
+  std::map<uint64_t, crdt::SessionWriter::Prepared> identified_;
+  std::map<replica::PartitionId, crdt::SessionWriter> writers_;
+  crdt::HybridClock client_clock_;
   std::map<std::string, std::unique_ptr<sim::Disk>> backups_;
   // The statement under way, as written, for messages.
   std::string current_;

@@ -60,6 +60,7 @@ struct Operate {
   std::string who;
   std::vector<OperationStep> steps;
   RequestTerms terms;
+  std::optional<uint64_t> id = std::nullopt;  // op=
 };
 
 struct ReadObject {

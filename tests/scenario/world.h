@@ -74,6 +74,8 @@ class World {
   absl::StatusOr<std::vector<crdt::ObjectId>> List(NodeId who,
                                                    const std::string& bucket);
   void SetClock(NodeId who, int64_t offset_ms);
+  // A client's clock, which is right.
+  uint64_t WallMs() const;
 
   // --- Messages ---
   Network& network() { return network_; }

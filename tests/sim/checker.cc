@@ -144,7 +144,7 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   Pending& pending = it->second;
   pending.handled = true;
   pending.visible = shard.ContextOf(pending.partition).applied;
-  if (pending.spec) return;
+  if (pending.spec || pending.once) return;
   pending.expected =
       OracleOf(pending.partition)
           .Expect(pending.batch,
@@ -156,8 +156,9 @@ void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
   if (ListWatch::IsListing(id)) return;
   Pending& pending = pending_.at(id);
   if (pending.spec) return;
-  const crdt::EventSet minted =
-      shard.ContextOf(pending.partition).applied.Minus(pending.visible);
+  const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
+  const crdt::EventSet minted = applied.Minus(pending.visible);
+  if (pending.once) return AfterOnce(pending, minted, applied);
   if (minted.empty()) return;
   const crdt::ActorId actor = cluster_->node(node).process->actor;
   std::vector<crdt::DotRun> runs;
@@ -477,10 +478,11 @@ void Checker::CheckReceipt(const Pending& pending,
   const replica::PartitionId partition = pending.partition;
   uint32_t owners = 0;
   for (uint32_t node : nodes) owners += Owns(node, partition) ? 1 : 0;
-  const bool strict = plan_.options.strict != 0 && pending.event != kProbe;
-  const uint32_t counted = strict
-                               ? owners
-                               : static_cast<uint32_t>(nodes.size());
+  // A read of one replica is of this one, whatever it owns.
+  const bool strict =
+      plan_.options.strict != 0 && (!pending.spec || receipt.required > 1);
+  const uint32_t counted =
+      strict ? owners : static_cast<uint32_t>(nodes.size());
   if (receipt.stand_ins.size() != nodes.size() - owners) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
                              receipt.stand_ins.size(), " stand-ins of ",
@@ -511,6 +513,12 @@ void Checker::OnReadReply(const Pending& pending,
                                    pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
+  if (reply.receipt.required > 1 && !reply.result.view.present &&
+      !spec.element &&
+      reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
+    return OnViolation(
+        absl::StrCat(Story(pending), " shows nothing, and no owner was asked"));
+  }
   std::string expected;
   for (const crdt::EventSet& candidate : candidates) {
     const oracle::Events events = ToOracle(candidate);

@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "crdt/session.h"
 #include "crdt/token.h"
 #include "tests/scenario/parser.h"
 #include "tests/sim/list_watch.h"
@@ -109,6 +110,7 @@ class Checker final : public Observer {
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
     std::optional<crdt::DotRun> minted;
+    std::optional<crdt::DotRun> once;  // with op=: what it mints, or has minted
     // Reads.
     std::optional<crdt::ReadSpec> spec;
     std::string token;       // to keep it under
@@ -140,6 +142,15 @@ class Checker final : public Observer {
   bool FillTokens(const scenario::Operate& operate,
                   replica::WriteRequest& write, Pending& pending);
   void SubmitWrite(size_t index, const scenario::Operate& operate);
+  // --- checker_once.cc ---
+  // Puts the id of op=`id` to `write`; what was sent under it before goes out
+  // unchanged. False if it makes no sense.
+  bool Identify(uint64_t id, replica::WriteRequest& write, Pending& pending);
+  // A node has run an operation with an id: it minted that very run, or
+  // nothing.
+  void AfterOnce(Pending& pending, const crdt::EventSet& minted,
+                 const crdt::EventSet& applied);
+
   void SubmitRead(size_t index, const scenario::ReadObject& read);
   void Submit(Pending pending, replica::ClientRequest request);
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
@@ -212,6 +223,20 @@ class Checker final : public Observer {
   std::vector<Withheld> withheld_until_released_;
   // What each node holds of partitions that others own.
   std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
+  // The one exactly-once session of a plan: its writer and its events in each
+  // partition, and what it sent.
+  struct OnceSession {
+    crdt::SessionWriter writer;
+    crdt::EventSet events;
+  };
+  struct OnceSent {
+    crdt::SessionWriter::Prepared prepared;
+    std::vector<oracle::Mutation> batch;
+    oracle::Expectation expected;
+    crdt::DotRun run;
+  };
+  std::map<replica::PartitionId, OnceSession> once_sessions_;
+  std::map<uint64_t, OnceSent> once_sent_;
   // The tight objects of draw_operations.cc.
   int64_t exact_attempted_ = 0;
   std::map<size_t, int64_t> exact_acknowledged_;  // by plan event

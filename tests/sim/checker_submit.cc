@@ -55,15 +55,19 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     ++stats_.skipped;
     return;
   }
-  if (write.operations.front().object.key == "exact") {
+  pending.partition = PartitionOf(write.operations.front().object);
+  if (operate.id) {
+    if (!Identify(*operate.id, write, pending)) {
+      ++stats_.skipped;
+      return;
+    }
+  } else if (write.operations.front().object.key == "exact") {
     exact_attempted_ += write.operations.front().amount;
   }
-  pending.partition = PartitionOf(write.operations.front().object);
   replica::ClientRequest request;
-  request.options.write =
-      replica::Level::Count(std::min(operate.terms.write.value_or(1),
-                                     cluster_->placement().replicas(
-                                         pending.partition)));
+  request.options.write = replica::Level::Count(
+      std::min(operate.terms.write.value_or(1),
+               cluster_->placement().replicas(pending.partition)));
   // A node that owns nothing of it takes it all the same.
   request.options.here = true;
   request.options.durability =
@@ -88,6 +92,7 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   request.options.read = replica::Level::Count(
       std::min(read.terms.read.value_or(1),
                cluster_->placement().replicas(pending.partition)));
+  request.options.here = true;
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
   Submit(std::move(pending), std::move(request));

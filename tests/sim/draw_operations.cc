@@ -58,6 +58,8 @@ class Drawer {
     read_permille_ = chance_.Between(50, 500);
     weak_ = chance_.Half();
     tight_permille_ = chance_.Half() ? chance_.Between(50, 500) : 0;
+    Stream once(plan_.seed, "exactly-once");
+    once_permille_ = once.Half() ? once.Between(100, 900) : 0;
   }
 
   void Run() {
@@ -87,6 +89,7 @@ class Drawer {
       before = at;
       Draw(at);
     }
+    plan_.events.insert(plan_.events.end(), retries_.begin(), retries_.end());
   }
 
  private:
@@ -231,8 +234,8 @@ class Drawer {
   void DrawTight(int64_t at) {
     const uint64_t kind = one_.Below(4);
     if (kind == 0) {
-      return Add(at, absl::StrCat("counter add exact ", one_.Between(1, 100),
-                                  " ", Level("w")));
+      return AddOnce(at, absl::StrCat("counter add exact ",
+                                      one_.Between(1, 100), " ", Level("w")));
     }
     if (kind == 1) return TakeToken(at, "set", "unique");
     if (kind == 2 && !unremoved_.empty()) {
@@ -247,7 +250,25 @@ class Drawer {
     }
     const std::string element = absl::StrCat("u", number_);
     unremoved_.push_back(element);
-    Add(at, absl::StrCat("set add unique ", element, " ", Level("w")));
+    AddOnce(at, absl::StrCat("set add unique ", element, " ", Level("w")));
+  }
+
+  // As a client with an exactly-once session does, in some plans: the same
+  // again, at any node, whatever became of the first.
+  void AddOnce(int64_t at, const std::string& sentence) {
+    Stream once(plan_.seed, "exactly-once", static_cast<uint64_t>(number_));
+    if (!once.Permille(once_permille_)) return Add(at, sentence);
+    const std::string identified =
+        absl::StrCat("op=", number_, " ", sentence);
+    Add(at, identified);
+    for (uint64_t retries = once.Below(4); retries > 0; --retries) {
+      at += once.Exponential(once.Half() ? 5'000 : 2'000'000);
+      if (at >= plan_.options.duration_us) return;
+      PlanEvent event = plan_.events.back();
+      event.at_us = at;
+      event.text = absl::StrCat("n", once.Below(nodes_), " ", identified);
+      retries_.push_back(std::move(event));
+    }
   }
 
   void Add(int64_t at, const std::string& sentence,
@@ -277,6 +298,7 @@ class Drawer {
   int64_t fsync_permille_ = 0;
   int64_t read_permille_ = 0;
   int64_t tight_permille_ = 0;
+  int64_t once_permille_ = 0;
   bool weak_ = false;
   int64_t number_ = 0;
   bool same_object_ = false;
@@ -284,6 +306,7 @@ class Drawer {
   std::string last_key_ = "k0";
   std::vector<TakenToken> tokens_;
   std::vector<std::string> unremoved_;
+  std::vector<PlanEvent> retries_;
 };
 
 }  // namespace

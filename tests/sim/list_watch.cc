@@ -51,6 +51,9 @@ void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
 }
 
 void ListWatch::SubmitAny(SimCluster& cluster, uint32_t node, Stream& chance) {
+  // One listing makes turns by the hundred, and turns make listings.
+  constexpr size_t kAtOnceMax = 2;
+  if (asked_.size() >= kAtOnceMax) return;
   replica::ListRequest request;
   request.bucket = "b";
   request.limit = chance.Half() ? 1'000 : 1 + chance.Below32(5);
