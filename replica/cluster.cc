@@ -13,8 +13,8 @@ namespace dovetail::replica {
 namespace {
 
 // The payload of MemberInfo: whether the node holds data. Empty: unknown yet.
-constexpr char kHoldsData[] = "1";
-constexpr char kHoldsNone[] = "0";
+constexpr absl::string_view kHoldsData = "holds";
+constexpr absl::string_view kHoldsNone = "empty";
 
 std::shared_ptr<const Ring> Computed(const ClusterConfig& config) {
   DOVETAIL_CHECK(config.ring.has_value());
