@@ -1,5 +1,5 @@
-"""`dovetaild` processes on loopback, three of them, in a directory of their
-own."""
+"""`dovetaild` processes on loopback, three of them unless more are wanted, in a
+directory of their own."""
 
 import json
 import os
@@ -34,6 +34,7 @@ MEMBER = """\
 name = "{name}"
 address = "{listen}"
 peer_address = "{peer_listen}"
+zone = "{zone}"
 """
 
 
@@ -76,8 +77,9 @@ def free_port(taken):
 
 
 class Node:
-    def __init__(self, name, directory, taken_ports):
+    def __init__(self, name, directory, taken_ports, zone=""):
         self.name = name
+        self.zone = zone
         self.address = f"127.0.0.1:{free_port(taken_ports)}"
         self.peer_address = f"127.0.0.1:{free_port(taken_ports)}"
         self.data = os.path.join(directory, name)
@@ -96,16 +98,20 @@ class Node:
 
 class Cluster:
     """Use as a context manager; leaving it ends the processes it started.
-    `settings`: more lines for the configuration of each node."""
+    `settings`: more lines for the configuration of each node. `zones`: the
+    nodes are in these, in turn."""
 
-    def __init__(self, binaries, directory, settings="", names=NAMES):
+    def __init__(self, binaries, directory, settings="", names=NAMES,
+                 zones=("",)):
         self.binaries = binaries
         self.directory = directory
         self.taken = set()
-        self.nodes = [Node(name, directory, self.taken) for name in names]
+        self.nodes = [Node(name, directory, self.taken, zones[i % len(zones)])
+                      for i, name in enumerate(names)]
         members = "\n".join(
             MEMBER.format(name=n.name, listen=n.address,
-                          peer_listen=n.peer_address) for n in self.nodes)
+                          peer_listen=n.peer_address, zone=n.zone)
+            for n in self.nodes)
         for node in self.nodes:
             with open(node.config, "w", encoding="utf-8") as file:
                 file.write(CONFIG.format(
@@ -234,6 +240,12 @@ class Cluster:
         """The cluster as `node` sees it."""
         return json.loads(
             self.run(["cluster", "status", "--json"], node).stdout)
+
+    def owners(self):
+        """{partition: names of its owners}, as the first node sees it."""
+        ring = json.loads(self.run(["cluster", "ring", "--json"],
+                                   self.nodes[0]).stdout)
+        return dict(enumerate(ring["partitions"]))
 
     def digest(self, node):
         return json.loads(self.run(["digest", "--json"], node).stdout)

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""The demo: three real nodes, three loaders at once, one node killed.
+"""The demo: five real nodes, three loaders at once, one node killed.
 
   python3 tests/demo/demo.py --bin build/release/bin [--packages N] [--seed S]
 
-Loads Debian's package database (dataset.py) through all three nodes, kills one
-with SIGKILL half-way and starts it again later, waits until all three nodes
-hold the same, and compares what they hold with the file (verify.py). The last
-line is the verdict; the exit status is 0 only if there is no difference.
+Each partition lives on three of the nodes, in both zones. Loads Debian's package
+database (dataset.py) through three nodes, kills one of the five with SIGKILL
+half-way and starts it again later, waits until the owners of each partition hold
+the same and all others have handed over what they held meanwhile, and compares
+what is there with the file (verify.py). The last line is the verdict; the exit
+status is 0 only if there is no difference.
 """
 
 import argparse
@@ -23,6 +25,8 @@ import verify
 from cluster import Cluster, ClusterError
 from loaders import Ledger, Loader, LoadFailed
 
+NAMES = ("a", "b", "c", "d", "e")
+ZONES = ("north", "south")
 IN_FLIGHT = 256
 CONVERGE_SECONDS_MAX = 120
 LOAD_SECONDS_MAX = 900
@@ -53,7 +57,7 @@ class Outcome:
 
 def demo_plan(seed):
     random_ = random.Random(seed)
-    return Plan(random_.randrange(dataset.LOADERS),
+    return Plan(random_.randrange(len(NAMES)),
                 random_.uniform(0.45, 0.55), random_.uniform(0.70, 0.80))
 
 
@@ -72,7 +76,8 @@ class Clock:
 
 def start_loaders(cluster, packages, directory):
     loaders = []
-    for number, node in enumerate(cluster.nodes):
+    for number in range(dataset.LOADERS):
+        node = cluster.nodes[number]
         log = open(os.path.join(directory, f"loader-{number}.log"), "ab")
         loaders.append(Loader(
             f"loader-{number}",
@@ -123,8 +128,8 @@ def wait_until_identical(cluster):
     deadline = time.monotonic() + CONVERGE_SECONDS_MAX
     while True:
         try:
-            differences = list(
-                verify.digest_differences(verify.digests(cluster)))
+            differences = list(verify.digest_differences(
+                verify.digests(cluster), cluster.owners()))
         except ClusterError as error:
             differences = [str(error)]
         if not differences or time.monotonic() > deadline:
@@ -146,9 +151,10 @@ def run(binaries, packages, plan, seed, directory, clock):
     """One whole demo in `directory`. Returns its Outcome; raises ClusterError
     or LoadFailed if it could not be played to its end."""
     outcome = Outcome()
-    with Cluster(binaries, directory) as cluster:
-        clock.say("nodes " + ", ".join(f"{node.name} at {node.address}"
-                                       for node in cluster.nodes))
+    with Cluster(binaries, directory, names=NAMES, zones=ZONES) as cluster:
+        clock.say("nodes " + ", ".join(
+            f"{node.name} ({node.zone}) at {node.address}"
+            for node in cluster.nodes))
         started = time.monotonic()
         loaders, back = load(cluster, packages, plan, directory, clock)
         loaded = time.monotonic()
@@ -203,8 +209,8 @@ def verdict(outcome):
     verify.report(outcome.differences)
     count = len(outcome.differences)
     if count == 0:
-        print(f"converged: 3 of 3 nodes identical, {outcome.objects} "
-              f"objects, 0 differences")
+        print(f"converged: {len(NAMES)} of {len(NAMES)} nodes agree, "
+              f"{outcome.objects} objects, 0 differences")
     else:
         print(f"NOT converged: {outcome.objects} objects, {count} "
               f"differences")

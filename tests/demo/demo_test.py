@@ -51,6 +51,9 @@ class FakeCluster:
     def exec_at(self, node, *arguments):
         return FAKE_EXEC + [self._state(node), *arguments]
 
+    def owners(self):
+        return {p: ["a", "b", "c"] for p in range(4)}
+
     def digest(self, node):
         return {"partitions": self._digests[node.name]}
 
@@ -197,13 +200,21 @@ class VerifyTest(unittest.TestCase):
         self.assert_one(self.found(lambda o: o.update(
             {"dependents\0ghost\0set": ["x"]})), "must not hold ghost")
 
+    def test_a_node_that_owns_nothing_has_handed_over_what_it_held(self):
+        cluster = FakeCluster(self.directory, self.state)
+        found = list(verify.digest_differences(
+            verify.digests(cluster),
+            {**cluster.owners(), 2: ["a", "c"]}))
+        self.assertEqual(["partition 2: node b still holds some"], found)
+
     def test_digests_that_differ_in_any_part(self):
         for part in verify.DIGEST_PARTS:
             cluster = FakeCluster(self.directory, self.state)
             cluster.damage_digest(cluster.nodes[2], 3, part)
             self.assertEqual(
                 [f"partition 3: nodes a and c differ in {part}"],
-                list(verify.digest_differences(verify.digests(cluster))))
+                list(verify.digest_differences(
+                    verify.digests(cluster), cluster.owners())))
 
 
 if __name__ == "__main__":

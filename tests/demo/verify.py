@@ -120,19 +120,24 @@ def value_differences(where, expected, actual):
         yield f"{where}: is {actual!r}, must be {expected!r}"
 
 
-def digest_differences(digests):
-    """`digests`: {node name: its digests by partition}."""
-    names = sorted(digests)
-    first = digests[names[0]]
-    for name in names[1:]:
-        if set(digests[name]) != set(first):
-            yield f"nodes {names[0]} and {name} have other partitions"
-            continue
-        for partition, parts in first.items():
-            for part in DIGEST_PARTS:
-                if parts[part] != digests[name][partition][part]:
-                    yield (f"partition {partition}: nodes {names[0]} and "
-                           f"{name} differ in {part}")
+def digest_differences(digests, owners):
+    """`digests`: {node name: its digests by partition}; `owners`: {partition:
+    names of its owners}. Who owns nothing of a partition must have handed over
+    what it held for others."""
+    for partition, names in sorted(owners.items()):
+        first = digests[names[0]].get(partition)
+        for name, its in sorted(digests.items()):
+            parts = its.get(partition)
+            if first is None or parts is None:
+                yield f"partition {partition}: node {name} does not know it"
+            elif name not in names:
+                if parts["events"] != 0:
+                    yield f"partition {partition}: node {name} still holds some"
+            else:
+                for part in DIGEST_PARTS:
+                    if parts[part] != first[part]:
+                        yield (f"partition {partition}: nodes {names[0]} and "
+                               f"{name} differ in {part}")
 
 
 # --- Reading ----------------------------------------------------------------
@@ -163,7 +168,8 @@ def read_line(bucket, key, object_type, after=None):
 
 def read_objects(cluster, node, wanted, object_type):
     """Yields ((bucket, key), value) for each of `wanted`, as `node` has it."""
-    # R = 1: what this node holds by itself, whatever the others say.
+    # R = 1: what one replica holds by itself, whatever the others say; this
+    # node's own copy where it has one.
     command = cluster.exec_at(node, "--r", "1")
     parts = {}
     pages = [(target, None) for target in wanted]
@@ -221,7 +227,7 @@ def node_differences(cluster, node, expected, sample, seen):
 def check(cluster, expected, samples):
     """(all differences, what was seen). `samples`: {node name: keys of maps to
     compare}."""
-    found = list(digest_differences(digests(cluster)))
+    found = list(digest_differences(digests(cluster), cluster.owners()))
     seen = {}
     with concurrent.futures.ThreadPoolExecutor(len(cluster.nodes)) as pool:
         for differences in pool.map(
