@@ -15,8 +15,8 @@ constexpr uint32_t kPartitions = 256;
 
 std::string Encode(const dovetail::net::PeerMessages& messages) {
   std::vector<const dovetail::replica::Message*> pointers;
-  for (const auto& message : messages) pointers.push_back(&message);
-  auto wire = dovetail::net::EncodeMessages(pointers);
+  for (const auto& message : messages.messages) pointers.push_back(&message);
+  auto wire = dovetail::net::EncodeMessages(pointers, messages.ring);
   DOVETAIL_CHECK(wire.ok());
   return *std::move(wire);
 }

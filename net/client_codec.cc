@@ -68,11 +68,15 @@ wire::ErrorCode AsWire(absl::StatusCode code) {
   return wire::ErrorCode::NONE;
 }
 
+}  // namespace
+
 void EncodeError(const absl::Status& status, wire::Error::Builder out) {
   out.setCode(AsWire(status.code()));
   out.setMessage(AsText(std::string(status.message())));
   out.setMaybe(MayHaveTakenEffect(status));
 }
+
+namespace {
 
 void EncodeObject(const crdt::ObjectId& object, wire::Object::Builder out) {
   out.setBucket(AsData(object.bucket));
@@ -184,6 +188,18 @@ void EncodeOperation(const ClientOperation& operation,
   }
 }
 
+wire::Quorums AsWire(replica::Quorums quorums) {
+  switch (quorums) {
+    case replica::Quorums::kDefault:
+      return wire::Quorums::DEFAULT;
+    case replica::Quorums::kSloppy:
+      return wire::Quorums::SLOPPY;
+    case replica::Quorums::kStrict:
+      return wire::Quorums::STRICT;
+  }
+  DOVETAIL_CHECK(false);
+}
+
 void EncodeLevel(const replica::Level& level, wire::Level::Builder out) {
   switch (level.kind) {
     case replica::Level::Kind::kDefault:
@@ -217,6 +233,12 @@ void EncodeReceipt(const replica::Receipt& receipt,
   auto nodes = out.initNodes(Size(receipt.nodes.size()));
   for (unsigned i = 0; i < nodes.size(); ++i) {
     nodes.set(i, replica::Index(receipt.nodes[i]));
+  }
+  if (!receipt.stand_ins.empty()) {
+    auto stand_ins = out.initStandIns(Size(receipt.stand_ins.size()));
+    for (unsigned i = 0; i < stand_ins.size(); ++i) {
+      stand_ins.set(i, replica::Index(receipt.stand_ins[i]));
+    }
   }
   out.setRequired(receipt.required);
   out.setDurability(AsWire(receipt.durability));
@@ -285,6 +307,8 @@ void EncodeOptions(const replica::RequestOptions& options,
   EncodeLevel(options.write, out.initW());
   out.setDurability(AsWire(options.durability));
   out.setTimeoutMs(TimeoutMs(options.timeout));
+  out.setQuorums(AsWire(options.quorums));
+  out.setHere(options.here);
 }
 
 void EncodeStats(const replica::ShardStats& stats,
@@ -391,6 +415,8 @@ void EncodeHello(const Hello& hello, wire::HelloReply::Builder out) {
   out.setServer(AsText(hello.server));
   out.setNodeId(replica::Index(hello.node));
   out.setNodeName(AsText(hello.node_name));
+  out.setPartitions(hello.partitions);
+  out.setEpoch(hello.epoch);
 }
 
 void EncodeStatus(const NodeStatus& status, wire::NodeStatus::Builder out) {

@@ -86,6 +86,26 @@ void EncodeDigests(const NodeDigests& digests, uint32_t first,
                    wire::NodeDigests::Builder out);
 absl::StatusOr<NodeDigests> DecodeDigests(wire::NodeDigests::Reader in);
 
+// An error of any reply. Decoded it is never OK, whatever the other side put
+// in; may throw kj::Exception.
+void EncodeError(const absl::Status& status, wire::Error::Builder out);
+absl::Status DecodeError(wire::Error::Reader in);
+
+// --- The cluster: cluster_codec.cc -------------------------------------------
+
+void EncodeClusterView(const ClusterView& view, wire::ClusterView::Builder out);
+absl::StatusOr<ClusterView> DecodeClusterView(wire::ClusterView::Reader in);
+
+void EncodeClusterAdmin(const ClusterAdmin& admin,
+                        wire::ClusterAdmin::Builder out);
+absl::StatusOr<ClusterAdmin> DecodeClusterAdmin(wire::ClusterAdmin::Reader in);
+
+void EncodeClusterAdminReply(const absl::StatusOr<PlanView>& reply,
+                             wire::ClusterAdminReply::Builder out);
+// Errors: the call's own; InvalidArgument if the reply makes no sense.
+absl::StatusOr<PlanView> DecodeClusterAdminReply(
+    wire::ClusterAdminReply::Reader in);
+
 }  // namespace dovetail::net
 
 #endif  // DOVETAIL_NET_CLIENT_CODEC_H_

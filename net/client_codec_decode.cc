@@ -9,28 +9,17 @@
 #include <variant>
 #include <vector>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "crdt/check.h"
 #include "crdt/limits.h"
 #include "net/client_codec.h"
+#include "net/guarded.h"
 
 namespace dovetail::net {
 namespace {
 
 using crdt::Verb;
-
-// Runs `decode`; what Cap'n Proto throws becomes InvalidArgument.
-template <class Decode>
-auto Guarded(Decode decode) -> decltype(decode()) {
-  try {
-    return decode();
-  } catch (const kj::Exception& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("message is malformed: ", error.getDescription().cStr()));
-  }
-}
 
 absl::Status OverLimit(absl::string_view what, absl::string_view limit,
                        size_t size, size_t max) {
@@ -43,10 +32,6 @@ absl::StatusOr<std::string> DecodeBytes(capnp::Data::Reader in,
                                         absl::string_view limit, size_t max) {
   if (in.size() > max) return OverLimit(what, limit, in.size(), max);
   return std::string(reinterpret_cast<const char*>(in.begin()), in.size());
-}
-
-std::string AsString(capnp::Text::Reader in) {
-  return std::string(in.begin(), in.size());
 }
 
 absl::StatusOr<crdt::Type> DecodeType(wire::ObjectType type) {
@@ -91,12 +76,15 @@ absl::StatusCode DecodeCode(wire::ErrorCode code) {
   return absl::StatusCode::kInvalidArgument;  // also a code of a later version
 }
 
-// Never OK, whatever the other side put in.
+}  // namespace
+
 absl::Status DecodeError(wire::Error::Reader in) {
   absl::Status status(DecodeCode(in.getCode()), AsString(in.getMessage()));
   if (!in.getMaybe() || MayHaveTakenEffect(status)) return status;
   return MarkMaybe(std::move(status));
 }
+
+namespace {
 
 absl::StatusOr<crdt::ObjectId> DecodeObject(wire::Object::Reader in) {
   crdt::ObjectId object;
@@ -451,30 +439,6 @@ ClientResult DecodeResult(wire::Result::Reader in) {
       absl::StrCat("unknown result ", static_cast<uint16_t>(in.which())));
 }
 
-replica::ShardStats DecodeStats(wire::ShardStats::Reader in) {
-  replica::ShardStats out;
-  out.deltas_applied = in.getDeltasApplied();
-  out.deltas_duplicate = in.getDeltasDuplicate();
-  out.operations_minted = in.getOperationsMinted();
-  out.commits = in.getCommits();
-  out.commits_failed = in.getCommitsFailed();
-  out.fsyncs = in.getFsyncs();
-  out.cache_hits = in.getCacheHits();
-  out.cache_misses = in.getCacheMisses();
-  out.sync_deltas_sent = in.getSyncDeltasSent();
-  out.read_mismatches = in.getReadMismatches();
-  out.clock_refusals = in.getClockRefusals();
-  out.corruptions = in.getCorruptions();
-  out.log_gaps = in.getLogGaps();
-  out.quarantined = in.getQuarantined();
-  out.hints = in.getHints();
-  out.hint_bytes = in.getHintBytes();
-  out.handed_over = in.getHandedOver();
-  out.emptying = in.getEmptying();
-  out.ids_reused = in.getIdsReused();
-  return out;
-}
-
 }  // namespace
 
 absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in) {
@@ -562,67 +526,6 @@ absl::StatusOr<replica::ListReply> DecodeListReply(wire::ListReply::Reader in) {
       out.objects.push_back(std::move(object));
     }
     out.more = in.getPage().getMore();
-    return out;
-  });
-}
-
-absl::StatusOr<Hello> DecodeHello(wire::HelloReply::Reader in) {
-  return Guarded([&]() -> absl::StatusOr<Hello> {
-    Hello out;
-    out.protocol_version = in.getProtocolVersion();
-    out.oldest_protocol_version = in.getOldestProtocolVersion();
-    out.server = AsString(in.getServer());
-    out.node = replica::NodeId{in.getNodeId()};
-    out.node_name = AsString(in.getNodeName());
-    return out;
-  });
-}
-
-absl::StatusOr<NodeStatus> DecodeStatus(wire::NodeStatus::Reader in) {
-  return Guarded([&]() -> absl::StatusOr<NodeStatus> {
-    NodeStatus out;
-    out.id = replica::NodeId{in.getNodeId()};
-    out.name = AsString(in.getNodeName());
-    out.version = AsString(in.getVersion());
-    out.uptime = absl::Milliseconds(in.getUptimeMs());
-    uint64_t actor = 0;
-    if (!absl::SimpleHexAtoi(AsString(in.getActor()), &actor)) {
-      return absl::InvalidArgumentError("actor is no hexadecimal number");
-    }
-    out.actor = crdt::ActorId{actor};
-    out.partitions = in.getPartitions();
-    for (wire::Member::Reader member : in.getMembers()) {
-      out.members.push_back({replica::NodeId{member.getId()},
-                             AsString(member.getName()),
-                             AsString(member.getAddress()), member.getUp()});
-    }
-    for (wire::ShardStats::Reader shard : in.getShards()) {
-      out.shards.push_back(DecodeStats(shard));
-    }
-    for (wire::Number::Reader number : in.getStorage()) {
-      out.storage.emplace_back(AsString(number.getName()), number.getValue());
-    }
-    return out;
-  });
-}
-
-absl::StatusOr<NodeDigests> DecodeDigests(wire::NodeDigests::Reader in) {
-  return Guarded([&]() -> absl::StatusOr<NodeDigests> {
-    NodeDigests out;
-    out.id = replica::NodeId{in.getNodeId()};
-    out.name = AsString(in.getNodeName());
-    for (wire::PartitionDigest::Reader item : in.getPartitions()) {
-      replica::PartitionDigest digest;
-      digest.partition = replica::PartitionId{item.getPartition()};
-      digest.rows = {item.getRowsHigh(), item.getRowsLow()};
-      digest.row_entries = item.getRowEntries();
-      digest.context = {item.getContextHigh(), item.getContextLow()};
-      digest.events = item.getEvents();
-      digest.log_entries = item.getLogEntries();
-      digest.log_bytes = item.getLogBytes();
-      out.partitions.push_back(digest);
-    }
-    out.more = in.getMore();
     return out;
   });
 }

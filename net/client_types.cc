@@ -10,6 +10,22 @@ namespace {
 constexpr absl::string_view kDeferredMark = "dovetail/deferred-read";
 }  // namespace
 
+absl::string_view ToString(Condition condition) {
+  switch (condition) {
+    case Condition::kUnknown:
+      return "unknown";
+    case Condition::kAlive:
+      return "alive";
+    case Condition::kSuspect:
+      return "suspect";
+    case Condition::kDead:
+      return "dead";
+    case Condition::kLeft:
+      return "left";
+  }
+  return "unknown";
+}
+
 absl::Status DeferredRead() {
   absl::Status status =
       absl::UnavailableError("the answer did not fit into the reply");

@@ -12,11 +12,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "replica/ids.h"
 #include "replica/maybe.h"
 #include "replica/request.h"
+#include "replica/ring_plan.h"
 #include "replica/shard.h"
 
 namespace dovetail::net {
@@ -36,6 +38,8 @@ struct Hello {
   std::string server;                    // name and version
   replica::NodeId node{};
   std::string node_name;
+  uint32_t partitions = 0;  // Q; 0: an older node
+  uint64_t epoch = 0;       // of the ring it goes by
 };
 
 struct MemberStatus {
@@ -63,6 +67,71 @@ struct NodeDigests {
   std::string name;
   std::vector<replica::PartitionDigest> partitions;
   bool more = false;  // this is a page, and there is another
+};
+
+// How a node sees another.
+enum class Condition : uint8_t {
+  kUnknown,  // a member of the ring that it has not heard of since its start
+  kAlive,
+  kSuspect,
+  kDead,
+  kLeft,
+};
+absl::string_view ToString(Condition condition);
+
+struct ClusterMember {
+  replica::NodeId id{};
+  std::string name;
+  std::string zone;
+  std::string region;
+  uint32_t weight = 0;         // 0: owns nothing
+  std::string client_address;  // empty: not heard of yet
+  std::string peer_address;
+  Condition condition = Condition::kUnknown;
+  absl::Duration since;    // in this condition for so long
+  bool reachable = false;  // by the node that answers; itself is
+  uint64_t epoch = 0;      // of the ring it said last it goes by; 0: nothing
+  bool in_ring = false;
+  uint32_t partitions = 0;  // that it owns
+  bool staged = false;      // a change of it waits for a commit
+};
+
+// The cluster as one node sees it.
+struct ClusterView {
+  std::string cluster;
+  replica::NodeId node{};  // who answers
+  std::string node_name;
+  std::string config;  // replica::EncodeClusterConfig
+  // The last committed ring that lost against another; 0: none.
+  uint64_t superseded_epoch = 0;
+  std::string superseded_by;           // where that one was committed
+  std::vector<ClusterMember> members;  // by name
+  // Of the node that answers: deltas held for others, and data on disk.
+  uint64_t hints = 0;
+  uint64_t hint_bytes = 0;
+  uint64_t data_bytes = 0;
+};
+
+struct StageJoins {
+  std::vector<std::string> names;  // none: all who can
+};
+struct AbortStaged {};
+struct ShowPlan {};
+struct CommitPlan {
+  uint64_t base_epoch = 0;  // of the plan that was looked at; 0: none was
+};
+using ClusterAdmin =
+    std::variant<StageJoins, AbortStaged, ShowPlan, CommitPlan>;
+
+// What came of it: the plan as it is now, or the one that was committed.
+struct PlanView {
+  uint64_t epoch = 0;               // of the committed ring
+  std::vector<std::string> staged;  // names of whom a change is staged for
+  bool planned = false;             // whether the rest means anything
+  uint64_t partitions_moved = 0;
+  std::vector<replica::NodeChange> nodes;
+  uint64_t below_n = 0;       // partitions with fewer than N owners
+  uint64_t zones_shared = 0;  // and with owners that share a zone
 };
 
 // A failed mutation that may have taken effect, or may still.

@@ -36,6 +36,12 @@ interface Dovetail {
   # What this node holds of each partition from number `first` on, for comparing
   # replicas.
   digest @4 (first :UInt32) -> (digests :NodeDigests);
+
+  # The cluster as this node sees it: who is in it, who owns what.
+  cluster @5 () -> (cluster :ClusterView);
+
+  # Changes of the membership, which take effect when they are committed.
+  clusterAdmin @6 ClusterAdmin -> ClusterAdminReply;
 }
 
 struct HelloRequest {
@@ -49,6 +55,8 @@ struct HelloReply {
   server @2 :Text;                   # name and version
   nodeId @3 :UInt64;
   nodeName @4 :Text;
+  partitions @5 :UInt32;
+  epoch @6 :UInt64;  # of the ring that the node goes by
 }
 
 # --- What a place in an object is ------------------------------------------
@@ -360,4 +368,80 @@ struct PartitionDigest {
   events @6 :UInt64;
   logEntries @7 :UInt64;
   logBytes @8 :UInt64;
+}
+
+# --- The cluster -----------------------------------------------------------
+
+struct ClusterView {
+  cluster @0 :Text;
+  nodeId @1 :UInt64;
+  nodeName @2 :Text;
+  config @3 :Data;  # docs/formats.md, "Cluster configuration"
+  supersededEpoch @4 :UInt64;
+  supersededBy @5 :Text;
+  members @6 :List(ClusterMember);
+  hints @7 :UInt64;
+  hintBytes @8 :UInt64;
+  dataBytes @9 :UInt64;
+}
+
+struct ClusterMember {
+  id @0 :UInt64;
+  name @1 :Text;
+  zone @2 :Text;
+  region @3 :Text;
+  weight @4 :UInt32;
+  clientAddress @5 :Text;
+  peerAddress @6 :Text;
+  condition @7 :Condition;
+  sinceMs @8 :UInt64;
+  reachable @9 :Bool;
+  epoch @10 :UInt64;
+  inRing @11 :Bool;
+  partitions @12 :UInt32;
+  staged @13 :Bool;
+}
+
+# As the node that answers sees it.
+enum Condition {
+  unknown @0;
+  alive @1;
+  suspect @2;
+  dead @3;
+  left @4;
+}
+
+struct ClusterAdmin {
+  union {
+    plan @0 :Void;               # shows what is staged
+    stageJoins @1 :List(Text);   # names; none: all who are alive and no members
+    abort @2 :Void;              # takes back all that is staged
+    commit @3 :UInt64;           # the epoch the plan was made from, or 0
+  }
+}
+
+struct ClusterAdminReply {
+  union {
+    error @0 :Error;
+    plan @1 :ClusterPlan;
+  }
+}
+
+struct ClusterPlan {
+  epoch @0 :UInt64;
+  staged @1 :List(Text);
+  planned @2 :Bool;
+  partitionsMoved @3 :UInt64;
+  nodes @4 :List(NodeChange);
+  belowN @5 :UInt64;
+  zonesShared @6 :UInt64;
+}
+
+struct NodeChange {
+  id @0 :UInt64;
+  name @1 :Text;
+  before @2 :UInt32;
+  after @3 :UInt32;
+  gained @4 :UInt32;
+  lost @5 :UInt32;
 }

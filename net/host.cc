@@ -32,11 +32,16 @@ struct PeerInput {
 struct PeerChange {
   NodeId peer{};
   bool up = false;
+  crdt::ActorId incarnation{};
+};
+struct NewPlacement {
+  std::shared_ptr<const replica::Placement> placement;
+  replica::ConfigDigest ring;
 };
 struct Fsynced {};
 using ShardTask = std::function<void(Shard&)>;
-using Input =
-    std::variant<ClientRequest, PeerInput, PeerChange, Fsynced, ShardTask>;
+using Input = std::variant<ClientRequest, PeerInput, PeerChange, NewPlacement,
+                           Fsynced, ShardTask>;
 struct Queued {
   Input input;
   size_t bytes = 0;
@@ -89,7 +94,8 @@ absl::Status Overloaded(const HostOptions& options) {
 // Cuts the messages of a turn into frames, one series for each peer, in order.
 // Counts what could not be encoded in `unsent`.
 std::vector<HostOutput::Frame> CutFrames(
-    const std::vector<replica::Envelope>& messages, uint64_t& unsent) {
+    const std::vector<replica::Envelope>& messages,
+    const replica::ConfigDigest& ring, uint64_t& unsent) {
   struct Open {
     NodeId to{};
     size_t bytes = 0;
@@ -99,7 +105,7 @@ std::vector<HostOutput::Frame> CutFrames(
   std::vector<Open> open;
   const auto close = [&](Open& frame) {
     if (frame.messages.empty()) return;
-    auto bytes = EncodeMessages(frame.messages);
+    auto bytes = EncodeMessages(frame.messages, ring);
     if (bytes.ok()) {
       frames.push_back({frame.to, *std::move(bytes)});
     } else {
@@ -177,7 +183,8 @@ class Host::Lane {
         shard_(host.config_.shard, host.config_.placement,
                {host.config_.self, host.config_.actor, index,
                 host.config_.options.shards},
-               storage) {}
+               storage),
+        ring_(host.config_.ring) {}
 
   absl::Status Open() { return shard_.Open(ReadClocks()); }
   void Start() {
@@ -269,10 +276,13 @@ class Host::Lane {
       shard_.HandleMessage(peer->from, std::move(peer->message), now);
     } else if (const auto* change = std::get_if<PeerChange>(&input)) {
       if (change->up) {
-        shard_.HandlePeerUp(change->peer, now);
+        shard_.HandlePeerUp(change->peer, now, change->incarnation);
       } else {
         shard_.HandlePeerDown(change->peer, now);
       }
+    } else if (auto* placement = std::get_if<NewPlacement>(&input)) {
+      shard_.HandlePlacement(*placement->placement, now);
+      ring_ = placement->ring;
     } else if (std::holds_alternative<Fsynced>(input)) {
       shard_.HandleFsynced();
     } else {
@@ -292,7 +302,7 @@ class Host::Lane {
     if (output.messages.empty() && output.replies.empty()) return true;
     HostOutput out;
     uint64_t unsent = 0;
-    out.frames = CutFrames(output.messages, unsent);
+    out.frames = CutFrames(output.messages, ring_, unsent);
     host_.messages_unsent_ += unsent;
     out.replies = std::move(output.replies);
     host_.on_output_(std::move(out));
@@ -313,7 +323,8 @@ class Host::Lane {
 
   Host& host_;
   const uint32_t index_;
-  Shard shard_;  // on the lane's thread only, once that runs
+  Shard shard_;                 // on the lane's thread only, once that runs
+  replica::ConfigDigest ring_;  // of the shard's placement
   absl::Status status_;
 
   std::mutex mutex_;
@@ -421,11 +432,21 @@ void Host::Deliver(NodeId from, std::vector<Message> messages) {
   }
 }
 
-void Host::PeerUp(NodeId peer) {
-  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, true});
+void Host::PeerUp(NodeId peer, crdt::ActorId incarnation) {
+  for (const auto& lane : lanes_) {
+    lane->Push(PeerChange{peer, true, incarnation});
+  }
 }
 void Host::PeerDown(NodeId peer) {
-  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, false});
+  for (const auto& lane : lanes_) lane->Push(PeerChange{peer, false, {}});
+}
+
+void Host::SetPlacement(replica::Placement placement,
+                        const replica::ConfigDigest& ring) {
+  DOVETAIL_CHECK(placement.partitions() == config_.placement.partitions());
+  const auto shared =
+      std::make_shared<const replica::Placement>(std::move(placement));
+  for (const auto& lane : lanes_) lane->Push(NewPlacement{shared, ring});
 }
 
 void Host::Query(uint32_t shard, std::function<void(Shard&)> query) {

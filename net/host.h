@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "crdt/dot.h"
 #include "replica/ids.h"
+#include "replica/member.h"
 #include "replica/message.h"
 #include "replica/options.h"
 #include "replica/placement.h"
@@ -69,6 +70,7 @@ class Host {
     HostOptions options;
     replica::ShardOptions shard;
     replica::Placement placement;
+    replica::ConfigDigest ring;  // that the placement was made of
     replica::NodeId self{};
     crdt::ActorId actor{};  // recorded already (replica::RecordActor)
   };
@@ -96,8 +98,11 @@ class Host {
       std::vector<replica::ClientRequest> requests);
   void Deliver(replica::NodeId from, std::vector<replica::Message> messages);
   // Never dropped.
-  void PeerUp(replica::NodeId peer);
+  void PeerUp(replica::NodeId peer, crdt::ActorId incarnation);
   void PeerDown(replica::NodeId peer);
+  // The ring has changed. Never dropped. Requires: as many partitions.
+  void SetPlacement(replica::Placement placement,
+                    const replica::ConfigDigest& ring);
   // Runs `query` on the shard's thread between two turns, after all inputs
   // that were queued before it.
   void Query(uint32_t shard, std::function<void(replica::Shard&)> query);

@@ -6,18 +6,23 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
 #include "net/client_types.h"
+#include "net/cluster_view.h"
 #include "net/dovetail.capnp.h"
+#include "replica/hash.h"
+#include "replica/placement_of.h"
+#include "replica/ring.h"
 #include "replica/shard.h"
 
 namespace dovetail::net {
 namespace {
 
-using replica::Index;
 using replica::NodeId;
+
+// Until there is data, this node looks for it so often, so that others know.
+constexpr absl::Duration kLookForData = absl::Seconds(1);
 
 // One answer from each shard, gathered on the loop's thread. `done` may hold KJ
 // objects: it lives and dies on that thread.
@@ -35,6 +40,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   Impl(EventLoop& loop, Config config, Hooks hooks)
       : loop_(loop),
         config_(std::move(config)),
+        self_(replica::NodeIdOf(config_.cluster, config_.name)),
         hooks_(std::move(hooks)),
         started_(std::chrono::steady_clock::now()) {}
 
@@ -42,13 +48,13 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   absl::Status Stop();
 
   RpcServer& rpc() { return *rpc_; }
-  PeerLinks& peers() { return *peers_; }
+  ClusterDriver& cluster() { return *cluster_; }
   Host& host() { return *host_; }
 
  private:
   absl::Status StartHost(replica::Storage& storage);
   absl::Status StartRpc();
-  absl::Status StartPeers();
+  absl::Status StartCluster();
   void OnOutput(HostOutput output);
 
   // Asks every shard for `read`'s result and calls `done` with all of them, in
@@ -59,10 +65,16 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   void Status(std::function<void(const NodeStatus&)> done);
   void Digests(std::function<void(const NodeDigests&)> done);
   NodeStatus StatusOf(std::vector<replica::ShardStats> shards) const;
-  const Member& self() const { return config_.members[Index(config_.self)]; }
+  void View(std::function<void(const ClusterView&)> done);
+  void Admin(ClusterAdmin admin,
+             std::function<void(const absl::StatusOr<PlanView>&)> done);
+  // Asks the shards whether there is any event, and tells the cluster.
+  void LookForData(std::function<void()> done);
+  void WatchForData();
 
   EventLoop& loop_;
   const Config config_;
+  const NodeId self_;
   const Hooks hooks_;
   const std::chrono::steady_clock::time_point started_;
   // Gathering<T>, by number.
@@ -70,23 +82,29 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   uint64_t next_gathering_ = 0;
   std::unique_ptr<Host> host_;
   std::unique_ptr<RpcServer> rpc_;
-  std::unique_ptr<PeerLinks> peers_;
+  std::unique_ptr<ClusterDriver> cluster_;
+  replica::ConfigDigest placed_;  // the ring that the shards know
 };
 
 absl::Status Node::Impl::Start(replica::Storage& storage) {
   DOVETAIL_RETURN_IF_ERROR(StartHost(storage));
   DOVETAIL_RETURN_IF_ERROR(StartRpc());
-  return StartPeers();
+  DOVETAIL_RETURN_IF_ERROR(StartCluster());
+  WatchForData();
+  return absl::OkStatus();
 }
 
 absl::Status Node::Impl::StartHost(replica::Storage& storage) {
-  const Host::Config config{
-      .options = config_.host,
-      .shard = config_.shard,
-      .placement = replica::Placement(
-          static_cast<uint32_t>(config_.members.size()), config_.partitions),
-      .self = config_.self,
-      .actor = config_.actor};
+  const replica::CommittedRing& committed = *config_.config.ring;
+  DOVETAIL_ASSIGN_OR_RETURN(const replica::Ring ring,
+                            replica::Ring::Compute(committed.ring()));
+  placed_ = {committed.epoch(), committed.digest()};
+  const Host::Config config{.options = config_.host,
+                            .shard = config_.shard,
+                            .placement = replica::PlacementOf(ring),
+                            .ring = placed_,
+                            .self = self_,
+                            .actor = config_.actor};
   // Turns end on shard threads; sockets belong to the loop's.
   auto on_output = [this, weak = weak_from_this()](HostOutput output) {
     auto shared = std::make_shared<HostOutput>(std::move(output));
@@ -104,13 +122,19 @@ absl::Status Node::Impl::StartRpc() {
   backend.hello = {.protocol_version = wire::PROTOCOL_VERSION,
                    .oldest_protocol_version = wire::OLDEST_PROTOCOL_VERSION,
                    .server = absl::StrCat("dovetaild ", config_.version),
-                   .node = config_.self,
-                   .node_name = self().name};
+                   .node = self_,
+                   .node_name = config_.name,
+                   .partitions = config_.config.ring->ring().partitions};
+  backend.epoch = [this] { return placed_.epoch; };
   backend.submit = [this](std::vector<replica::ClientRequest> requests) {
     return host_->Submit(std::move(requests));
   };
   backend.status = [this](auto done) { Status(std::move(done)); };
   backend.digests = [this](auto done) { Digests(std::move(done)); };
+  backend.cluster = [this](auto done) { View(std::move(done)); };
+  backend.admin = [this](ClusterAdmin admin, auto done) {
+    Admin(std::move(admin), std::move(done));
+  };
   backend.log = hooks_.log;
   DOVETAIL_ASSIGN_OR_RETURN(
       rpc_,
@@ -118,39 +142,52 @@ absl::Status Node::Impl::StartRpc() {
   return absl::OkStatus();
 }
 
-absl::Status Node::Impl::StartPeers() {
-  PeerLinks::Config config;
-  config.self = {
-      .cluster = config_.cluster,
-      .node = config_.self,
-      .members = static_cast<uint32_t>(config_.members.size()),
-      .partitions = config_.partitions,
-      .incarnation = config_.actor,
-      .member_names = absl::StrJoin(
-          config_.members, ",",
-          [](std::string* out, const Member& m) { out->append(m.name); }),
-      .client_address = ToString(rpc_->endpoint())};
+absl::Status Node::Impl::StartCluster() {
+  ClusterDriver::Config config;
+  config.self = {.cluster = config_.cluster,
+                 .node = self_,
+                 .partitions = config_.config.ring->ring().partitions,
+                 .incarnation = config_.actor,
+                 .name = config_.name,
+                 .peer_address = config_.peer_address,
+                 .client_address = config_.client_address.empty()
+                                       ? ToString(rpc_->endpoint())
+                                       : config_.client_address,
+                 .zone = config_.zone,
+                 .region = config_.region};
   config.listen = config_.peer_listen;
-  for (const Member& member : config_.members) {
-    config.members.push_back(member.peer_endpoint);
-  }
-  config.options = config_.peers;
-  PeerLinks::Events events;
-  events.on_messages = [this](NodeId from, PeerMessages messages) {
+  config.config = config_.config;
+  config.peers = config_.peers;
+  config.incarnation = config_.incarnation;
+  config.membership = config_.membership;
+  config.links = config_.links;
+  ClusterDriver::Events events;
+  events.on_ring = [this](const auto& ring, const auto& stamp) {
+    if (stamp == placed_) return;  // what the shards began with
+    placed_ = stamp;
+    host_->SetPlacement(replica::PlacementOf(*ring), stamp);
+  };
+  events.on_messages = [this](NodeId from, auto messages) {
     host_->Deliver(from, std::move(messages));
   };
-  events.on_up = [this](NodeId peer) { host_->PeerUp(peer); };
+  events.on_up = [this](NodeId peer) {
+    host_->PeerUp(peer, cluster_->links().incarnation(peer));
+  };
   events.on_down = [this](NodeId peer) { host_->PeerDown(peer); };
   events.log = hooks_.log;
+  events.save = hooks_.save ? hooks_.save : [](const auto&, const auto&) {
+    return absl::OkStatus();
+  };
   DOVETAIL_ASSIGN_OR_RETURN(
-      peers_, PeerLinks::Open(loop_, std::move(config), std::move(events)));
+      cluster_,
+      ClusterDriver::Open(loop_, std::move(config), std::move(events)));
   return absl::OkStatus();
 }
 
 void Node::Impl::OnOutput(HostOutput output) {
-  if (peers_ != nullptr) {
+  if (cluster_ != nullptr) {
     for (auto& frame : output.frames) {
-      peers_->Send(frame.to, std::move(frame.bytes));
+      cluster_->links().Send(frame.to, std::move(frame.bytes));
     }
   }
   if (rpc_ != nullptr) rpc_->OnReplies(std::move(output.replies));
@@ -197,29 +234,87 @@ void Node::Impl::Status(std::function<void(const NodeStatus&)> done) {
 
 NodeStatus Node::Impl::StatusOf(std::vector<replica::ShardStats> shards) const {
   NodeStatus status;
-  status.id = config_.self;
-  status.name = self().name;
+  status.id = self_;
+  status.name = config_.name;
   status.version = config_.version;
   status.uptime = absl::FromChrono(std::chrono::steady_clock::now() - started_);
   status.actor = config_.actor;
-  status.partitions = config_.partitions;
-  for (uint32_t i = 0; i < config_.members.size(); ++i) {
-    const NodeId id{i};
-    const bool me = id == config_.self;
-    std::string address = config_.members[i].client_address;
-    if (me) {
-      address = ToString(rpc_->endpoint());
-    } else if (!peers_->client_address(id).empty()) {
-      address = peers_->client_address(id);
-    }
-    status.members.push_back({.id = id,
-                              .name = config_.members[i].name,
-                              .address = std::move(address),
-                              .up = me || peers_->up(id)});
+  status.partitions = config_.config.ring->ring().partitions;
+  for (ClusterMember& member :
+       MembersOf(cluster_->cluster(), cluster_->now())) {
+    status.members.push_back({.id = member.id,
+                              .name = std::move(member.name),
+                              .address = std::move(member.client_address),
+                              .up = member.reachable});
   }
   status.shards = std::move(shards);
   if (hooks_.storage) status.storage = hooks_.storage();
   return status;
+}
+
+void Node::Impl::View(std::function<void(const ClusterView&)> done) {
+  Status([this, done](const NodeStatus& status) {
+    ClusterView view = ViewOf(cluster_->cluster(), cluster_->now());
+    view.cluster = config_.cluster;
+    for (const replica::ShardStats& shard : status.shards) {
+      view.hints += shard.hints;
+      view.hint_bytes += shard.hint_bytes;
+    }
+    for (const auto& [name, value] : status.storage) {
+      if (name == "live_data_bytes") view.data_bytes = value;
+    }
+    done(view);
+  });
+}
+
+void Node::Impl::Admin(
+    ClusterAdmin admin,
+    std::function<void(const absl::StatusOr<PlanView>&)> done) {
+  // What the others said of their data may be a moment old; what this node
+  // says, not.
+  LookForData([this, admin = std::move(admin), done] {
+    absl::StatusOr<PlanView> plan = PlanView();
+    const absl::Status stored = cluster_->Do(
+        [&](replica::Cluster& cluster, absl::Duration now) -> absl::Status {
+          plan = Administer(cluster, admin, now);
+          return absl::OkStatus();
+        });
+    if (plan.ok() && !stored.ok()) plan = stored;
+    done(plan);
+  });
+}
+
+void Node::Impl::LookForData(std::function<void()> done) {
+  // Not bool: std::vector<bool> is no vector.
+  Gather<int>(
+      [](replica::Shard& shard) {
+        for (const replica::PartitionDigest& digest : shard.Digests()) {
+          if (digest.events > 0) return 1;
+        }
+        return 0;
+      },
+      [this, done](std::vector<int> parts) {
+        const bool holds =
+            std::find(parts.begin(), parts.end(), 1) != parts.end();
+        cluster_
+            ->Do([&](replica::Cluster& cluster, absl::Duration now) {
+              cluster.SetHoldsData(holds, now);
+              return absl::OkStatus();
+            })
+            .IgnoreError();  // logged
+        done();
+      });
+}
+
+void Node::Impl::WatchForData() {
+  LookForData([this] {
+    const replica::Cluster& cluster = cluster_->cluster();
+    if (replica::HoldsData(cluster.membership().self().info)) return;
+    loop_.After(kLookForData, [weak = weak_from_this()] {
+      const auto self = weak.lock();
+      if (self != nullptr && self->cluster_ != nullptr) self->WatchForData();
+    });
+  });
 }
 
 void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
@@ -227,8 +322,8 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
   Gather<Part>([](replica::Shard& shard) { return shard.Digests(); },
                [this, done](std::vector<Part> parts) {
                  NodeDigests digests;
-                 digests.id = config_.self;
-                 digests.name = self().name;
+                 digests.id = self_;
+                 digests.name = config_.name;
                  for (Part& part : parts) {
                    digests.partitions.insert(digests.partitions.end(),
                                              part.begin(), part.end());
@@ -244,14 +339,14 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
 absl::Status Node::Impl::Stop() {
   gatherings_.clear();
   rpc_.reset();
-  peers_.reset();
+  cluster_.reset();
   return host_ == nullptr ? absl::OkStatus() : host_->Stop();
 }
 
 absl::StatusOr<std::unique_ptr<Node>> Node::Open(EventLoop& loop, Config config,
                                                  replica::Storage& storage,
                                                  Hooks hooks) {
-  DOVETAIL_CHECK(Index(config.self) < config.members.size());
+  DOVETAIL_CHECK(config.config.ring.has_value());
   auto impl = std::make_shared<Impl>(loop, std::move(config), std::move(hooks));
   const absl::Status started = impl->Start(storage);
   if (!started.ok()) return started;
@@ -268,9 +363,10 @@ const Endpoint& Node::client_endpoint() const {
   return impl_->rpc().endpoint();
 }
 const Endpoint& Node::peer_endpoint() const {
-  return impl_->peers().endpoint();
+  return impl_->cluster().links().endpoint();
 }
-PeerLinks& Node::peers() { return impl_->peers(); }
+PeerLinks& Node::peers() { return impl_->cluster().links(); }
+ClusterDriver& Node::cluster() { return impl_->cluster(); }
 Host& Node::host() { return impl_->host(); }
 
 }  // namespace dovetail::net

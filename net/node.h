@@ -1,4 +1,4 @@
-// A whole node: shards, links to the other members, and the door for clients,
+// A whole node: shards, the cluster and its links, and the door for clients,
 // wired together on one EventLoop. What `dovetaild` runs, and what tests run
 // several of in one process.
 #ifndef DOVETAIL_NET_NODE_H_
@@ -16,12 +16,15 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "crdt/dot.h"
+#include "net/cluster_driver.h"
 #include "net/endpoint.h"
 #include "net/event_loop.h"
 #include "net/host.h"
 #include "net/peer_link.h"
 #include "net/rpc_server.h"
+#include "replica/cluster_config.h"
 #include "replica/ids.h"
+#include "replica/membership_options.h"
 #include "replica/options.h"
 #include "replica/storage.h"
 
@@ -29,26 +32,26 @@ namespace dovetail::net {
 
 class Node {
  public:
-  struct Member {
-    std::string name;
-    Endpoint peer_endpoint;  // where the other members reach it
-    // HOST:PORT for clients, as long as it has not said so itself; may be
-    // empty.
-    std::string client_address;
-  };
   struct Config {
     std::string cluster;
-    std::vector<Member> members;  // by NodeId, the same on every node
-    replica::NodeId self{};
-    uint32_t partitions = 256;
-    Endpoint listen;       // for clients
-    Endpoint peer_listen;  // for the other members
-    std::string version;   // of the program, for `status`
+    std::string name;  // unique in the cluster; with it the node's id
+    std::string zone;
+    std::string region;
+    replica::ClusterConfig config;             // with a ring
+    std::vector<replica::MemberRecord> peers;  // whom to dial at the start
+    uint64_t incarnation = 1;  // larger with each start (membership.h)
+    Endpoint listen;           // for clients
+    Endpoint peer_listen;      // for the other nodes
+    // HOST:PORT that others are told; empty: where it listens.
+    std::string client_address;
+    std::string peer_address;
+    std::string version;  // of the program, for `status`
     // Drawn at random at this start and recorded in the storage.
     crdt::ActorId actor{};
     HostOptions host;
     replica::ShardOptions shard;
-    PeerLinkOptions peers;
+    replica::MembershipOptions membership;
+    PeerLinkOptions links;
     RpcServerOptions rpc;
   };
   struct Hooks {
@@ -59,11 +62,16 @@ class Node {
     // Numbers of the storage engine for `status`; on the loop's thread. May be
     // empty.
     std::function<std::vector<std::pair<std::string, uint64_t>>()> storage;
+    // Makes the cluster's configuration durable, and who else is known; on the
+    // loop's thread. May be empty, for nodes that forget.
+    std::function<absl::Status(const replica::ClusterConfig&,
+                               const std::vector<replica::MemberRecord>&)>
+        save;
   };
 
   // Opens the shards, then starts to listen and to dial. Runs while `loop`
   // does; `loop` and `storage` must outlive it.
-  // Errors: of Host::Start, PeerLinks::Open and RpcServer::Open.
+  // Errors: of Host::Start, ClusterDriver::Open and RpcServer::Open.
   static absl::StatusOr<std::unique_ptr<Node>> Open(EventLoop& loop,
                                                     Config config,
                                                     replica::Storage& storage,
@@ -87,6 +95,7 @@ class Node {
   const Endpoint& peer_endpoint() const;
 
   PeerLinks& peers();
+  ClusterDriver& cluster();
   Host& host();
 
  private:

@@ -4,6 +4,8 @@
 @0xfbccf6da258f1f9d;
 
 using Cxx = import "/capnp/c++.capnp";
+# A forwarded request is what the client has sent.
+using Client = import "dovetail.capnp";
 $Cxx.namespace("dovetail::net::peer_wire");
 
 struct PeerFrame {
@@ -16,22 +18,33 @@ struct PeerFrame {
     messages @2 :List(PeerMessage);
     # From the dialer, so that silence means that it is gone.
     keepalive @3 :Void;
+    # From the dialer: replica/cluster.h has what they mean.
+    gossip @4 :Data;         # replica/gossip_message.h
+    clusterConfig @5 :Data;  # docs/formats.md, "Cluster configuration"
+    configRequest @6 :Void;
   }
+  # Beside messages: the committed ring by which the sender placed them.
+  ringEpoch @7 :UInt64;
+  ringDigestHigh @8 :UInt64;
+  ringDigestLow @9 :UInt64;
 }
 
 struct Hello {
   protocol @0 :UInt32;
   cluster @1 :Text;
-  node @2 :UInt64;
-  members @3 :UInt32;
+  node @2 :UInt64;     # the hash of its name
+  members @3 :UInt32;  # no longer used
   partitions @4 :UInt32;
   # The actor of this start of the process.
   incarnation @5 :UInt64;
-  # The names of all members in the order of their numbers, comma between: a
-  # number must mean the same node everywhere.
-  memberNames @6 :Text;
+  memberNames @6 :Text;  # no longer used
   # HOST:PORT for clients.
   clientAddress @7 :Text;
+  name @8 :Text;
+  # HOST:PORT for the other nodes.
+  peerAddress @9 :Text;
+  zone @10 :Text;
+  region @11 :Text;
 }
 
 struct PeerMessage {
@@ -107,6 +120,16 @@ struct PeerMessage {
       place @43 :UInt32;
       status @44 :Status;
       present @45 :Bool;
+    }
+    forward :group {
+      ticket @47 :ReadTicket;
+      number @48 :UInt64;
+      receiver @49 :UInt64;
+      request @50 :Client.ExecuteRequest;  # of one operation
+    }
+    forwarded :group {
+      ticket @51 :ReadTicket;
+      reply @52 :Client.ExecuteReply;  # of one result
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/leaf.h"
+#include "net/client_codec.h"
 #include "net/peer.capnp.h"
 
 namespace dovetail::net {
@@ -245,6 +246,22 @@ struct BodyEncoder {
     Encode(m.status, body.initStatus());
     body.setPresent(m.present);
   }
+  void operator()(const replica::Forward& m) {
+    auto body = out.initForward();
+    Encode(m.ticket, body.initTicket());
+    body.setNumber(m.number);
+    body.setReceiver(crdt::ActorBits(m.receiver));
+    const ClientOperation operation = std::visit(
+        [](const auto& request) { return ClientOperation(request); }, m.body);
+    const ClientOperation* const operations[] = {&operation};
+    EncodeExecute(operations, m.options, body.initRequest());
+  }
+  void operator()(const replica::Forwarded& m) {
+    auto body = out.initForwarded();
+    Encode(m.ticket, body.initTicket());
+    const ClientResult results[] = {m.reply};
+    EncodeResults(results, body.initReply());
+  }
 };
 
 size_t EstimateBytes(const crdt::EventSet& events) {
@@ -310,6 +327,29 @@ struct BlobBytes {
   size_t operator()(const replica::PresenceAnswer& m) {
     return m.status.message().size();
   }
+  size_t operator()(const replica::Forward& m) {
+    const auto* write = std::get_if<replica::WriteRequest>(&m.body);
+    if (write == nullptr) return 0;
+    size_t bytes = 0;
+    for (const crdt::Operation& operation : write->operations) {
+      bytes += 256 + operation.object.key.size() + operation.value.size();
+      for (const std::string& element : operation.elements) {
+        bytes += 16 + element.size();
+      }
+      if (operation.observed) bytes += 128 * operation.observed->leaves.size();
+    }
+    return bytes;
+  }
+  size_t operator()(const replica::Forwarded& m) {
+    if (!m.reply.ok()) return m.reply.status().message().size();
+    const auto* read = std::get_if<replica::ReadReply>(&*m.reply);
+    if (read == nullptr) return 0;
+    size_t bytes = 0;
+    for (const std::string& value : read->result.view.values) {
+      bytes += 16 + value.size();
+    }
+    return bytes + 256 * read->result.view.fields.size();
+  }
 };
 
 }  // namespace
@@ -324,11 +364,13 @@ std::string EncodeHello(const PeerHello& hello) {
   out.setProtocol(hello.protocol);
   out.setCluster(AsText(hello.cluster));
   out.setNode(replica::Index(hello.node));
-  out.setMembers(hello.members);
   out.setPartitions(hello.partitions);
   out.setIncarnation(crdt::ActorBits(hello.incarnation));
-  out.setMemberNames(AsText(hello.member_names));
+  out.setName(AsText(hello.name));
+  out.setPeerAddress(AsText(hello.peer_address));
   out.setClientAddress(AsText(hello.client_address));
+  out.setZone(AsText(hello.zone));
+  out.setRegion(AsText(hello.region));
   return ToSmallFrame(message);
 }
 
@@ -344,15 +386,38 @@ std::string EncodeKeepalive() {
   return ToSmallFrame(message);
 }
 
+absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip) {
+  using Kind = replica::ClusterEnvelope::Kind;
+  capnp::MallocMessageBuilder message(
+      static_cast<unsigned>(gossip.bytes.size() / kWordBytes + 16));
+  auto out = message.initRoot<peer_wire::PeerFrame>();
+  switch (gossip.kind) {
+    case Kind::kGossip:
+      out.setGossip(AsData(gossip.bytes));
+      break;
+    case Kind::kConfig:
+      out.setClusterConfig(AsData(gossip.bytes));
+      break;
+    case Kind::kConfigRequest:
+      out.setConfigRequest();
+      break;
+  }
+  return ToFrame(message);
+}
+
 absl::StatusOr<std::string> EncodeMessages(
-    absl::Span<const Message* const> messages) {
+    absl::Span<const Message* const> messages,
+    const replica::ConfigDigest& ring) {
   DOVETAIL_CHECK(!messages.empty());
   size_t estimate = kFrameOverheadBytes;
   for (const Message* message : messages) estimate += EstimateBytes(*message);
   capnp::MallocMessageBuilder builder(
       static_cast<unsigned>(estimate / kWordBytes));
-  auto list = builder.initRoot<peer_wire::PeerFrame>().initMessages(
-      static_cast<unsigned>(messages.size()));
+  auto frame = builder.initRoot<peer_wire::PeerFrame>();
+  frame.setRingEpoch(ring.epoch);
+  frame.setRingDigestHigh(ring.digest.high);
+  frame.setRingDigestLow(ring.digest.low);
+  auto list = frame.initMessages(static_cast<unsigned>(messages.size()));
   for (unsigned i = 0; i < list.size(); ++i) {
     list[i].setPartition(replica::Index(messages[i]->partition));
     std::visit(BodyEncoder{list[i]}, messages[i]->body);

@@ -19,24 +19,27 @@
 #include "absl/types/span.h"
 #include "crdt/dot.h"
 #include "net/frame.h"
+#include "replica/cluster.h"
 #include "replica/ids.h"
 #include "replica/message.h"
 
 namespace dovetail::net {
 
 // Raised when nodes of two versions could misunderstand each other.
-inline constexpr uint32_t kPeerProtocol = 3;
+inline constexpr uint32_t kPeerProtocol = 4;
 
 // How a node introduces itself on a connection between nodes.
 struct PeerHello {
   uint32_t protocol = kPeerProtocol;
   std::string cluster;
   replica::NodeId node{};
-  uint32_t members = 0;     // N
-  uint32_t partitions = 0;  // Q
-  crdt::ActorId incarnation{};
-  std::string member_names;    // in the order of their numbers, comma between
-  std::string client_address;  // HOST:PORT
+  uint32_t partitions = 0;      // Q
+  crdt::ActorId incarnation{};  // of this start of the process
+  std::string name;             // `node` is its hash
+  std::string peer_address;     // HOST:PORT for the other nodes
+  std::string client_address;   // and for clients
+  std::string zone;
+  std::string region;
   friend bool operator==(const PeerHello&, const PeerHello&) = default;
 };
 struct PeerRefusal {
@@ -46,12 +49,21 @@ struct PeerRefusal {
 struct PeerKeepalive {
   friend bool operator==(PeerKeepalive, PeerKeepalive) = default;
 };
-using PeerMessages = std::vector<replica::Message>;
-using PeerFrame =
-    std::variant<PeerHello, PeerRefusal, PeerMessages, PeerKeepalive>;
+struct PeerMessages {
+  std::vector<replica::Message> messages;
+  // The ring that placed them; epoch 0: the sender did not say.
+  replica::ConfigDigest ring;
+};
+// What Cluster (replica/cluster.h) has to say; its bytes are decoded there.
+struct PeerGossip {
+  replica::ClusterEnvelope::Kind kind{};
+  std::string bytes;
+  friend bool operator==(const PeerGossip&, const PeerGossip&) = default;
+};
+using PeerFrame = std::variant<PeerHello, PeerRefusal, PeerMessages,
+                               PeerKeepalive, PeerGossip>;
 
 inline constexpr size_t kClusterNameBytesMax = 256;
-inline constexpr size_t kMemberNamesBytesMax = 4 << 10;
 inline constexpr size_t kAddressBytesMax = 300;
 // The text of a status or a refusal; what is longer is cut where it is sent.
 inline constexpr size_t kStatusBytesMax = 4 << 10;
@@ -60,10 +72,12 @@ std::string EncodeHello(const PeerHello& hello);
 std::string EncodeRefusal(const PeerRefusal& refusal);
 std::string EncodeKeepalive();
 
+// Errors of both: ResourceExhausted if it is over kPeerFrameBytesMax.
+absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip);
 // One frame of all `messages`, in order. Requires: at least one.
-// Errors: ResourceExhausted if it is over kPeerFrameBytesMax.
 absl::StatusOr<std::string> EncodeMessages(
-    absl::Span<const replica::Message* const> messages);
+    absl::Span<const replica::Message* const> messages,
+    const replica::ConfigDigest& ring = {});
 
 // About how many bytes `message` takes in a frame, for cutting frames.
 size_t EstimateBytes(const replica::Message& message);

@@ -20,6 +20,7 @@
 #include "crdt/limits.h"
 #include "crdt/operation.h"
 #include "crdt/path.h"
+#include "net/client_codec.h"
 #include "net/peer.capnp.h"
 #include "net/peer_codec.h"
 
@@ -30,7 +31,8 @@ using replica::Message;
 
 // A frame has at most 8 levels (frame, messages, message, page, leaves, leaf,
 // path); 16 leaves room for fields to come.
-constexpr int kPeerNestingMax = 16;
+// As deep as a client's request or a view may be, and what stands around it.
+constexpr int kPeerNestingMax = 64;
 // The longest leaf path: every byte of every name escaped.
 constexpr size_t kPathBytesMax =
     crdt::kNestingMax * (2 * crdt::kFieldBytesMax + 3) +
@@ -332,6 +334,34 @@ absl::StatusOr<replica::PresenceAnswer> DecodePresenceAnswer(
   return answer;
 }
 
+absl::StatusOr<replica::Forward> DecodeForward(
+    peer_wire::PeerMessage::Forward::Reader in) {
+  replica::Forward forward;
+  DOVETAIL_ASSIGN_OR_RETURN(forward.ticket, DecodeTicket(in.getTicket()));
+  forward.number = in.getNumber();
+  DOVETAIL_ASSIGN_OR_RETURN(forward.receiver, DecodeActor(in.getReceiver()));
+  DOVETAIL_ASSIGN_OR_RETURN(ExecuteCall call, DecodeExecute(in.getRequest()));
+  if (forward.number == 0 || call.operations.size() != 1) {
+    return Malformed("a forwarded request that is not one operation");
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(ClientOperation operation,
+                            std::move(call.operations.front()));
+  forward.options = call.options;
+  forward.body = std::move(operation);
+  return forward;
+}
+
+absl::StatusOr<replica::Forwarded> DecodeForwarded(
+    peer_wire::PeerMessage::Forwarded::Reader in) {
+  replica::Forwarded forwarded;
+  DOVETAIL_ASSIGN_OR_RETURN(forwarded.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_ASSIGN_OR_RETURN(std::vector<ClientResult> results,
+                            DecodeResults(in.getReply()));
+  if (results.size() != 1) return Malformed("a reply that is not one result");
+  forwarded.reply = std::move(results.front());
+  return forwarded;
+}
+
 absl::StatusOr<decltype(Message::body)> DecodeBody(
     peer_wire::PeerMessage::Reader in) {
   switch (in.which()) {
@@ -373,13 +403,17 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       return DecodePresenceQuery(in.getPresenceQuery());
     case peer_wire::PeerMessage::PRESENCE_ANSWER:
       return DecodePresenceAnswer(in.getPresenceAnswer());
+    case peer_wire::PeerMessage::FORWARD:
+      return DecodeForward(in.getForward());
+    case peer_wire::PeerMessage::FORWARDED:
+      return DecodeForwarded(in.getForwarded());
   }
   return Malformed("an unknown message");
 }
 
-absl::StatusOr<PeerMessages> DecodeMessages(
+absl::StatusOr<std::vector<replica::Message>> DecodeMessages(
     capnp::List<peer_wire::PeerMessage>::Reader in, uint32_t partitions) {
-  PeerMessages messages;
+  std::vector<replica::Message> messages;
   for (const auto entry : in) {
     if (entry.getPartition() >= partitions) {
       return Malformed(
@@ -401,21 +435,30 @@ absl::StatusOr<PeerHello> DecodeHello(peer_wire::Hello::Reader in) {
       hello.cluster,
       DecodeText(in.getCluster(), "a cluster name", kClusterNameBytesMax));
   hello.node = replica::NodeId{in.getNode()};
-  hello.members = in.getMembers();
   hello.partitions = in.getPartitions();
   DOVETAIL_ASSIGN_OR_RETURN(hello.incarnation,
                             DecodeActor(in.getIncarnation()));
-  DOVETAIL_ASSIGN_OR_RETURN(hello.member_names,
-                            DecodeText(in.getMemberNames(), "the member names",
-                                       kMemberNamesBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.name,
+      DecodeText(in.getName(), "a name", replica::kMemberTextBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.peer_address,
+      DecodeText(in.getPeerAddress(), "an address", kAddressBytesMax));
   DOVETAIL_ASSIGN_OR_RETURN(
       hello.client_address,
       DecodeText(in.getClientAddress(), "an address", kAddressBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.zone,
+      DecodeText(in.getZone(), "a zone", replica::kMemberTextBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      hello.region,
+      DecodeText(in.getRegion(), "a region", replica::kMemberTextBytesMax));
   return hello;
 }
 
 absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
                                  uint32_t partitions) {
+  using Kind = replica::ClusterEnvelope::Kind;
   switch (in.which()) {
     case peer_wire::PeerFrame::HELLO:
       return DecodeHello(in.getHello());
@@ -426,10 +469,23 @@ absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
           DecodeText(in.getRefused(), "a reason", kStatusBytesMax));
       return refusal;
     }
-    case peer_wire::PeerFrame::MESSAGES:
-      return DecodeMessages(in.getMessages(), partitions);
+    case peer_wire::PeerFrame::MESSAGES: {
+      PeerMessages out;
+      DOVETAIL_ASSIGN_OR_RETURN(out.messages,
+                                DecodeMessages(in.getMessages(), partitions));
+      out.ring = {in.getRingEpoch(),
+                  {in.getRingDigestHigh(), in.getRingDigestLow()}};
+      return out;
+    }
     case peer_wire::PeerFrame::KEEPALIVE:
       return PeerKeepalive{};
+    case peer_wire::PeerFrame::GOSSIP:
+      return PeerGossip{Kind::kGossip, std::string(AsView(in.getGossip()))};
+    case peer_wire::PeerFrame::CLUSTER_CONFIG:
+      return PeerGossip{Kind::kConfig,
+                        std::string(AsView(in.getClusterConfig()))};
+    case peer_wire::PeerFrame::CONFIG_REQUEST:
+      return PeerGossip{Kind::kConfigRequest, ""};
   }
   return Malformed("an unknown kind of frame");
 }

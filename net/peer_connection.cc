@@ -76,23 +76,34 @@ bool PeerConnection::Send(absl::string_view frame) {
     return false;
   }
   pending_.append(frame.data(), frame.size());
-  if (writing_.empty() && !flush_posted_) {
-    flush_posted_ = true;
-    loop_.Post([self = shared_from_this()] {
-      self->flush_posted_ = false;
-      self->Flush();
-    });
-  }
+  PostFlush();
   return true;
+}
+
+bool PeerConnection::SendFirst(absl::string_view frame) {
+  if (!open_ || closing_) return false;
+  if (first_.size() + frame.size() > queue_bytes_max_) return false;
+  first_.append(frame.data(), frame.size());
+  PostFlush();
+  return true;
+}
+
+void PeerConnection::PostFlush() {
+  if (!writing_.empty() || flush_posted_) return;
+  flush_posted_ = true;
+  loop_.Post([self = shared_from_this()] {
+    self->flush_posted_ = false;
+    self->Flush();
+  });
 }
 
 void PeerConnection::Flush() {
   if (!open_) return;
-  if (pending_.empty()) {
+  if (pending_.empty() && first_.empty()) {
     if (closing_) Close();
     return;
   }
-  std::swap(pending_, writing_);
+  std::swap(first_.empty() ? pending_ : first_, writing_);
   asio::async_write(
       socket_, asio::buffer(writing_),
       [self = shared_from_this()](const error_code& error, size_t) {

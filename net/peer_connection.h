@@ -43,6 +43,8 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
 
   // Appends to the queue; it leaves at the end of the turn. False: full.
   bool Send(absl::string_view frame);
+  // Before all that waits in the queue, which may be full for it.
+  bool SendFirst(absl::string_view frame);
   // Sends what is queued, then closes; for a last word.
   void CloseAfterSending();
   void Close();
@@ -52,6 +54,7 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
  private:
   void Read();
   void OnRead(size_t bytes);
+  void PostFlush();
   void Flush();
   void Fail(const absl::Status& why);
 
@@ -61,6 +64,7 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   Callbacks callbacks_;
   std::optional<FrameParser> parser_;
   std::array<char, 64 << 10> read_buffer_;
+  std::string first_;  // goes before pending_
   std::string pending_;
   std::string writing_;
   bool flush_posted_ = false;

@@ -11,6 +11,7 @@
 #include "crdt/check.h"
 #include "net/peer_connection.h"
 #include "net/socket.h"
+#include "replica/hash.h"
 
 namespace dovetail::net {
 namespace {
@@ -21,8 +22,12 @@ using replica::NodeId;
 // Until both ends know each other.
 constexpr size_t kHelloFrameBytesMax = 8 << 10;
 
+// Of refusals that are said to people once; at the limit all may be said again.
+constexpr size_t kRefusalsKept = 64;
+
 struct Peer {
   NodeId id{};
+  std::string name;
   Endpoint endpoint;
   // What we dialled; it takes messages once `greeted`.
   std::shared_ptr<PeerConnection> outgoing;
@@ -37,6 +42,7 @@ struct Peer {
   uint64_t retry = 0;
   std::string last_failure;
   std::string client_address;  // as it said last
+  crdt::ActorId incarnation{};
   // Frames were dropped while it was up; it is to be reported up again.
   bool lost = false;
   PeerLinkStats stats;
@@ -59,29 +65,27 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
             1, static_cast<uint64_t>(config_.options.silence_max /
                                      config_.options.keepalive_period))),
         random_(
-            static_cast<unsigned>(crdt::ActorBits(config_.self.incarnation))) {
-    for (uint32_t i = 0; i < config_.members.size(); ++i) {
-      Peer peer;
-      peer.id = NodeId{i};
-      peer.endpoint = config_.members[i];
-      peer.backoff = config_.options.backoff_min;
-      peers_.push_back(std::move(peer));
-    }
-  }
+            static_cast<unsigned>(crdt::ActorBits(config_.self.incarnation))) {}
 
   absl::Status Start();
   void Shutdown();
-  void Send(NodeId to, absl::string_view frame);
-  void SetEndpoint(NodeId id, const Endpoint& endpoint);
-  const Peer& peer(NodeId id) const { return peers_.at(Index(id)); }
+  enum class Place { kFirst, kInOrder };
+  void Send(NodeId to, absl::string_view frame, Place place);
+  void AddPeer(NodeId id, const std::string& name, const Endpoint& endpoint);
+  const Peer* Find(NodeId id) const {
+    const auto it = peers_.find(id);
+    return it == peers_.end() ? nullptr : &it->second;
+  }
   const Endpoint& endpoint() const { return listener_->endpoint(); }
 
  private:
-  Peer& Get(NodeId id) { return peers_.at(Index(id)); }
+  // Peers are never removed.
+  Peer& Get(NodeId id) { return peers_.at(id); }
   std::string Name(const Peer& peer) const {
-    return absl::StrCat("node ", Index(peer.id), " (", ToString(peer.endpoint),
-                        ")");
+    return absl::StrCat("node ", peer.name, " (", ToString(peer.endpoint), ")");
   }
+  // Says once why a connection of `who` was refused.
+  void LogRefusal(const PeerHello& who, absl::string_view why);
   // Runs `task(*this)` unless this is gone by then.
   template <class Task>
   auto Weakly(Task task) {
@@ -115,15 +119,17 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
 
   // What is wrong with how the other end introduces itself.
   absl::Status CheckHello(const PeerHello& hello) const;
+  void TakeUp(const PeerHello& hello);
   void UpdateUp(Peer& peer, absl::string_view reason);
 
   EventLoop& loop_;
-  const Config config_;
+  Config config_;
   const Events events_;
   const uint64_t silence_ticks_;
   std::minstd_rand random_;
   uint64_t ticks_ = 0;
-  std::vector<Peer> peers_;
+  std::map<NodeId, Peer> peers_;
+  std::map<std::string, std::string> refused_;  // by name: why
   std::map<PeerConnection*, Stranger> strangers_;
   std::unique_ptr<Listener> listener_;
 };
@@ -134,7 +140,9 @@ absl::Status PeerLinks::Impl::Start() {
       Weakly([](Impl& self, Socket s) { self.OnAccept(std::move(s)); }));
   if (!listener.ok()) return listener.status();
   listener_ = *std::move(listener);
-  for (const Peer& peer : peers_) Dial(peer.id);
+  if (config_.self.peer_address.empty()) {
+    config_.self.peer_address = ToString(listener_->endpoint());
+  }
   Tick();
   return absl::OkStatus();
 }
@@ -142,14 +150,24 @@ absl::Status PeerLinks::Impl::Start() {
 void PeerLinks::Impl::Shutdown() {
   listener_.reset();
   for (auto& [key, stranger] : strangers_) stranger.connection->Close();
-  for (Peer& peer : peers_) {
+  for (auto& [id, peer] : peers_) {
     if (peer.outgoing) peer.outgoing->Close();
     if (peer.incoming) peer.incoming->Close();
   }
 }
 
-void PeerLinks::Impl::SetEndpoint(NodeId id, const Endpoint& endpoint) {
-  Get(id).endpoint = endpoint;
+void PeerLinks::Impl::AddPeer(NodeId id, const std::string& name,
+                              const Endpoint& endpoint) {
+  if (id == config_.self.node) return;
+  if (!peers_.contains(id) && peers_.size() >= replica::kMembersMax) return;
+  Peer& peer = peers_[id];
+  peer.id = id;
+  peer.name = name;
+  const bool moved = peer.endpoint != endpoint;
+  peer.endpoint = endpoint;
+  // To a peer that we have a connection to nothing changes: it lives.
+  if (peer.greeted || !moved) return;
+  peer.backoff = config_.options.backoff_min;
   Dial(id);
 }
 
@@ -157,7 +175,7 @@ void PeerLinks::Impl::SetEndpoint(NodeId id, const Endpoint& endpoint) {
 // everybody else look silent.
 void PeerLinks::Impl::Tick() {
   ++ticks_;
-  for (Peer& peer : peers_) {
+  for (auto& [id, peer] : peers_) {
     if (peer.greeted) {
       peer.outgoing->Send(EncodeKeepalive());
     } else if (peer.outgoing && ticks_ - peer.dialled_at > silence_ticks_) {
@@ -234,10 +252,11 @@ absl::Status PeerLinks::Impl::OnOutgoingFrame(NodeId id,
   if (!fits.ok()) return fits;
   if (hello->node != id) {
     return absl::FailedPreconditionError(
-        absl::StrCat("it says it is node ", Index(hello->node)));
+        absl::StrCat("it says it is node ", hello->name));
   }
   peer.greeted = true;
   peer.client_address = hello->client_address;
+  peer.incarnation = hello->incarnation;
   peer.lost = false;
   peer.backoff = config_.options.backoff_min;
   peer.last_failure.clear();
@@ -299,18 +318,41 @@ absl::Status PeerLinks::Impl::OnStrangerFrame(PeerConnection* connection,
   }
   absl::Status fits = CheckHello(*hello);
   if (!fits.ok()) {
-    events_.log(absl::StrCat("refused a connection from node ",
-                             Index(hello->node), ": ", fits.message()));
+    LogRefusal(*hello, fits.message());
     connection->Send(EncodeRefusal({std::string(fits.message())}));
     // It stays a stranger until it is closed.
     connection->CloseAfterSending();
     return absl::OkStatus();
   }
+  if (Find(hello->node) == nullptr && peers_.size() >= replica::kMembersMax) {
+    return absl::ResourceExhaustedError("there are too many peers");
+  }
+  TakeUp(*hello);
   who = hello->node;
   auto node = strangers_.extract(connection);
   DOVETAIL_CHECK(!node.empty());
   Admit(hello->node, std::move(node.mapped().connection));
   return absl::OkStatus();
+}
+
+void PeerLinks::Impl::LogRefusal(const PeerHello& who, absl::string_view why) {
+  if (refused_.size() >= kRefusalsKept) refused_.clear();
+  std::string& said = refused_[who.name];
+  if (said == why) return;
+  said = std::string(why);
+  events_.log(
+      absl::StrCat("refused a connection from node ", who.name, ": ", why));
+}
+
+// Who introduces itself correctly is a peer, where it says it is.
+void PeerLinks::Impl::TakeUp(const PeerHello& hello) {
+  refused_.erase(hello.name);
+  const auto endpoint = ParseEndpoint(hello.peer_address);
+  const Peer* known = Find(hello.node);
+  AddPeer(hello.node, hello.name,
+          endpoint.ok()      ? *endpoint
+          : known != nullptr ? known->endpoint
+                             : Endpoint());
 }
 
 void PeerLinks::Impl::Admit(NodeId id,
@@ -343,6 +385,9 @@ absl::Status PeerLinks::Impl::OnIncomingFrame(NodeId id,
     events_.on_messages(id, std::move(*messages));
     return absl::OkStatus();
   }
+  if (auto* gossip = std::get_if<PeerGossip>(&*decoded)) {
+    return events_.on_gossip(id, std::move(*gossip));
+  }
   if (std::holds_alternative<PeerKeepalive>(*decoded)) return absl::OkStatus();
   return absl::InvalidArgumentError("it sends what it should not");
 }
@@ -370,19 +415,17 @@ absl::Status PeerLinks::Impl::CheckHello(const PeerHello& hello) const {
     return differs("the number of partitions is", hello.partitions,
                    self.partitions);
   }
-  if (hello.members != self.members) {
-    return differs("the number of members is", hello.members, self.members);
-  }
-  if (hello.member_names != self.member_names) {
-    return differs("the members are", hello.member_names, self.member_names);
-  }
-  if (Index(hello.node) >= self.members) {
+  if (hello.node != replica::NodeIdOf(hello.cluster, hello.name)) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "there is no node ", Index(hello.node), " of ", self.members));
+        "its id ", Index(hello.node), " is not that of its name ", hello.name));
   }
   if (hello.node == self.node) {
     return absl::FailedPreconditionError(
-        absl::StrCat("both ends say they are node ", Index(hello.node)));
+        hello.incarnation == self.incarnation
+            ? "this is the node itself"
+            : absl::StrCat("two nodes go by the name ", self.name, ", at ",
+                           self.peer_address, " and at ", hello.peer_address,
+                           "; names must be unique in a cluster"));
   }
   return absl::OkStatus();
 }
@@ -401,20 +444,25 @@ void PeerLinks::Impl::UpdateUp(Peer& peer, absl::string_view reason) {
   }
 }
 
-void PeerLinks::Impl::Send(NodeId to, absl::string_view frame) {
-  Peer& peer = Get(to);
-  if (peer.greeted && peer.outgoing->Send(frame)) {
+void PeerLinks::Impl::Send(NodeId to, absl::string_view frame, Place place) {
+  const auto it = peers_.find(to);
+  if (it == peers_.end()) return;
+  Peer& peer = it->second;
+  const bool first = place == Place::kFirst;
+  if (peer.greeted &&
+      (first ? peer.outgoing->SendFirst(frame) : peer.outgoing->Send(frame))) {
     ++peer.stats.frames_sent;
     return;
   }
   ++peer.stats.frames_dropped;
-  if (peer.greeted) peer.lost = true;
+  if (peer.greeted && !first) peer.lost = true;
 }
 
 absl::StatusOr<std::unique_ptr<PeerLinks>> PeerLinks::Open(EventLoop& loop,
                                                            Config config,
                                                            Events events) {
-  DOVETAIL_CHECK(config.self.members == config.members.size());
+  DOVETAIL_CHECK(config.self.node ==
+                 replica::NodeIdOf(config.self.cluster, config.self.name));
   auto impl =
       std::make_shared<Impl>(loop, std::move(config), std::move(events));
   const absl::Status started = impl->Start();
@@ -425,17 +473,29 @@ absl::StatusOr<std::unique_ptr<PeerLinks>> PeerLinks::Open(EventLoop& loop,
 PeerLinks::PeerLinks(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 PeerLinks::~PeerLinks() { impl_->Shutdown(); }
 
-void PeerLinks::Send(NodeId to, std::string frame) { impl_->Send(to, frame); }
-bool PeerLinks::up(NodeId peer) const { return impl_->peer(peer).stats.up; }
+void PeerLinks::AddPeer(NodeId id, const std::string& name,
+                        const Endpoint& endpoint) {
+  impl_->AddPeer(id, name, endpoint);
+}
+void PeerLinks::Send(NodeId to, std::string frame) {
+  impl_->Send(to, frame, Impl::Place::kInOrder);
+}
+void PeerLinks::SendFirst(NodeId to, std::string frame) {
+  impl_->Send(to, frame, Impl::Place::kFirst);
+}
+bool PeerLinks::up(NodeId peer) const { return stats(peer).up; }
 PeerLinkStats PeerLinks::stats(NodeId peer) const {
-  return impl_->peer(peer).stats;
+  const Peer* known = impl_->Find(peer);
+  return known == nullptr ? PeerLinkStats() : known->stats;
+}
+crdt::ActorId PeerLinks::incarnation(NodeId peer) const {
+  const Peer* known = impl_->Find(peer);
+  return known == nullptr ? crdt::ActorId{} : known->incarnation;
 }
 std::string PeerLinks::client_address(NodeId peer) const {
-  return impl_->peer(peer).client_address;
+  const Peer* known = impl_->Find(peer);
+  return known == nullptr ? "" : known->client_address;
 }
 const Endpoint& PeerLinks::endpoint() const { return impl_->endpoint(); }
-void PeerLinks::SetEndpoint(NodeId peer, const Endpoint& endpoint) {
-  impl_->SetEndpoint(peer, endpoint);
-}
 
 }  // namespace dovetail::net

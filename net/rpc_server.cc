@@ -151,7 +151,9 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
   }
 
   kj::Promise<void> hello(HelloContext context) override {
-    EncodeHello(server_.backend_.hello, context.getResults());
+    Hello hello = server_.backend_.hello;
+    hello.epoch = server_.backend_.epoch();
+    EncodeHello(hello, context.getResults());
     return kj::READY_NOW;
   }
 
@@ -216,6 +218,29 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
         .then([context](NodeStatus&& status) mutable {
           EncodeStatus(status, context.getResults().initStatus());
         });
+  }
+
+  kj::Promise<void> cluster(ClusterContext context) override {
+    return Promised<ClusterView>(server_.backend_.cluster)
+        .then([context](ClusterView&& view) mutable {
+          EncodeClusterView(view, context.getResults().initCluster());
+        });
+  }
+
+  kj::Promise<void> clusterAdmin(ClusterAdminContext context) override {
+    auto admin = DecodeClusterAdmin(context.getParams());
+    context.releaseParams();
+    if (!admin.ok()) {
+      EncodeClusterAdminReply(admin.status(), context.getResults());
+      return kj::READY_NOW;
+    }
+    return Promised<absl::StatusOr<PlanView>>([&](auto done) {
+             server_.backend_.admin(*std::move(admin), std::move(done));
+           })
+        .then([context](absl::StatusOr<PlanView>&& plan) mutable {
+          EncodeClusterAdminReply(plan, context.getResults());
+        })
+        .attach(Counted());
   }
 
   kj::Promise<void> digest(DigestContext context) override {

@@ -45,7 +45,8 @@ class RpcServer {
  public:
   // How calls are answered; all are called on the loop's thread.
   struct Backend {
-    Hello hello;
+    Hello hello;  // but its epoch
+    std::function<uint64_t()> epoch;
     // Returns the answers to those it refuses; the others come to OnReplies.
     std::function<std::vector<replica::ClientReply>(
         std::vector<replica::ClientRequest>)>
@@ -53,6 +54,11 @@ class RpcServer {
     // Call `done` on the loop's thread, once.
     std::function<void(std::function<void(const NodeStatus&)> done)> status;
     std::function<void(std::function<void(const NodeDigests&)> done)> digests;
+    std::function<void(std::function<void(const ClusterView&)> done)> cluster;
+    std::function<void(
+        ClusterAdmin,
+        std::function<void(const absl::StatusOr<PlanView>&)> done)>
+        admin;
     // One line for people.
     std::function<void(absl::string_view)> log;
   };

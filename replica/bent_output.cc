@@ -31,6 +31,12 @@ struct Loses {
   bool operator()(const ReadAnswer&) const {
     return DOVETAIL_BUGGIFY("link: a ReadAnswer is lost");
   }
+  bool operator()(const Forward&) const {
+    return DOVETAIL_BUGGIFY("link: a Forward is lost");
+  }
+  bool operator()(const Forwarded&) const {
+    return DOVETAIL_BUGGIFY("link: a Forwarded is lost");
+  }
   bool operator()(const ListQuery&) const {
     return DOVETAIL_BUGGIFY("link: a ListQuery is lost");
   }

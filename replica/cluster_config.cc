@@ -402,8 +402,8 @@ StagedChanges ReadStaged(crdt::Reader& in) {
 
 // --- The whole --------------------------------------------------------------
 
-MergeResult Merge(ClusterConfig& mine, const ClusterConfig& theirs) {
-  MergeResult result;
+ConfigMerge Merge(ClusterConfig& mine, const ClusterConfig& theirs) {
+  ConfigMerge result;
   if (theirs.ring.has_value() && mine.ring != theirs.ring) {
     const bool mine_loses =
         !mine.ring.has_value() || Precedes(*mine.ring, *theirs.ring);

@@ -170,7 +170,7 @@ struct ClusterConfig {
   friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;
 };
 
-struct MergeResult {
+struct ConfigMerge {
   // Whether `mine` is another than before.
   bool changed = false;
   // The ring of the two that lost, if the other did not grow from it: a commit
@@ -179,7 +179,7 @@ struct MergeResult {
 };
 // Joins `theirs` into `mine`: commutative, associative and idempotent in what
 // becomes of `mine`.
-MergeResult Merge(ClusterConfig& mine, const ClusterConfig& theirs);
+ConfigMerge Merge(ClusterConfig& mine, const ClusterConfig& theirs);
 
 std::string EncodeClusterConfig(const ClusterConfig& config);
 // Returns: InvalidArgument for anything that EncodeClusterConfig does not make.

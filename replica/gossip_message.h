@@ -35,8 +35,6 @@ inline constexpr uint8_t kGossipVersion = 1;
 // Of a name, an address, a zone, a region.
 inline constexpr size_t kMemberTextBytesMax = 255;
 inline constexpr size_t kMemberPayloadBytesMax = 256;
-// Rows in a full exchange; also the most members that a node keeps.
-inline constexpr size_t kMembersMax = 4096;
 inline constexpr size_t kRumorsMax = 256;
 // Room above it lets a refutation be larger than any incarnation heard of.
 inline constexpr uint64_t kIncarnationMax = uint64_t{1} << 62;

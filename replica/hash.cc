@@ -4,9 +4,11 @@
 #include <xxhash.h>
 
 #include <bit>
+#include <string>
 
 #include "absl/container/inlined_vector.h"
 #include "crdt/check.h"
+#include "crdt/codec.h"
 
 namespace dovetail::replica {
 
@@ -32,6 +34,16 @@ Hash128 HashKey(absl::string_view bucket, absl::string_view key) {
   input.insert(input.end(), bucket.begin(), bucket.end());
   input.insert(input.end(), placed.begin(), placed.end());
   return HashBytes(absl::string_view(input.data(), input.size()));
+}
+
+NodeId NodeIdOf(absl::string_view cluster, absl::string_view node) {
+  std::string bytes;
+  crdt::Writer out(&bytes);
+  out.Bytes(cluster);
+  out.Bytes(node);
+  const Hash128 hash = HashBytes(bytes);
+  if (hash.high != 0) return NodeId{hash.high};
+  return NodeId{hash.low != 0 ? hash.low : 1};
 }
 
 PartitionId PartitionOfHash(const Hash128& hash, uint32_t partitions) {

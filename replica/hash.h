@@ -23,6 +23,10 @@ PartitionId PartitionOfHash(const Hash128& hash, uint32_t partitions);
 PartitionId PartitionOf(absl::string_view bucket, absl::string_view key,
                         uint32_t partitions);
 
+// Whom a name means: the high half of the hash of the length-prefixed names of
+// the cluster and of the node, or the low one in place of a 0, or else 1.
+NodeId NodeIdOf(absl::string_view cluster, absl::string_view node);
+
 // Addition and subtraction modulo 2^128. Sums, not XOR: equal hashes must not
 // cancel.
 Hash128 Add(const Hash128& a, const Hash128& b);

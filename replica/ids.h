@@ -9,10 +9,14 @@
 
 namespace dovetail::replica {
 
-// A node of the cluster, for as long as its data directory lives: drawn at
-// random once and kept over restarts and changes of address. Members of a
-// fixed list are numbered from 0 instead. Unlike an actor it may come back.
+// A node of the cluster: a hash of its name (NodeIdOf in replica/hash.h). Who
+// comes back under its name is the same member, at another address and on an
+// empty disk too; unlike an actor, which is new with every start. Tests number
+// nodes as they like.
 enum class NodeId : uint64_t {};
+
+// Members of a cluster; also the rows of a full exchange of gossip.
+inline constexpr uint32_t kMembersMax = 4096;
 
 // 0 <= partition < Q.
 enum class PartitionId : uint16_t {};

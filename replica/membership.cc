@@ -240,6 +240,12 @@ void Membership::OnSelfRumor(const Rumor& rumor, absl::Duration now) {
     DOVETAIL_MARK("membership: my incarnation with another address");
     ReportConflict(*rumor.info);
   }
+  // A last life of this node is overruled once; who claims again, lives.
+  if (rumor.info && rumor.info->peer_address != self().info.peer_address &&
+      ++claims_from_elsewhere_ > 1) {
+    DOVETAIL_MARK("membership: my name from elsewhere, again");
+    ReportConflict(*rumor.info);
+  }
   if (rumor.state != MemberState::kAlive) {
     ++counters_.refutations;
     health_.Worsen(1);

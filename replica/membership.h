@@ -219,6 +219,8 @@ class Membership {
   std::vector<std::string> seeds_;
   ConfigDigest config_;
   bool left_ = false;
+  // Larger incarnations of this node that name another address.
+  uint64_t claims_from_elsewhere_ = 0;
   uint64_t next_seq_ = 1;
   absl::Duration next_probe_;
   absl::Duration next_exchange_;

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "crdt/dot.h"
 #include "crdt/event_set.h"
@@ -150,10 +151,30 @@ struct PresenceAnswer {
   bool present = false;
 };
 
+// Node that owns nothing of the partition → an owner: "a client asked me for
+// this; coordinate it in my stead". Unlike all others this message must not
+// take effect twice: `number` counts those from one process to another, and one
+// for an earlier process of the receiver is ignored. Lost: the client waits
+// until its deadline; a write may or may not have taken effect.
+struct Forward {
+  ReadTicket ticket;
+  uint64_t number = 0;        // 1, 2, … of this sender to this receiver
+  crdt::ActorId receiver{};   // its incarnation
+  RequestOptions options;
+  std::variant<WriteRequest, ReadRequest> body;
+};
+
+// The owner → the node that asked: "this came of it". Lost: as Forward.
+struct Forwarded {
+  ReadTicket ticket;
+  absl::StatusOr<std::variant<WriteReply, ReadReply>> reply;
+};
+
 struct Message {
   PartitionId partition{};
   std::variant<Replicate, Ack, Refuse, Summary, SyncDeltas, ReadQuery,
-               ReadAnswer, ListQuery, ListAnswer, PresenceQuery, PresenceAnswer>
+               ReadAnswer, ListQuery, ListAnswer, PresenceQuery, PresenceAnswer,
+               Forward, Forwarded>
       body;
 };
 

@@ -126,7 +126,8 @@ void ReadCoordinator::Tell(const Asker& asker,
   core_.Send(listing.node, PartitionId{0}, std::move(answer));
 }
 
-void ReadCoordinator::AnswerHere(const Asker& asker, const RequestOptions& options,
+void ReadCoordinator::AnswerHere(const Asker& asker,
+                                 const RequestOptions& options,
                                  PartitionId partition,
                                  const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
@@ -138,7 +139,7 @@ void ReadCoordinator::AnswerHere(const Asker& asker, const RequestOptions& optio
     return Tell(asker, result.status());
   }
   const std::vector<NodeId> self = {core_.identity.self};
-  if (!options.here) {
+  if (!options.here) {  // else it is this very node that was asked
     absl::Status absence = CheckAbsence(partition, spec, result->view, self);
     if (!absence.ok()) return Tell(asker, std::move(absence));
   }
@@ -183,9 +184,8 @@ bool ReadCoordinator::AwaitOwner(Jobs::iterator it) {
 void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
                             PartitionId partition, ReadRequest request,
                             Now now) {
-  absl::StatusOr<ReplicaSet> set =
-      ReplicaSet::Resolve(core_, partition, options.read,
-                          core_.options.read_default, options, "R");
+  absl::StatusOr<ReplicaSet> set = ReplicaSet::Resolve(
+      core_, partition, options.read, core_.options.read_default, options, "R");
   if (!set.ok()) return Tell(asker, set.status());
   const bool mine_counts =
       options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
@@ -198,7 +198,7 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   }
   Job job(*std::move(set));
   job.only = !request.only.empty();
-  job.here = options.here;
+  job.inspects = job.only || (options.here && job.set.required() == 1);
   job.others = job.only ? std::move(request.only) : job.set.other_owners();
   std::erase(job.others, core_.identity.self);
   // Reachable ones first, else in order of preference.
@@ -208,8 +208,8 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   absl::Status possible;
   if (!job.only) {
     const std::vector<NodeId>& extra = job.set.stand_ins();
-    const size_t wanted = std::min<size_t>(job.set.missing_owners(),
-                                           extra.size());
+    const size_t wanted =
+        std::min<size_t>(job.set.missing_owners(), extra.size());
     job.others.insert(unreachable, extra.begin(),
                       extra.begin() + static_cast<std::ptrdiff_t>(wanted));
     std::erase_if(job.others, [&](NodeId node) {
@@ -217,10 +217,9 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
     });
     possible = job.set.CheckReachable("");
   } else if (unreachable != job.others.end()) {
-    possible = absl::UnavailableError(
-        absl::StrCat("of the nodes that were named, ",
-                     core_.placement.NameOf(*unreachable),
-                     " cannot be reached"));
+    possible = absl::UnavailableError(absl::StrCat(
+        "of the nodes that were named, ", core_.placement.NameOf(*unreachable),
+        " cannot be reached"));
   }
   DOVETAIL_MARK_IF("read: too few owners reachable", !possible.ok());
   if (!possible.ok()) return Tell(asker, std::move(possible));
@@ -243,9 +242,8 @@ void ReadCoordinator::Launch(Job job) {
   if (!page.ok()) return Tell(job.asker, page.status());
   job.digest = DigestOf(job.spec.object.type, *page);
   job.page = *std::move(page);
-  job.tally = job.only
-                  ? Tally(static_cast<uint32_t>(job.others.size()) + 1)
-                  : job.set.NewTally();
+  job.tally = job.only ? Tally(static_cast<uint32_t>(job.others.size()) + 1)
+                       : job.set.NewTally();
   const NodeId self = core_.identity.self;
   job.tally.Ask(self, DemandOf(job, self));
   job.tally.AddSuccess(self);
@@ -282,11 +280,10 @@ void ReadCoordinator::Launch(Job job) {
 void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
   std::erase(job.not_asked, peer);
   job.tally.Ask(peer, DemandOf(job, peer));
-  core_.Send(peer, job.partition,
-             ReadQuery{{core_.identity.actor, sequence},
-                       job.spec,
-                       job.digest,
-                       job.several});
+  core_.Send(
+      peer, job.partition,
+      ReadQuery{
+          {core_.identity.actor, sequence}, job.spec, job.digest, job.several});
 }
 
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
@@ -294,11 +291,9 @@ void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
   Job& job = it->second;
   job.last_error = std::move(why);
   job.tally.AddFailure(peer);
-  const auto next =
-      std::find_if(job.not_asked.begin(), job.not_asked.end(),
-                   [&](NodeId node) {
-                     return DemandOf(job, node) == DemandOf(job, peer);
-                   });
+  const auto next = std::find_if(
+      job.not_asked.begin(), job.not_asked.end(),
+      [&](NodeId node) { return DemandOf(job, node) == DemandOf(job, peer); });
   DOVETAIL_MARK_IF("read: another owner is asked instead",
                    next != job.not_asked.end());
   if (next != job.not_asked.end()) {
@@ -393,7 +388,7 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     EraseJob(it, rest);
     return Launch(std::move(rest));
   }
-  if (!job.here) {
+  if (!job.inspects) {
     absl::Status absence = CheckAbsence(job.partition, job.spec, result->view,
                                         job.tally.succeeded());
     if (!absence.ok() && AwaitOwner(it)) {
@@ -403,11 +398,10 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     }
     if (!absence.ok()) return Fail(it, std::move(absence));
   }
-  Tell(
-      job.asker,
-      ReadReply{core_.ReceiptOf(job.partition, job.tally.succeeded(),
-                                job.tally.required(), Durability::kWal),
-                *std::move(result)});
+  Tell(job.asker,
+       ReadReply{core_.ReceiptOf(job.partition, job.tally.succeeded(),
+                                 job.tally.required(), Durability::kWal),
+                 *std::move(result)});
   EraseJob(it, job);
 }
 

@@ -80,7 +80,7 @@ class ReadCoordinator {
 
     ReplicaSet set;
     bool only = false;  // the asked nodes were named: each counts
-    bool here = false;
+    bool inspects = false;  // what these nodes hold is asked, not what is
     Asker asker;
     PartitionId partition{};
     crdt::ReadSpec spec;

@@ -96,15 +96,15 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
   }
   for (Demand& demand : set.demands_) {
     if (demand.owners == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          name, "=", NameOf(level), ": no replica is in region \"",
-          demand.region, "\""));
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, "=", NameOf(level), ": no replica is in region \"",
+                       demand.region, "\""));
     }
     DOVETAIL_ASSIGN_OR_RETURN(
         demand.required, ResolveCount(level, fallback, demand.owners, name));
   }
-  const bool by_number = level.kind == Level::Kind::kCount ||
-                         level.kind == Level::Kind::kDefault;
+  const bool by_number =
+      level.kind == Level::Kind::kCount || level.kind == Level::Kind::kDefault;
   set.asked_as_ = absl::StrCat(
       name, "=", by_number ? absl::StrCat(set.required()) : NameOf(level),
       set.strict_ ? " strict" : "");
@@ -137,10 +137,9 @@ void ReplicaSet::ListNodes() {
       stand_ins_.push_back(node);
     }
   }
-  std::stable_partition(
-      stand_ins_.begin(), stand_ins_.end(), [&](NodeId node) {
-        return missing_in.contains(placement.RegionOf(node));
-      });
+  std::stable_partition(stand_ins_.begin(), stand_ins_.end(), [&](NodeId node) {
+    return missing_in.contains(placement.RegionOf(node));
+  });
 }
 
 size_t ReplicaSet::DemandOf(NodeId node) const {

@@ -3,9 +3,9 @@
 //
 // A level is one demand ("two of these") or several (`each_quorum`: a majority
 // in each region). A stand-in counts where it stands: for the demand of its own
-// region; with strict quorums for none, since it is no owner. A coordinator that
-// owns nothing of the partition counts where an owner is missing, or where it is
-// to take a write alone.
+// region; with strict quorums for none, since it is no owner. A coordinator
+// that owns nothing of the partition counts where an owner is missing, or where
+// it is to take a write alone.
 #ifndef DOVETAIL_REPLICA_REPLICA_SET_H_
 #define DOVETAIL_REPLICA_REPLICA_SET_H_
 
@@ -45,12 +45,9 @@ class ReplicaSet {
   // `name` is "R" or "W"; `fallback` the default of the options, 0 for a
   // majority of the owners. Errors: InvalidArgument, the level asks for more
   // replicas than there are.
-  static absl::StatusOr<ReplicaSet> Resolve(const ShardCore& core,
-                                            PartitionId partition,
-                                            const Level& level,
-                                            uint32_t fallback,
-                                            const RequestOptions& options,
-                                            absl::string_view name);
+  static absl::StatusOr<ReplicaSet> Resolve(
+      const ShardCore& core, PartitionId partition, const Level& level,
+      uint32_t fallback, const RequestOptions& options, absl::string_view name);
 
   // Unavailable, with what is missing, if those who can be reached now are too
   // few. `effect` ends the sentence.

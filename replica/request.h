@@ -67,6 +67,8 @@ struct RequestOptions {
   // Coordinate at this node whatever it is to the partition, and take what it
   // holds for an answer even if it is no owner: how replicas are inspected.
   bool here = false;
+  // Another node has passed the request on; once is enough.
+  bool forwarded = false;
 };
 
 // One operation, or several as one atomic batch on one partition.

@@ -29,7 +29,6 @@
 namespace dovetail::replica {
 
 inline constexpr uint32_t kPartitionsMax = 4096;
-inline constexpr uint32_t kMembersMax = 4096;
 inline constexpr uint32_t kRegionsMax = 64;
 // Of one region.
 inline constexpr uint32_t kReplicasMax = 32;

@@ -54,7 +54,8 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (DOVETAIL_BUGGIFY("request: almost no time")) {
     options.timeout = std::min(options.timeout, absl::Milliseconds(1));
   }
-  if (s.writes.in_flight() + s.reads.in_flight() + s.lists.in_flight() >=
+  if (s.writes.in_flight() + s.reads.in_flight() + s.lists.in_flight() +
+              s.forwards.in_flight() >=
           s.core.options.requests_in_flight_max ||
       DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
     DOVETAIL_MARK("request: overloaded");
@@ -67,7 +68,7 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
     absl::StatusOr<PartitionId> partition = s.PartitionOfWrite(*write);
     if (!partition.ok()) return s.core.Reply(request.id, partition.status());
-    s.writes.Start(request.id, options, *partition, std::move(*write), now);
+    s.Coordinate(std::move(request), *partition, now);
   } else if (auto* read = std::get_if<ReadRequest>(&request.body)) {
     if (absl::Status valid = crdt::Validate(read->spec); !valid.ok()) {
       return s.core.Reply(request.id, std::move(valid));
@@ -76,10 +77,22 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
         PartitionOf(read->spec.object.bucket, read->spec.object.key,
                     s.core.placement.partitions());
     DOVETAIL_CHECK(s.core.Owns(partition));
-    s.reads.Start(request.id, options, partition, std::move(*read), now);
+    s.Coordinate(std::move(request), partition, now);
   } else {
     s.lists.Start(request.id, options,
                   std::get<ListRequest>(std::move(request.body)), now);
+  }
+}
+
+void Shard::State::Coordinate(ClientRequest request, PartitionId partition,
+                              Now now) {
+  if (forwards.Start(request, partition, now)) return;
+  if (auto* write = std::get_if<WriteRequest>(&request.body)) {
+    writes.Start(request.id, request.options, partition, std::move(*write),
+                 now);
+  } else {
+    reads.Start(request.id, request.options, partition,
+                std::get<ReadRequest>(std::move(request.body)), now);
   }
 }
 
@@ -144,9 +157,38 @@ void Shard::State::OnMessage(NodeId from, Message message, Now now) {
     lists.OnAnswer(from, std::move(*page), now);
   } else if (auto* presence = std::get_if<PresenceQuery>(&body)) {
     OnPresenceQuery(from, partition, std::move(*presence), now);
+  } else if (auto* forward = std::get_if<Forward>(&body)) {
+    OnForward(from, partition, std::move(*forward), now);
+  } else if (auto* forwarded = std::get_if<Forwarded>(&body)) {
+    forwards.OnForwarded(from, partition, std::move(*forwarded));
   } else {
     lists.OnPresence(std::get<PresenceAnswer>(body), now);
   }
+}
+
+void Shard::State::OnForward(NodeId from, PartitionId partition,
+                             Forward forward, Now now) {
+  absl::StatusOr<PartitionId> its = partition;
+  if (const auto* write = std::get_if<WriteRequest>(&forward.body)) {
+    its = PartitionOfWrite(*write);
+  } else {
+    const auto& read = std::get<ReadRequest>(forward.body);
+    absl::Status valid = crdt::Validate(read.spec);
+    if (valid.ok()) {
+      its = PartitionOf(read.spec.object.bucket, read.spec.object.key,
+                        core.placement.partitions());
+    } else {
+      its = valid;
+    }
+  }
+  if (its.ok() && *its != partition) {
+    its = absl::InvalidArgumentError("a request for another partition");
+  }
+  std::optional<ClientRequest> request =
+      forwards.OnForward(from, partition, std::move(forward));
+  if (!request) return;
+  if (!its.ok()) return core.Reply(request->id, its.status());
+  Coordinate(*std::move(request), partition, now);
 }
 
 void Shard::State::OnPresenceQuery(NodeId from, PartitionId partition,
@@ -259,22 +301,24 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
   sync.OnChunkApplied(from, partition, more, now);
 }
 
-void Shard::HandlePeerUp(NodeId peer, Now now) {
-  state_->core.SetUp(peer, true);
+void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {
+  state_->core.peers_up.insert_or_assign(peer, incarnation);
   state_->sync.OnPeerUp(peer, now);
 }
 
-void Shard::HandlePeerDown(NodeId peer, Now) {
-  state_->core.SetUp(peer, false);
+void Shard::HandlePeerDown(NodeId peer, Now now) {
+  state_->core.peers_up.erase(peer);
   state_->sync.OnPeerDown(peer);
   state_->writes.OnPeerDown(peer);
   state_->reads.OnPeerDown(peer);
+  for (auto& [request, partition] : state_->forwards.OnPeerDown(peer, now)) {
+    state_->Coordinate(std::move(request), partition, now);
+  }
   state_->lists.OnPeerDown(peer);
 }
 
 void Shard::HandlePlacement(Placement placement, Now now) {
-  DOVETAIL_CHECK(placement.partitions() ==
-                 state_->core.placement.partitions());
+  DOVETAIL_CHECK(placement.partitions() == state_->core.placement.partitions());
   state_->core.placement = std::move(placement);
   state_->sync.OnPlacement(now);
 }

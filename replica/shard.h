@@ -112,7 +112,8 @@ class Shard {
   void HandleMessage(NodeId from, Message message, Now now);
   // The link to `peer` came up: summaries are exchanged at once. It went down
   // or refused a send: what it lacks is found at the next reconnect.
-  void HandlePeerUp(NodeId peer, Now now);
+  // `incarnation` is the actor of the peer's process.
+  void HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation = {});
   void HandlePeerDown(NodeId peer, Now now);
   void HandleTimers(Now now);
   // The ring has changed. Requests in flight go on with whom they have asked.

@@ -6,8 +6,8 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -52,16 +52,9 @@ struct ShardCore {
   }
 
   // Nodes that can be reached.
-  std::set<NodeId> peers_up;
+  std::map<NodeId, crdt::ActorId> peers_up;  // with their incarnations
   bool IsUp(NodeId node) const {
     return node == identity.self || peers_up.contains(node);
-  }
-  void SetUp(NodeId node, bool up) {
-    if (up) {
-      peers_up.insert(node);
-    } else {
-      peers_up.erase(node);
-    }
   }
 
   // The owners of a partition without this node, in order of preference.

@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "replica/forwarder.h"
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
 #include "replica/read_coordinator.h"
@@ -26,6 +27,7 @@ struct Shard::State {
                 sync.Nudge(peer, partition);
               }),
         lists(core),
+        forwards(core),
         sync(core),
         hints(core, sync) {}
 
@@ -33,12 +35,15 @@ struct Shard::State {
   void SaveClock();
 
   // --- Requests ---
+  // Here, or at an owner.
+  void Coordinate(ClientRequest request, PartitionId partition, Now now);
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
 
   // --- Messages ---
   void OnMessage(NodeId from, Message message, Now now);
   void OnPresenceQuery(NodeId from, PartitionId partition, PresenceQuery query,
                        Now now);
+  void OnForward(NodeId from, PartitionId partition, Forward forward, Now now);
   void OnReplicate(NodeId from, PartitionId partition,
                    const Replicate& replicate, Now now);
   void OnSyncDeltas(NodeId from, PartitionId partition, const SyncDeltas& chunk,
@@ -64,6 +69,7 @@ struct Shard::State {
   WriteCoordinator writes;
   ReadCoordinator reads;
   ListCoordinator lists;
+  Forwarder forwards;
   Sync sync;
   Hints hints;
 

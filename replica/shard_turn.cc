@@ -69,6 +69,7 @@ Output Shard::EndTurn(Now now) {
   s.applied_in_turn.clear();
   core.stats.cache_hits = core.rows.hits();
   core.stats.cache_misses = core.rows.misses();
+  s.forwards.Divert(core.output);
   Output out = std::exchange(core.output, {});
   if (DOVETAIL_SIMULATED) BendMessages(out.messages, core.output.messages);
   return out;
@@ -155,7 +156,8 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
       core.Send(envelope.to, envelope.message.partition,
                 PresenceAnswer{presence->ticket, presence->place, read_failed,
                                false});
-    } else if (std::holds_alternative<Refuse>(body)) {
+    } else if (std::holds_alternative<Refuse>(body) ||
+               std::holds_alternative<Forward>(body)) {
       core.output.messages.push_back(std::move(envelope));
     }
   }
@@ -165,6 +167,7 @@ void Shard::HandleTimers(Now now) {
   State& s = *state_;
   s.writes.OnTimers(now);
   s.reads.OnTimers(now);
+  s.forwards.OnTimers(now);
   s.lists.OnTimers(now);
   s.sync.OnTimers(now);
   if (now.steady >= s.FsyncDeadline()) {
@@ -187,8 +190,9 @@ void Shard::HandleTimers(Now now) {
 absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
   return std::min({s.writes.next_deadline(), s.reads.next_deadline(),
-                   s.lists.next_deadline(), s.sync.next_deadline(),
-                   s.FsyncDeadline(), s.next_maintenance});
+                   s.forwards.next_deadline(), s.lists.next_deadline(),
+                   s.sync.next_deadline(), s.FsyncDeadline(),
+                   s.next_maintenance});
 }
 
 absl::Duration Shard::State::FsyncDeadline() const {

@@ -37,7 +37,7 @@ void Sync::OnPlacement(Now now) {
     return !core_.placement.Owns(entry.first.second, entry.first.first);
   });
   pulls_.clear();
-  for (NodeId peer : core_.peers_up) OnPeerUp(peer, now);
+  for (const auto& [peer, incarnation] : core_.peers_up) OnPeerUp(peer, now);
 }
 
 void Sync::OnPeerUp(NodeId peer, Now now) {
@@ -76,11 +76,10 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
   if (DOVETAIL_MUTANT("sync: compares contexts")) {
     applied.UnionWith(partition.context().superseded);
   }
-  core_.Send(
-      peer, id,
-      Summary{std::move(applied), partition.durable(),
-              answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
-              core_.IsOwner(id), periodic});
+  core_.Send(peer, id,
+             Summary{std::move(applied), partition.durable(),
+                     answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
+                     core_.IsOwner(id), periodic});
 }
 
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,

@@ -18,7 +18,8 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   if (!set.ok()) return core_.Reply(id, set.status());
   absl::Status possible = set->CheckReachable("; nothing was written");
   if (possible.ok() && DOVETAIL_BUGGIFY("write: refused as if out of reach")) {
-    possible = absl::UnavailableError("as if out of reach; nothing was written");
+    possible =
+        absl::UnavailableError("as if out of reach; nothing was written");
   }
   if (possible.ok()) possible = core_.RoomToStandIn(partition);
   if (!possible.ok()) {
@@ -82,9 +83,8 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   job.resume_after = std::move(outcome->resume_after);
   DOVETAIL_MARK_IF("write: it changes nothing", !outcome->minted);
   if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
-    job.reply.receipt =
-        core_.ReceiptOf(job.partition, {core_.identity.self},
-                        job.set.required(), job.durability);
+    job.reply.receipt = core_.ReceiptOf(job.partition, {core_.identity.self},
+                                        job.set.required(), job.durability);
     core_.Reply(id, job.reply);
     return false;
   }
@@ -117,6 +117,8 @@ void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,
   uint32_t sent = 0;
   for (NodeId owner : job.set.other_owners()) {
     job.tally.Ask(owner, job.set.DemandOf(owner));
+    // It may be back in time for the delta; nobody waits for that.
+    if (!core_.IsUp(owner)) job.tally.AddFailure(owner);
     if (sent + 1 >= job.set.required() &&
         DOVETAIL_BUGGIFY("write: to no more owners than W needs")) {
       continue;
@@ -217,8 +219,8 @@ void WriteCoordinator::OnPeerDown(NodeId peer) {
     job->second.tally.AddFailure(peer);
     AskStandIn(job->second);
     OnVerdict(job, job->second.tally.verdict(),
-              absl::UnavailableError(absl::StrCat(
-                  core_.placement.NameOf(peer), " cannot be reached")));
+              absl::UnavailableError(absl::StrCat(core_.placement.NameOf(peer),
+                                                  " cannot be reached")));
   }
 }
 
@@ -237,9 +239,8 @@ void WriteCoordinator::OnVerdict(Jobs::iterator it, Verdict verdict,
         to_continue_.push_back(id);
         return;
       }
-      job.reply.receipt =
-          core_.ReceiptOf(job.partition, job.tally.succeeded(),
-                          job.set.required(), job.durability);
+      job.reply.receipt = core_.ReceiptOf(job.partition, job.tally.succeeded(),
+                                          job.set.required(), job.durability);
       core_.Reply(id, std::move(job.reply));
       End(it);
       return;

@@ -14,8 +14,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "crdt/check.h"
+#include "src/cli/cluster_commands.h"
 #include "src/cli/commands.h"
 #include "src/cli/exec.h"
+#include "src/cli/local_cluster.h"
 #include "src/cli/operation.h"
 #include "src/cli/words.h"
 #include "src/client/client.h"
@@ -124,6 +126,8 @@ struct Words {
   std::string nodes = "127.0.0.1:7101";
   std::string r = "default";
   std::string w = "default";
+  std::string quorums = "default";
+  bool here = false;
   std::string durability = "wal";
   std::string timeout;
   bool json = false;
@@ -141,10 +145,14 @@ struct Words {
   bool token_out = false;
   size_t in_flight = 256;
   std::string file = "-";
+  uint64_t epoch = 0;
+  LocalCluster local;
 };
 
 // What is left to do once a client is connected.
 using Job = std::function<Exit(Client&, const Output&)>;
+// Or without one.
+using LocalJob = std::function<Exit(const Output&)>;
 
 class CommandLine {
  public:
@@ -157,6 +165,8 @@ class CommandLine {
   void AddMap();
   void AddObjects();
   void AddInspection();
+  void AddCluster();
+  void AddLocal(CLI::App* group);
   void AddExec();
   CLI::App* AddCommand(CLI::App* parent, const std::string& name,
                        const std::string& help);
@@ -179,6 +189,7 @@ class CommandLine {
   CLI::App app_{"dovetail: talk to a Dovetail cluster", "dovetail"};
   Words words_;
   std::function<absl::StatusOr<Job>()> chosen_;
+  LocalJob local_;  // instead of it
 };
 
 CommandLine::CommandLine(const Streams& streams) : streams_(streams) {
@@ -188,6 +199,7 @@ CommandLine::CommandLine(const Streams& streams) : streams_(streams) {
   AddMap();
   AddObjects();
   AddInspection();
+  AddCluster();
   AddExec();
   app_.footer(kFooter);  // last: commands would inherit it
 }
@@ -199,11 +211,17 @@ void CommandLine::AddShared() {
       ->envname("DOVETAIL_NODES")
       ->capture_default_str();
   app_.add_option("--r", words_.r,
-                  "replicas that must answer a read: default, quorum, all, or "
-                  "a number")
+                  "replicas that must answer a read: default, one, quorum, "
+                  "all, local_one, local_quorum, each_quorum, or a number")
       ->capture_default_str();
   app_.add_option("--w", words_.w, "replicas that must acknowledge a write")
       ->capture_default_str();
+  app_.add_option("--quorums", words_.quorums,
+                  "sloppy: nodes that can be reached stand in for owners that "
+                  "cannot; strict: only owners count; or default")
+      ->capture_default_str();
+  app_.add_flag("--here", words_.here,
+                "read what the asked node holds, whatever it owns");
   app_.add_option("--durability", words_.durability,
                   "of an acknowledgement: wal (fsynced within a second) or "
                   "fsync (on disk)")
@@ -323,6 +341,91 @@ void CommandLine::AddInspection() {
       });
 }
 
+void CommandLine::AddCluster() {
+  CLI::App* group =
+      AddCommand(&app_, "cluster", "who is in the cluster and owns what");
+  group->require_subcommand(1, 1);
+  const auto add = [&](const char* name, const char* help, Job job) {
+    CLI::App* command = AddCommand(group, name, help);
+    command->callback([this, job = std::move(job)] {
+      chosen_ = [job]() -> absl::StatusOr<Job> { return job; };
+    });
+    return command;
+  };
+  const auto admin = [&](const char* name, const char* help,
+                         std::function<ClusterAdmin()> make) {
+    return add(name, help,
+               [make = std::move(make)](Client& client, const Output& output) {
+                 return RunClusterAdmin(client, make(), output);
+               });
+  };
+  add("status", "everybody, as the node that answers sees them",
+      RunClusterStatus);
+  add("members", "names, places and addresses", RunClusterMembers);
+  add("ring", "the owners of each partition", RunClusterRing);
+  CLI::App* where =
+      add("where", "who owns a key, and who stands in",
+          [this](Client& client, const Output& output) {
+            return RunClusterWhere(client, words_.bucket, words_.key, output);
+          });
+  AddPlace(where);
+  admin("join",
+        "stage that nodes become members: those named, or all that are "
+        "alive and are none",
+        [this] { return net::StageJoins{words_.rest}; })
+      ->add_option("NAME", words_.rest);
+  admin("plan", "what the staged changes would do",
+        [] { return net::ShowPlan{}; });
+  admin("abort", "take back all staged changes",
+        [] { return net::AbortStaged{}; });
+  admin("commit",
+        "make the plan the next ring; while there is data, only one that "
+        "moves no partition to another owner",
+        [this] { return net::CommitPlan{words_.epoch}; })
+      ->add_option("--epoch", words_.epoch,
+                   "only if the ring is still of this epoch, as the plan "
+                   "that was looked at");
+  AddLocal(group);
+}
+
+void CommandLine::AddLocal(CLI::App* group) {
+  CLI::App* start = AddCommand(
+      group, "start-local", "start nodes on this machine, for trying it out");
+  start->add_option("N", words_.local.nodes, "how many")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, kLocalNodesMax));
+  start
+      ->add_option("--replicas", words_.local.replicas,
+                   "owners of each partition (default 3, or N)")
+      ->check(CLI::Range(1u, kLocalNodesMax));
+  start
+      ->add_option("--zones", words_.local.zones,
+                   "spread the nodes over so many zones")
+      ->check(CLI::Range(1u, kLocalNodesMax));
+  start
+      ->add_option("--base-port", words_.local.base_port,
+                   "of the first node for clients; the next ones follow, and "
+                   "500 above are those between nodes")
+      ->capture_default_str();
+  start->callback([this] {
+    local_ = [this](const Output& output) {
+      return StartLocal(words_.local, output);
+    };
+  });
+  CLI::App* stop = AddCommand(group, "stop-local", "stop them");
+  stop->callback([this] {
+    local_ = [this](const Output& output) {
+      return StopLocal(words_.local.directory, output);
+    };
+  });
+  for (CLI::App* command : {start, stop}) {
+    command
+        ->add_option("--dir", words_.local.directory,
+                     "directory of their data, logs and pid files")
+        ->capture_default_str();
+  }
+}
+
 void CommandLine::AddExec() {
   CLI::App* exec = AddCommand(
       &app_, "exec", "run operations given as JSON lines, many at once");
@@ -340,6 +443,8 @@ absl::StatusOr<CallOptions> CommandLine::Call() const {
   CallOptions call;
   DOVETAIL_ASSIGN_OR_RETURN(call.read, ParseLevel(words_.r));
   DOVETAIL_ASSIGN_OR_RETURN(call.write, ParseLevel(words_.w));
+  DOVETAIL_ASSIGN_OR_RETURN(call.quorums, ParseQuorums(words_.quorums));
+  call.here = words_.here;
   DOVETAIL_ASSIGN_OR_RETURN(call.durability,
                             ParseDurability(words_.durability));
   if (!words_.timeout.empty()) {
@@ -521,6 +626,10 @@ int CommandLine::Run(std::vector<std::string> arguments) {
     return static_cast<int>(asked_for_help ? Exit::kOk : Exit::kUsage);
   }
   Unguard(words_);
+  if (local_) {
+    return static_cast<int>(
+        local_({streams_.out, streams_.error, words_.json}));
+  }
   const auto job = chosen_();
   if (!job.ok()) return Usage(job.status());
   const auto options = Options();

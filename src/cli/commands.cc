@@ -290,7 +290,8 @@ Exit RunStatus(Client& client, const Output& output) {
     output.out << StatusJson(*status) << "\n";
     return Exit::kOk;
   }
-  output.out << "node " << status->name << " (" << replica::Index(status->id)
+  output.out << "node " << status->name << " ("
+             << absl::StrFormat("%016x", replica::Index(status->id))
              << "), version " << status->version << ", up "
              << absl::FormatDuration(
                     absl::Trunc(status->uptime, absl::Seconds(1)))
@@ -298,9 +299,9 @@ Exit RunStatus(Client& client, const Output& output) {
              << absl::StrFormat("%016x", crdt::ActorBits(status->actor))
              << ", partitions " << status->partitions << "\nmembers:\n";
   for (const net::MemberStatus& member : status->members) {
-    output.out << "  " << member.name << " (" << replica::Index(member.id)
-               << ") " << member.address << " " << (member.up ? "up" : "DOWN")
-               << "\n";
+    output.out << "  " << member.name << " "
+               << (member.address.empty() ? "-" : member.address) << " "
+               << (member.up ? "up" : "DOWN") << "\n";
   }
   PrintShards(*status, output.out);
   output.out << "storage:\n";

@@ -103,6 +103,11 @@ void ReadOut(const replica::ReadReply& reply, OperationKind kind, Json& out) {
 
 std::string Dump(const Json& json) { return json.dump(); }
 
+// As text: 64 bits are more than a number of JavaScript holds.
+std::string IdText(replica::NodeId id) {
+  return absl::StrFormat("%016x", replica::Index(id));
+}
+
 std::string Hex(const replica::Hash128& hash) {
   return absl::StrFormat("%016x%016x", hash.high, hash.low);
 }
@@ -320,7 +325,7 @@ std::string ErrorJson(OperationKind kind, const absl::Status& status) {
 std::string StatusJson(const NodeStatus& status) {
   Json members = Json::array();
   for (const net::MemberStatus& member : status.members) {
-    members.push_back({{"id", replica::Index(member.id)},
+    members.push_back({{"id", IdText(member.id)},
                        {"name", member.name},
                        {"address", member.address},
                        {"up", member.up}});
@@ -346,7 +351,7 @@ std::string StatusJson(const NodeStatus& status) {
   Json storage = Json::object();
   for (const auto& [name, value] : status.storage) storage[name] = value;
   const Json out = {
-      {"id", replica::Index(status.id)},
+      {"id", IdText(status.id)},
       {"name", status.name},
       {"version", status.version},
       {"uptime_seconds", absl::ToDoubleSeconds(status.uptime)},
@@ -369,7 +374,7 @@ std::string DigestsJson(const NodeDigests& digests) {
                           {"log_entries", digest.log_entries},
                           {"log_bytes", digest.log_bytes}});
   }
-  return Dump({{"id", replica::Index(digests.id)},
+  return Dump({{"id", IdText(digests.id)},
                {"name", digests.name},
                {"partitions", partitions}});
 }

@@ -60,10 +60,22 @@ absl::StatusOr<Level> ParseLevel(absl::string_view word) {
   if (word == "default") return Level{};
   if (word == "quorum") return Level::Quorum();
   if (word == "all") return Level::All();
+  if (word == "one") return Level::One();
+  if (word == "local_one") return Level::LocalOne();
+  if (word == "local_quorum") return Level::LocalQuorum();
+  if (word == "each_quorum") return Level::EachQuorum();
   uint32_t count = 0;
   if (absl::SimpleAtoi(word, &count) && count > 0) return Level::Count(count);
   return NotA("level", word,
-              "levels are default, quorum, all, or a number from 1");
+              "levels are default, one, quorum, all, local_one, local_quorum, "
+              "each_quorum, or a number from 1");
+}
+
+absl::StatusOr<Quorums> ParseQuorums(absl::string_view word) {
+  if (word == "default") return Quorums::kDefault;
+  if (word == "sloppy") return Quorums::kSloppy;
+  if (word == "strict") return Quorums::kStrict;
+  return NotA("kind of quorum", word, "they are default, sloppy and strict");
 }
 
 absl::StatusOr<Durability> ParseDurability(absl::string_view word) {

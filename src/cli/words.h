@@ -24,6 +24,7 @@ absl::StatusOr<Type> ParseType(absl::string_view word);
 absl::StatusOr<Field> ParseField(absl::string_view word);
 absl::StatusOr<std::vector<Field>> ParsePath(absl::string_view word);
 absl::StatusOr<Level> ParseLevel(absl::string_view word);
+absl::StatusOr<Quorums> ParseQuorums(absl::string_view word);
 absl::StatusOr<Durability> ParseDurability(absl::string_view word);
 // "500ms", "2s"; a bare number is refused. Greater than zero.
 absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view word);

@@ -106,6 +106,7 @@ std::future<absl::StatusOr<BatchWritten>> RunBatch(
   CallOptions call;
   call.write = options.w;
   call.durability = options.durability;
+  call.quorums = options.quorums;
   call.timeout = options.timeout;
   submitter.Submit(
       replica::WriteRequest{batch.mutations()}, call,

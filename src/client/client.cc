@@ -418,6 +418,22 @@ absl::StatusOr<NodeDigests> Client::Digests() {
       });
 }
 
+absl::StatusOr<ClusterView> Client::Cluster() {
+  return impl_->Await<ClusterView>(
+      [](Session& session,
+         std::function<void(absl::StatusOr<ClusterView>)> then) {
+        session.Cluster(std::move(then));
+      });
+}
+
+absl::StatusOr<PlanView> Client::Administer(const ClusterAdmin& admin) {
+  return impl_->Await<PlanView>(
+      [admin](Session& session,
+              std::function<void(absl::StatusOr<PlanView>)> then) {
+        session.Admin(admin, std::move(then));
+      });
+}
+
 std::string Client::node() const { return impl_->node(); }
 
 void Client::Submit(Operation operation, const CallOptions& options,

@@ -117,6 +117,12 @@ class Client {
   // Of the node this client is connected to.
   absl::StatusOr<NodeStatus> Status();
   absl::StatusOr<NodeDigests> Digests();
+  // The cluster as that node sees it.
+  absl::StatusOr<ClusterView> Cluster();
+  // Stages, shows or commits changes of the membership. A connection that
+  // breaks meanwhile has it asked again of the next node: a commit that had
+  // taken effect is then refused as one of an old plan.
+  absl::StatusOr<PlanView> Administer(const ClusterAdmin& admin);
   // "127.0.0.1:7101": the node it is or was last connected to.
   std::string node() const;
 

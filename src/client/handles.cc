@@ -16,6 +16,7 @@ CallOptions AsCallOptions(const WriteOptions& options) {
   CallOptions out;
   out.write = options.w;
   out.durability = options.durability;
+  out.quorums = options.quorums;
   out.timeout = options.timeout;
   return out;
 }
@@ -96,6 +97,8 @@ typename M::template Answer<Reading<T>> Fetch(
     const ReadOptions& options, absl::StatusOr<Reading<T>> (*convert)(Result)) {
   CallOptions call;
   call.read = options.r;
+  call.quorums = options.quorums;
+  call.here = options.here;
   call.timeout = options.timeout;
   return Run<M, Reading<T>>(place, std::move(request), call, convert);
 }

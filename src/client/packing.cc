@@ -71,7 +71,10 @@ bool IsMutation(const Operation& operation) {
 }
 
 bool CallShape::Agrees(bool mutation, const CallOptions& options) const {
-  if (options.timeout != options_.timeout) return false;
+  if (options.timeout != options_.timeout ||
+      options.quorums != options_.quorums || options.here != options_.here) {
+    return false;
+  }
   if (mutation) {
     return !has_mutation_ || (options.write == options_.write &&
                               options.durability == options_.durability);
@@ -89,6 +92,8 @@ bool CallShape::TryAdd(const Operation& operation, const CallOptions& options,
     if (total_.bytes + weight.bytes > bytes_max_) return false;
   }
   options_.timeout = options.timeout;
+  options_.quorums = options.quorums;
+  options_.here = options.here;
   if (mutation) {
     options_.write = options.write;
     options_.durability = options.durability;

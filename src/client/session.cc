@@ -157,6 +157,23 @@ void Session::Digest(uint32_t first, Done<net::NodeDigests> done) {
       });
 }
 
+void Session::Cluster(Done<net::ClusterView> done) {
+  state_->Await<net::ClusterView>(
+      state_->node.clusterRequest().send(), std::move(done),
+      [](wire::Dovetail::ClusterResults::Reader reply) {
+        return net::DecodeClusterView(reply.getCluster());
+      });
+}
+
+void Session::Admin(const net::ClusterAdmin& admin, Done<net::PlanView> done) {
+  auto request = state_->node.clusterAdminRequest();
+  net::EncodeClusterAdmin(admin, request);
+  state_->Await<net::PlanView>(request.send(), std::move(done),
+                               [](wire::ClusterAdminReply::Reader reply) {
+                                 return net::DecodeClusterAdminReply(reply);
+                               });
+}
+
 void Session::Drop(absl::Status reason) {
   state_->stream.Close(reason);
   state_->Lose(std::move(reason));

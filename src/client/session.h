@@ -48,6 +48,8 @@ class Session {
             Done<replica::ListReply> done);
   void Status(Done<net::NodeStatus> done);
   void Digest(uint32_t first, Done<net::NodeDigests> done);
+  void Cluster(Done<net::ClusterView> done);
+  void Admin(const net::ClusterAdmin& admin, Done<net::PlanView> done);
 
   // Gives the connection up for `reason`, as if it had broken.
   void Drop(absl::Status reason);

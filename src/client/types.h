@@ -29,17 +29,25 @@ using crdt::View;  // what a reader sees of anything; for maps
 using Token = crdt::ObservedToken;
 
 // How many replicas must answer: Level{} (as the node is configured),
-// Level::Count(n), Level::Quorum(), Level::All().
+// Level::Count(n), Level::Quorum(), Level::All(); LocalOne(), LocalQuorum() of
+// the region of the node that is asked, EachQuorum() in every region.
 using replica::Level;
+// kSloppy: nodes that can be reached stand in for owners that cannot. kStrict:
+// only owners count. kDefault: as the node is configured, sloppy unless said
+// otherwise.
+using replica::Quorums;
 // kWal: in the operating system's log, fsynced within a second. kFsync: on
 // stable storage before the answer.
 using replica::Durability;
 // Which nodes vouch for an answer, and how durably.
 using replica::Receipt;
 
+using net::ClusterAdmin;
+using net::ClusterView;
 using net::MayHaveTakenEffect;
 using net::NodeDigests;
 using net::NodeStatus;
+using net::PlanView;
 
 // --- Options ---------------------------------------------------------------
 
@@ -49,6 +57,10 @@ struct ReadOptions {
   absl::Duration timeout = absl::ZeroDuration();
   // Whether the answer is to have a token.
   bool want_token = false;
+  Quorums quorums = Quorums::kDefault;
+  // What the node that is asked holds is the answer, even if it owns nothing of
+  // it: for comparing replicas.
+  bool here = false;
 };
 
 struct WriteOptions {
@@ -56,6 +68,7 @@ struct WriteOptions {
   Durability durability = Durability::kWal;
   absl::Duration timeout = absl::ZeroDuration();
   std::optional<Token> token = std::nullopt;
+  Quorums quorums = Quorums::kDefault;
 };
 
 // Of a mutation that goes into a batch; the rest is said when the batch runs.

@@ -1,5 +1,6 @@
 #include "src/server/config.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -12,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "crdt/check.h"
 
 namespace dovetail::server {
@@ -71,6 +73,15 @@ absl::Status SetLevel(uint32_t& out, const std::string& text) {
   return absl::OkStatus();
 }
 
+absl::Status SetJoin(std::vector<std::string>& out, const std::string& text) {
+  out = absl::StrSplit(text, ',');
+  for (const std::string& node : out) {
+    const auto endpoint = net::ParseEndpoint(node);
+    if (!endpoint.ok()) return endpoint.status();
+  }
+  return absl::OkStatus();
+}
+
 // How each setting is set, in the order of the help.
 struct Setting {
   SettingHelp help;
@@ -88,8 +99,17 @@ const std::vector<Setting>& Table() {
   static const auto& table = *new std::vector<Setting>{
       {{"cluster", "name of the cluster; members of another one are refused"},
        [](C& c, S& t) { return SetText(c.cluster, t); }},
-      {{"node", "name of this node, one of the members"},
+      {{"node", "name of this node, unique in the cluster"},
        [](C& c, S& t) { return SetText(c.node, t); }},
+      {{"join",
+        "HOST:PORT[,...] for clients of nodes of a cluster that is there: it "
+        "becomes known to it, and owns nothing until `dovetail cluster "
+        "commit`"},
+       [](C& c, S& t) { return SetJoin(c.join, t); }},
+      {{"zone", "of this node, such as a rack: owners are spread over zones"},
+       [](C& c, S& t) { return SetText(c.zone, t); }},
+      {{"region", "of this node, such as a data centre"},
+       [](C& c, S& t) { return SetText(c.region, t); }},
       {{"listen", "HOST:PORT for clients (default: this member's address)"},
        [](C& c, S& t) { return SetText(c.listen, t); }},
       {{"peer_listen",
@@ -104,6 +124,10 @@ const std::vector<Setting>& Table() {
        [](C& c, S& t) {
          return SetNumber(c.partitions, t, 1, kPartitionsMax);
        }},
+      {{"replicas",
+        "N, owners of each partition of a new cluster (default 3, or as many "
+        "as there are members)"},
+       [](C& c, S& t) { return SetNumber(c.replicas, t, 1, 32); }},
       {{"shards", "threads that work on data (default 2)"},
        [](C& c, S& t) { return SetNumber(c.shards, t, 1, kShardsMax); }},
       {{"r", "replicas that answer a read that names no R (default quorum)"},
@@ -161,12 +185,18 @@ absl::StatusOr<MemberConfig> MemberOf(const toml::table& table) {
     const auto* text = node.as_string();
     const std::string_view name = key.str();
     if (text == nullptr ||
-        (name != "name" && name != "address" && name != "peer_address")) {
+        (name != "name" && name != "address" && name != "peer_address" &&
+         name != "zone" && name != "region")) {
       return absl::InvalidArgumentError(
-          "a member has the strings name, address and peer_address");
+          "a member has the strings name, address, peer_address, zone and "
+          "region");
     }
     if (name == "name") {
       member.name = text->get();
+    } else if (name == "zone") {
+      member.zone = text->get();
+    } else if (name == "region") {
+      member.region = text->get();
     } else {
       auto endpoint = net::ParseEndpoint(text->get());
       if (!endpoint.ok()) return endpoint.status();
@@ -233,15 +263,21 @@ absl::Status CheckName(absl::string_view key, const std::string& name) {
 
 absl::Status CheckMembers(Config& config) {
   if (config.members.empty()) {
+    if (!config.join.empty() || config.knows_cluster) return absl::OkStatus();
     // A cluster of one.
-    config.members.push_back({config.node, {"127.0.0.1", 0}, ""});
+    config.members.push_back(
+        {config.node, {"127.0.0.1", 0}, "", config.zone, config.region});
+  } else if (!config.join.empty()) {
+    return Wrong("join",
+                 "is for a cluster that is there; members are the "
+                 "first ones of a new cluster: give one of the two");
   }
   if (config.members.size() > kMembersMax) {
     return Wrong("members",
                  absl::StrCat(config.members.size(), " of them; the limit is ",
                               kMembersMax));
   }
-  bool found = false;
+  const MemberConfig* self = nullptr;
   for (uint32_t i = 0; i < config.members.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(
         CheckName("members: name", config.members[i].name));
@@ -252,13 +288,43 @@ absl::Status CheckMembers(Config& config) {
       }
     }
     if (config.members[i].name == config.node) {
-      found = true;
-      config.self = replica::NodeId{i};
+      self = &config.members[i];
+    }
+    for (const std::string* word :
+         {&config.members[i].zone, &config.members[i].region}) {
+      if (word->size() > kNameBytesMax) {
+        return Wrong("members", absl::StrCat("\"", *word, "\" is longer than ",
+                                             kNameBytesMax, " bytes"));
+      }
     }
   }
-  if (!found) {
+  if (self == nullptr) {
     return Wrong(
         "node", absl::StrCat("\"", config.node, "\" is not among the members"));
+  }
+  if (config.zone.empty()) config.zone = self->zone;
+  if (config.region.empty()) config.region = self->region;
+  if (config.zone != self->zone || config.region != self->region) {
+    return Wrong("zone",
+                 "zone and region of this node are not those that the "
+                 "list of members has for it");
+  }
+  if (config.listen.empty()) config.listen = self->client;
+  if (config.peer_listen.empty()) config.peer_listen = ToString(self->peer);
+  const auto members = static_cast<uint32_t>(config.members.size());
+  if (config.replicas > members) {
+    return Wrong("replicas",
+                 absl::StrCat(config.replicas, " of ", members, " members"));
+  }
+  if (config.replicas == 0) {
+    config.replicas = std::min(kReplicasDefault, members);
+  }
+  for (const auto& [key, level] :
+       {std::pair("r", config.r), std::pair("w", config.w)}) {
+    if (level > config.replicas) {
+      return Wrong(key,
+                   absl::StrCat(level, " of ", config.replicas, " replicas"));
+    }
   }
   return absl::OkStatus();
 }
@@ -276,6 +342,17 @@ absl::Status CheckEndpoint(absl::string_view key, const std::string& text,
   }
   out = *std::move(endpoint);
   return absl::OkStatus();
+}
+
+// Others are told where a node that is in no list listens.
+absl::Status CheckDialable(absl::string_view key,
+                           const net::Endpoint& endpoint) {
+  if (endpoint.host != "0.0.0.0" && endpoint.host != "::") {
+    return absl::OkStatus();
+  }
+  return Wrong(key, absl::StrCat(ToString(endpoint),
+                                 " is no address that others can reach; name "
+                                 "the one that they shall use"));
 }
 
 }  // namespace
@@ -306,9 +383,23 @@ absl::StatusOr<MemberConfig> ParseMember(const std::string& text) {
     return absl::InvalidArgumentError(
         absl::StrCat("\"", text, "\" is not NAME=HOST:PORT"));
   }
-  auto endpoint = net::ParseEndpoint(text.substr(equals + 1));
-  if (!endpoint.ok()) return endpoint.status();
-  return MemberConfig{text.substr(0, equals), *std::move(endpoint), ""};
+  MemberConfig member;
+  member.name = text.substr(0, equals);
+  const std::vector<std::string> parts =
+      absl::StrSplit(text.substr(equals + 1), ',');
+  DOVETAIL_ASSIGN_OR_RETURN(member.peer, net::ParseEndpoint(parts[0]));
+  for (size_t i = 1; i < parts.size(); ++i) {
+    const std::pair<std::string, std::string> pair =
+        absl::StrSplit(parts[i], absl::MaxSplits('=', 1));
+    if (pair.first != "zone" && pair.first != "region") {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", parts[i],
+                       "\" is neither zone=ZONE nor "
+                       "region=REGION"));
+    }
+    (pair.first == "zone" ? member.zone : member.region) = pair.second;
+  }
+  return member;
 }
 
 absl::Status ApplyToml(Config& config, absl::string_view toml,
@@ -348,33 +439,42 @@ absl::Status ApplyFile(Config& config, const std::string& path) {
 }
 
 absl::Status Check(Config& config) {
-  DOVETAIL_RETURN_IF_ERROR(CheckName("cluster", config.cluster));
+  const bool joins = !config.join.empty();
+  if (!joins || !config.cluster.empty()) {
+    DOVETAIL_RETURN_IF_ERROR(CheckName("cluster", config.cluster));
+  }
   DOVETAIL_RETURN_IF_ERROR(CheckName("node", config.node));
   DOVETAIL_RETURN_IF_ERROR(CheckMembers(config));
-  if (!std::has_single_bit(config.partitions)) {
+  if (config.partitions == 0 && !joins) config.partitions = kPartitionsDefault;
+  if (config.partitions != 0 && !std::has_single_bit(config.partitions)) {
     return Wrong("partitions",
                  absl::StrCat(config.partitions, " is not a power of two"));
   }
-  if (config.shards > config.partitions) {
+  if (config.partitions != 0 && config.shards > config.partitions) {
     return Wrong("shards", absl::StrCat(config.shards, " for ",
                                         config.partitions, " partitions"));
   }
-  for (const auto& [key, level] :
-       {std::pair("r", config.r), std::pair("w", config.w)}) {
-    if (level > config.members.size()) {
-      return Wrong(
-          key, absl::StrCat(level, " of ", config.members.size(), " members"));
+  for (const auto& [key, word] :
+       {std::pair("zone", &config.zone), std::pair("region", &config.region)}) {
+    if (word->size() > kNameBytesMax) {
+      return Wrong(key, absl::StrCat("\"", *word, "\" is longer than ",
+                                     kNameBytesMax, " bytes"));
     }
   }
   if (config.data_dir.empty()) return Wrong("data_dir", "is missing");
-  const MemberConfig& self = config.members[replica::Index(config.self)];
-  if (config.listen.empty()) config.listen = self.client;
   if (config.listen.empty()) return Wrong("listen", "is missing");
-  if (config.peer_listen.empty()) config.peer_listen = ToString(self.peer);
+  if (config.peer_listen.empty()) {
+    return Wrong("peer_listen",
+                 "is missing: HOST:PORT where the other nodes reach this one");
+  }
   DOVETAIL_RETURN_IF_ERROR(CheckEndpoint(
       "listen", config.listen, config.insecure, config.client_endpoint));
-  return CheckEndpoint("peer_listen", config.peer_listen, config.insecure,
-                       config.peer_endpoint);
+  DOVETAIL_RETURN_IF_ERROR(CheckEndpoint("peer_listen", config.peer_listen,
+                                         config.insecure,
+                                         config.peer_endpoint));
+  if (!joins) return absl::OkStatus();
+  DOVETAIL_RETURN_IF_ERROR(CheckDialable("listen", config.client_endpoint));
+  return CheckDialable("peer_listen", config.peer_endpoint);
 }
 
 }  // namespace dovetail::server

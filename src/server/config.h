@@ -14,12 +14,14 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "net/endpoint.h"
-#include "replica/ids.h"
+#include "src/server/node_file.h"
 
 namespace dovetail::server {
 
 inline constexpr uint32_t kMembersMax = 64;
 inline constexpr uint32_t kPartitionsMax = 4096;
+inline constexpr uint32_t kPartitionsDefault = 256;
+inline constexpr uint32_t kReplicasDefault = 3;
 inline constexpr uint32_t kShardsMax = 64;
 inline constexpr size_t kNameBytesMax = 64;
 
@@ -27,16 +29,24 @@ struct MemberConfig {
   std::string name;
   net::Endpoint peer;  // where the other members reach it
   std::string client;  // HOST:PORT for clients; may be unknown, empty
+  std::string zone;
+  std::string region;
 };
 
 struct Config {
   std::string cluster;
-  std::string node;  // this node's name, one of `members`
+  std::string node;  // this node's name
+  // The first members of a new cluster, this one among them.
   std::vector<MemberConfig> members;
+  // Or, of a cluster that is there: HOST:PORT for clients of some nodes.
+  std::vector<std::string> join;
+  std::string zone;  // of this node
+  std::string region;
   std::string listen;       // HOST:PORT
   std::string peer_listen;  // HOST:PORT
   std::string data_dir;
-  uint32_t partitions = 256;
+  uint32_t partitions = 0;  // 0: kPartitionsDefault, or what the cluster has
+  uint32_t replicas = 0;    // N of a new cluster; 0: 3, or as there are members
   uint32_t shards = 2;
   uint32_t r = 0;  // 0: a majority
   uint32_t w = 0;
@@ -49,8 +59,10 @@ struct Config {
   bool insecure = false;
   bool accept_loss = false;
 
+  // Its data directory knows the cluster: set by FillIn() of start.h.
+  bool knows_cluster = false;
+
   // Set by Check().
-  replica::NodeId self{};
   net::Endpoint client_endpoint;
   net::Endpoint peer_endpoint;
 };
@@ -66,7 +78,8 @@ const std::vector<SettingHelp>& Settings();
 // Sets `key` from its text. Errors: InvalidArgument.
 absl::Status Set(Config& config, absl::string_view key,
                  const std::string& text);
-// "NAME=HOST:PORT", the address for the other members.
+// "NAME=HOST:PORT[,zone=ZONE][,region=REGION]", the address for the other
+// members.
 absl::StatusOr<MemberConfig> ParseMember(const std::string& text);
 
 // Reads the TOML of a file called `name`. Errors: InvalidArgument with name
@@ -76,7 +89,8 @@ absl::Status ApplyToml(Config& config, absl::string_view toml,
 // Errors: FailedPrecondition if the file cannot be read.
 absl::Status ApplyFile(Config& config, const std::string& path);
 
-// Fills in what follows from the rest, and checks everything. Call last.
+// Fills in what follows from the rest, and checks everything. Call last. Of a
+// node that joins, cluster and partitions may stay open.
 absl::Status Check(Config& config);
 
 }  // namespace dovetail::server

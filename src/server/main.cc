@@ -11,6 +11,7 @@
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -23,12 +24,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "crdt/check.h"
 #include "net/event_loop.h"
 #include "net/node.h"
 #include "replica/rocks_storage.h"
 #include "replica/shard.h"
 #include "src/server/config.h"
 #include "src/server/node_file.h"
+#include "src/server/start.h"
 
 namespace dovetail::server {
 namespace {
@@ -68,9 +71,10 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int& exit) {
                    line.settings[key], setting.help);
   }
   app.add_option("--member", line.members,
-                 "NAME=HOST:PORT of a member, this one included; once for "
-                 "each, in the same order on all (in the file: [[members]] "
-                 "with name, address, peer_address)");
+                 "NAME=HOST:PORT[,zone=ZONE][,region=REGION] of a first member "
+                 "of a new cluster, this one included; once for each, the same "
+                 "on all (in the file: [[members]] with name, address, "
+                 "peer_address, zone, region)");
   app.add_flag("--insecure", line.insecure,
                "listen on addresses that others can reach, without encryption "
                "or authentication");
@@ -78,6 +82,8 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int& exit) {
                "start although the disk has lost writes that it had said were "
                "safe");
   app.footer(
+      "Of its cluster a node is told once: with --member for a new one, with "
+      "--join for one that is there. Afterwards --data-dir is enough.\n"
       "Exit status: 0 clean stop, 1 could not start or go on, 2 wrong "
       "configuration.");
   try {
@@ -95,7 +101,7 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int& exit) {
   return line;
 }
 
-absl::StatusOr<Config> LoadConfig(const CommandLine& line) {
+absl::StatusOr<Config> LoadConfig(const CommandLine& line, Known& known) {
   Config config;
   if (!line.config_file.empty()) {
     const absl::Status read = ApplyFile(config, line.config_file);
@@ -115,8 +121,11 @@ absl::StatusOr<Config> LoadConfig(const CommandLine& line) {
   }
   config.insecure |= line.insecure;
   config.accept_loss |= line.accept_loss;
-  const absl::Status checked = Check(config);
-  if (!checked.ok()) return checked;
+  if (!config.data_dir.empty()) {
+    DOVETAIL_ASSIGN_OR_RETURN(known, ReadKnown(config.data_dir));
+    DOVETAIL_RETURN_IF_ERROR(FillIn(config, known));
+  }
+  DOVETAIL_RETURN_IF_ERROR(Check(config));
   return config;
 }
 
@@ -165,14 +174,18 @@ absl::StatusOr<std::unique_ptr<replica::RocksStorage>> OpenStorage(
   return storage;
 }
 
-net::Node::Config NodeConfig(const Config& config, crdt::ActorId actor) {
+net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
+                             crdt::ActorId actor) {
   net::Node::Config out;
   out.cluster = config.cluster;
-  for (const MemberConfig& member : config.members) {
-    out.members.push_back({member.name, member.peer, member.client});
-  }
-  out.self = config.self;
-  out.partitions = config.partitions;
+  out.name = config.node;
+  out.zone = config.zone;
+  out.region = config.region;
+  out.config = state.config;
+  out.peers = state.peers;
+  out.incarnation = state.incarnation;
+  out.client_address = state.self.client_address;
+  out.peer_address = state.self.peer_address;
   out.listen = config.client_endpoint;
   out.peer_listen = config.peer_endpoint;
   out.version = kVersion;
@@ -187,7 +200,8 @@ net::Node::Config NodeConfig(const Config& config, crdt::ActorId actor) {
   return out;
 }
 
-int Serve(const Config& config, replica::RocksStorage& storage) {
+int Serve(const Config& config, ClusterState state,
+          replica::RocksStorage& storage) {
   net::EventLoop loop;
   std::unique_ptr<net::Node> node;
   boost::asio::signal_set signals(loop.context(), SIGTERM, SIGINT);
@@ -215,16 +229,28 @@ int Serve(const Config& config, replica::RocksStorage& storage) {
     ::_exit(kExitFailed);
   };
   hooks.storage = [&storage] { return StorageNumbers(storage); };
-  auto opened = net::Node::Open(loop, NodeConfig(config, *actor), storage,
-                                std::move(hooks));
+  hooks.save = [&](const replica::ClusterConfig& cluster,
+                   const std::vector<replica::MemberRecord>& peers) {
+    state.config = cluster;
+    // Whom gossip has not heard of yet is not forgotten.
+    for (const replica::MemberRecord& peer : peers) {
+      std::erase_if(state.peers,
+                    [&](const auto& known) { return known.id == peer.id; });
+      state.peers.push_back(peer);
+    }
+    return SaveClusterState(config.data_dir, state);
+  };
+  auto opened = net::Node::Open(loop, NodeConfig(config, state, *actor),
+                                storage, std::move(hooks));
   if (!opened.ok()) return Fail(kExitFailed, opened.status().message());
   node = *std::move(opened);  // before the loop runs, and with it the signals
   spdlog::info(
-      "ready: node {} ({} of {}) of cluster {}, clients {}, peers {}, {} "
-      "partitions in {} shards, actor {}",
-      config.node, replica::Index(config.self), config.members.size(),
-      config.cluster, ToString(node->client_endpoint()),
-      ToString(node->peer_endpoint()), config.partitions, config.shards,
+      "ready: node {} of cluster {}, ring of epoch {} with {} members, "
+      "clients {}, peers {}, {} partitions in {} shards, actor {}",
+      config.node, config.cluster, state.config.epoch(),
+      state.config.ring->ring().members.size(),
+      ToString(node->client_endpoint()), ToString(node->peer_endpoint()),
+      config.partitions, config.shards,
       absl::StrFormat("%016x", crdt::ActorBits(*actor)));
   loop.Run();
 
@@ -238,7 +264,8 @@ int Main(int argc, char** argv) {
   int exit = kExitOk;
   const auto line = ParseCommandLine(argc, argv, exit);
   if (!line.has_value()) return exit;
-  const auto config = LoadConfig(*line);
+  Known known;
+  auto config = LoadConfig(*line, known);
   if (!config.ok()) return Fail(kExitConfig, config.status().message());
 
   auto logger = spdlog::stderr_logger_mt("dovetaild");
@@ -247,11 +274,21 @@ int Main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(config->log_level));
   std::signal(SIGPIPE, SIG_IGN);
 
-  const absl::Status claimed = ClaimDataDirectory(*config);
+  const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  auto state = StartState(
+      *config, known, static_cast<uint64_t>(wall.count()),
+      [](absl::string_view text) { spdlog::info("{}", std::string(text)); });
+  if (!state.ok()) return Fail(kExitConfig, state.status().message());
+  if (config->shards > config->partitions) config->shards = config->partitions;
+  const absl::Status claimed = ClaimDataDirectory(
+      config->data_dir, {config->cluster, config->node, config->partitions});
   if (!claimed.ok()) return Fail(kExitConfig, claimed.message());
   auto storage = OpenStorage(*config);
   if (!storage.ok()) return Fail(kExitFailed, storage.status().message());
-  return Serve(*config, **storage);
+  const absl::Status saved = SaveClusterState(config->data_dir, *state);
+  if (!saved.ok()) return Fail(kExitFailed, saved.message());
+  return Serve(*config, *std::move(state), **storage);
 }
 
 }  // namespace

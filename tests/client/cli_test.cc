@@ -216,7 +216,7 @@ TEST_CASE("dovetail: keys come in order, complete, in pages if asked") {
 
 TEST_CASE("dovetail: status and digest describe the node") {
   Shell shell;
-  CHECK(shell.Out("status").find("node fake (0), version 0") == 0);
+  CHECK(shell.Out("status").find("node fake (0000000000000000), version 0") == 0);
   CHECK(shell.Out("status --json").find("\"partitions\":4") !=
         std::string::npos);
   CHECK(shell.Out("digest").find("in 4 partitions of node fake") !=

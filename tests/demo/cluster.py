@@ -37,6 +37,25 @@ peer_address = "{peer_listen}"
 """
 
 
+# Of a node that joins: where it listens, and whom it asks.
+JOINER = """\
+node = "{name}"
+listen = "{listen}"
+peer_listen = "{peer_listen}"
+data_dir = "{data_dir}"
+shards = 1
+join = "{join}"
+"""
+
+# Of a node whose data directory knows the rest.
+KNOWN = """\
+listen = "{listen}"
+peer_listen = "{peer_listen}"
+data_dir = "{data_dir}"
+shards = 1
+"""
+
+
 class ClusterError(Exception):
     pass
 
@@ -81,8 +100,9 @@ class Cluster:
 
     def __init__(self, binaries, directory, settings="", names=NAMES):
         self.binaries = binaries
-        taken = set()
-        self.nodes = [Node(name, directory, taken) for name in names]
+        self.directory = directory
+        self.taken = set()
+        self.nodes = [Node(name, directory, self.taken) for name in names]
         members = "\n".join(
             MEMBER.format(name=n.name, listen=n.address,
                           peer_listen=n.peer_address) for n in self.nodes)
@@ -117,6 +137,28 @@ class Cluster:
                  node.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **node.environment})
+
+    def join(self, name):
+        """A further node, told of all others there are. Owns nothing yet."""
+        node = Node(name, self.directory, self.taken)
+        with open(node.config, "w", encoding="utf-8") as file:
+            file.write(JOINER.format(
+                name=node.name, listen=node.address,
+                peer_listen=node.peer_address, data_dir=node.data,
+                join=",".join(n.address for n in self.nodes)))
+        self.nodes.append(node)
+        self.launch(node)
+        self.wait_ready(node)
+        return node
+
+    def move(self, node):
+        """Other ports for a node that does not run; the rest it must know."""
+        node.address = f"127.0.0.1:{free_port(self.taken)}"
+        node.peer_address = f"127.0.0.1:{free_port(self.taken)}"
+        with open(node.config, "w", encoding="utf-8") as file:
+            file.write(KNOWN.format(listen=node.address,
+                                    peer_listen=node.peer_address,
+                                    data_dir=node.data))
 
     def wait_ready(self, node):
         """Until `node` answers; polls, since only an answer proves it."""
@@ -178,8 +220,8 @@ class Cluster:
                 node.address, *arguments]
 
     def run(self, arguments, node, check=True):
-        command = [os.path.join(self.binaries, "dovetail"), arguments[0],
-                   "--node", node.address, *arguments[1:]]
+        command = [os.path.join(self.binaries, "dovetail"), "--node",
+                   node.address, *arguments]
         done = subprocess.run(command, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, check=False,
                               timeout=COMMAND_SECONDS_MAX)
@@ -187,6 +229,11 @@ class Cluster:
             raise ClusterError(f"{' '.join(command)}: "
                                f"{(done.stderr + done.stdout).strip()}")
         return done
+
+    def view(self, node):
+        """The cluster as `node` sees it."""
+        return json.loads(
+            self.run(["cluster", "status", "--json"], node).stdout)
 
     def digest(self, node):
         return json.loads(self.run(["digest", "--json"], node).stdout)

@@ -68,7 +68,7 @@ struct Fixture {
     const crdt::ActorId actor{12345};
     REQUIRE(replica::RecordActor(storage, actor).ok());
     auto host = Host::Start(
-        {options, {}, replica::Placement(members, 16), NodeId{0}, actor},
+        {options, {}, replica::Placement(members, 16), {}, NodeId{0}, actor},
         storage, [this](HostOutput output) { outlet.Take(std::move(output)); },
         [this](const absl::Status& why) { fatal.set_value(why); });
     REQUIRE(host.ok());
@@ -152,8 +152,8 @@ TEST_CASE("Host: a queue full of bytes refuses, too") {
 TEST_CASE("Host: what a turn sends to one peer is one frame") {
   Fixture f;
   auto host = f.Start({.shards = 1}, 3);
-  host->PeerUp(NodeId{1});
-  host->PeerUp(NodeId{2});
+  host->PeerUp(NodeId{1}, crdt::ActorId{8});
+  host->PeerUp(NodeId{2}, crdt::ActorId{9});
   const auto frames = f.outlet.WaitForFrames(2);
   std::set<uint64_t> to;
   for (const auto& frame : frames) {
@@ -166,7 +166,7 @@ TEST_CASE("Host: what a turn sends to one peer is one frame") {
     auto decoded = DecodePeerFrame(**words, 16);
     REQUIRE(decoded.ok());
     // A summary of each partition.
-    CHECK(std::get<PeerMessages>(*decoded).size() == 16);
+    CHECK(std::get<PeerMessages>(*decoded).messages.size() == 16);
   }
   CHECK(to == std::set<uint64_t>{1, 2});
 }

@@ -6,6 +6,7 @@
 #include <kj/async.h>
 
 #include <boost/asio/write.hpp>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,8 @@
 
 #include "net/client_codec.h"
 #include "net/message_stream.h"
+#include "replica/hash.h"
+#include "replica/ring_plan.h"
 #include "replica/shard.h"
 #include "tests/net/support.h"
 
@@ -21,6 +24,11 @@ namespace dovetail::net {
 namespace {
 
 using replica::NodeId;
+
+std::string NameOf(uint32_t i) {
+  return std::string(1, static_cast<char>('a' + i));
+}
+NodeId Id(uint32_t i) { return replica::NodeIdOf("test", NameOf(i)); }
 
 // A client connection by hand.
 struct Caller {
@@ -46,41 +54,50 @@ struct Caller {
 
 class Cluster {
  public:
-  explicit Cluster(uint32_t nodes, uint32_t shards = 2) {
+  explicit Cluster(uint32_t nodes, uint32_t members = 0) {
+    replica::RingSpec spec;
+    spec.partitions = 16;
+    for (uint32_t i = 0; i < (members == 0 ? nodes : members); ++i) {
+      replica::RingMember member;
+      member.id = Id(i);
+      member.name = NameOf(i);
+      spec.members.push_back(member);
+    }
     for (uint32_t i = 0; i < nodes; ++i) {
       disks_.push_back(std::make_unique<sim::SimDisk>());
       storages_.push_back(std::make_unique<LockedStorage>(*disks_.back()));
       Node::Config config;
       config.cluster = "test";
-      for (uint32_t j = 0; j < nodes; ++j) {
-        config.members.push_back(
-            {std::string(1, static_cast<char>('a' + j)), {"127.0.0.1", 0}, ""});
+      config.name = NameOf(i);
+      config.config.ring = *replica::FirstRing(spec, NodeId{});
+      // One acquaintance is enough.
+      if (i > 0) {
+        config.peers.push_back({Id(0), NameOf(0),
+                                ToString(nodes_[0]->peer_endpoint()), "", "",
+                                ""});
       }
-      config.self = NodeId{i};
-      config.partitions = 16;
       config.listen = {"127.0.0.1", 0};
       config.peer_listen = {"127.0.0.1", 0};
       config.version = "test";
       config.actor = crdt::ActorId{100 + i};
-      config.host.shards = shards;
-      config.peers.backoff_min = absl::Milliseconds(1);
+      config.host.shards = 2;
+      config.links.backoff_min = absl::Milliseconds(1);
       REQUIRE(replica::RecordActor(*storages_.back(), config.actor).ok());
-      auto node =
-          Node::Open(loop, config, *storages_.back(),
-                     {.log =
-                          [this](absl::string_view line) {
-                            log.push_back(std::string(line));
-                          },
-                      .fatal = [](const absl::Status&) { std::abort(); },
-                      .storage = nullptr});
+      auto node = Node::Open(
+          loop, config, *storages_.back(),
+          {.log =
+               [this](absl::string_view line) {
+                 log.push_back(std::string(line));
+               },
+           .fatal = [](const absl::Status&) { std::abort(); },
+           .storage = nullptr,
+           .save =
+               [this, i](const replica::ClusterConfig& saved, const auto&) {
+                 stored[i] = saved;
+                 return absl::OkStatus();
+               }});
       REQUIRE(node.ok());
       nodes_.push_back(*std::move(node));
-    }
-    for (uint32_t i = 0; i < nodes; ++i) {
-      for (uint32_t j = 0; j < nodes; ++j) {
-        if (i == j) continue;
-        nodes_[i]->peers().SetEndpoint(NodeId{j}, nodes_[j]->peer_endpoint());
-      }
     }
     RunUntil(loop, [&] { return AllUp(); });
   }
@@ -129,12 +146,13 @@ class Cluster {
 
   EventLoop loop;
   std::vector<std::string> log;
+  std::map<uint32_t, replica::ClusterConfig> stored;
 
  private:
   bool AllUp() {
     for (uint32_t i = 0; i < nodes_.size(); ++i) {
       for (uint32_t j = 0; j < nodes_.size(); ++j) {
-        if (i != j && !nodes_[i]->peers().up(NodeId{j})) return false;
+        if (i != j && !nodes_[i]->peers().up(Id(j))) return false;
       }
     }
     return true;
@@ -175,7 +193,7 @@ TEST_CASE("Node: a write at one node is read at another, by quorum") {
     const auto& receipt = std::get<replica::WriteReply>(*result).receipt;
     CHECK(receipt.required == 2);
     CHECK(receipt.nodes.size() >= 2);
-    CHECK(receipt.nodes[0] == NodeId{0});
+    CHECK(receipt.nodes[0] == Id(0));
   }
   std::vector<ClientOperation> reads;
   for (int i = 0; i < 200; ++i) reads.push_back(Read("k" + std::to_string(i)));
@@ -281,7 +299,7 @@ TEST_CASE("Node: hello, status and listing answer") {
   auto& scope = cluster.loop.wait_scope();
   auto hello = DecodeHello(caller->node.helloRequest().send().wait(scope));
   REQUIRE(hello.ok());
-  CHECK(hello->node == NodeId{2});
+  CHECK(hello->node == Id(2));
   CHECK(hello->node_name == "c");
 
   auto reply = caller->node.statusRequest().send().wait(scope);
@@ -319,6 +337,68 @@ TEST_CASE("Node: hello, status and listing answer") {
   CHECK(keys.back() == "k129");
 }
 
+TEST_CASE("Node: who joins before the first write owns a part after a commit") {
+  Cluster cluster(4, 3);
+  auto caller = cluster.Call(3);  // it serves though it owns nothing
+  auto& scope = cluster.loop.wait_scope();
+  const auto view = [&] {
+    auto reply = caller->node.clusterRequest().send().wait(scope);
+    auto decoded = DecodeClusterView(reply.getCluster());
+    REQUIRE(decoded.ok());
+    return *std::move(decoded);
+  };
+  const auto administer = [&](const ClusterAdmin& admin) {
+    auto request = caller->node.clusterAdminRequest();
+    EncodeClusterAdmin(admin, request);
+    return DecodeClusterAdminReply(request.send().wait(scope));
+  };
+  REQUIRE(view().members.size() == 4);
+  CHECK(view().cluster == "test");
+  CHECK(view().node_name == "d");
+  for (const ClusterMember& member : view().members) {
+    CHECK(member.in_ring == (member.name != "d"));
+    CHECK(member.partitions == (member.name == "d" ? 0 : 16));
+    CHECK(member.reachable);
+    CHECK(member.condition == Condition::kAlive);
+  }
+  const auto staged = administer(StageJoins{});
+  REQUIRE_MESSAGE(staged.ok(), staged.status().ToString());
+  CHECK(staged->staged == std::vector<std::string>{"d"});
+  CHECK(staged->partitions_moved > 0);
+  CHECK(administer(CommitPlan{9}).status().code() ==
+        absl::StatusCode::kFailedPrecondition);
+  // Others must have said that they are empty.
+  absl::StatusOr<PlanView> committed = absl::UnknownError("not tried");
+  do {
+    committed = administer(CommitPlan{staged->epoch});
+  } while (!committed.ok());
+  CHECK(committed->epoch == 2);
+  RunUntil(cluster.loop, [&] {
+    for (uint32_t i = 0; i < 4; ++i) {
+      if (cluster.stored[i].epoch() != 2) return false;
+    }
+    return true;
+  });
+  uint32_t owned = 0;
+  for (const ClusterMember& member : view().members) {
+    CHECK(member.in_ring);
+    CHECK(member.partitions > 0);
+    owned += member.partitions;
+  }
+  CHECK(owned == 3 * 16);
+  for (int i = 0; i < 50; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    REQUIRE(cluster.Execute(*caller, {Add(key, "x")}, {})[0].ok());
+    const auto read = cluster.Execute(*caller, {Read(key)}, {});
+    REQUIRE(read[0].ok());
+    CHECK(std::get<replica::ReadReply>(*read[0]).result.view.values ==
+          std::vector<std::string>{"x"});
+  }
+  // Now there is data.
+  CHECK(administer(StageJoins{}).status().code() ==
+        absl::StatusCode::kFailedPrecondition);
+}
+
 TEST_CASE("Node: junk on the client port ends that connection alone") {
   Cluster cluster(1);
   auto good = cluster.Call(0);
@@ -354,8 +434,8 @@ TEST_CASE("Node: a level that cannot be met is refused at once") {
   CHECK(cluster.node(1).Stop().ok());
   CHECK(cluster.node(2).Stop().ok());
   RunUntil(cluster.loop, [&] {
-    return !cluster.node(0).peers().up(NodeId{1}) &&
-           !cluster.node(0).peers().up(NodeId{2});
+    return !cluster.node(0).peers().up(Id(1)) &&
+           !cluster.node(0).peers().up(Id(2));
   });
   const auto results = cluster.Execute(*caller, {Add("k", "x")},
                                        {.read = {},

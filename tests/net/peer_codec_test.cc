@@ -49,7 +49,7 @@ Message RoundTrip(const Message& message) {
   const std::string wire = Encoded({message});
   auto frame = DecodePeerFrame(Cut(wire), kQ);
   REQUIRE_MESSAGE(frame.ok(), frame.status().ToString());
-  auto& messages = std::get<PeerMessages>(*frame);
+  auto& messages = std::get<PeerMessages>(*frame).messages;
   REQUIRE(messages.size() == 1);
   CHECK(Encoded(messages) == wire);
   CHECK(messages[0].partition == message.partition);
@@ -239,8 +239,9 @@ TEST_CASE("Peer codec: every message of listings comes back as it went") {
 }
 
 TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
-  PeerHello hello{kPeerProtocol, "test",  replica::NodeId{2}, 3, kQ,
-                  ActorId{99},   "a,b,c", "127.0.0.1:7000"};
+  const PeerHello hello{
+      kPeerProtocol, "test",           replica::NodeId{2}, kQ,  ActorId{99},
+      "c",           "127.0.0.1:7000", "127.0.0.1:7100",   "z", "eu"};
   const auto decode = [](const std::string& wire) {
     auto frame = DecodePeerFrame(Cut(wire), kQ);
     REQUIRE(frame.ok());
@@ -249,6 +250,29 @@ TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
   CHECK(std::get<PeerHello>(decode(EncodeHello(hello))) == hello);
   CHECK(std::get<PeerRefusal>(decode(EncodeRefusal({"no"}))).reason == "no");
   CHECK(std::holds_alternative<PeerKeepalive>(decode(EncodeKeepalive())));
+}
+
+TEST_CASE("Peer codec: gossip comes back, and the ring that placed messages") {
+  using Kind = replica::ClusterEnvelope::Kind;
+  for (const PeerGossip& gossip :
+       {PeerGossip{Kind::kGossip, std::string("\0news", 5)},
+        PeerGossip{Kind::kConfig, "ring"},
+        PeerGossip{Kind::kConfigRequest, ""}}) {
+    auto wire = EncodeGossip(gossip);
+    REQUIRE(wire.ok());
+    auto frame = DecodePeerFrame(Cut(*wire), kQ);
+    REQUIRE(frame.ok());
+    CHECK(std::get<PeerGossip>(*frame) == gossip);
+  }
+  CHECK(EncodeGossip({Kind::kConfig, std::string(kPeerFrameBytesMax, 'x')})
+            .status()
+            .code() == absl::StatusCode::kResourceExhausted);
+  const Message message{PartitionId{3}, replica::Replicate{"d"}};
+  const Message* pointer = &message;
+  const replica::ConfigDigest ring{7, {8, 9}};
+  auto frame = DecodePeerFrame(Cut(*EncodeMessages({&pointer, 1}, ring)), kQ);
+  REQUIRE(frame.ok());
+  CHECK(std::get<PeerMessages>(*frame).ring == ring);
 }
 
 TEST_CASE("Peer codec: the estimate covers what a message takes") {

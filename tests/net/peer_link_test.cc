@@ -9,21 +9,29 @@
 #include <vector>
 
 #include "net/socket.h"
+#include "replica/hash.h"
 #include "tests/net/support.h"
 
 namespace dovetail::net {
 namespace {
 
-using replica::Index;
 using replica::NodeId;
 
 constexpr uint32_t kQ = 16;
 
+std::string NameOf(uint32_t i) {
+  return std::string(1, static_cast<char>('a' + i));
+}
+NodeId Id(uint32_t i) { return replica::NodeIdOf("test", NameOf(i)); }
+
 // One end: its links and everything they reported.
 struct End {
-  std::vector<std::string> events;  // "up 1", "down 1"
+  std::vector<std::string> events;  // "up b", "down b"
   std::vector<std::string> log;
   std::vector<std::string> deltas;  // what Replicate messages carried
+  std::vector<std::string> gossip;
+  size_t deltas_before_gossip = 0;
+  std::vector<uint64_t> epochs;  // of the rings that placed them
   std::unique_ptr<PeerLinks> links;
 
   bool Logged(absl::string_view text) const {
@@ -43,34 +51,45 @@ PeerLinkOptions QuickOptions() {
   return options;
 }
 
-PeerLinks::Config ConfigOf(uint32_t self, uint32_t members) {
+PeerLinks::Config ConfigOf(uint32_t self) {
   PeerLinks::Config config;
   config.self.cluster = "test";
-  config.self.node = NodeId{self};
-  config.self.members = members;
+  config.self.node = Id(self);
+  config.self.name = NameOf(self);
   config.self.partitions = kQ;
   config.self.incarnation = crdt::ActorId{self + 1};
-  config.self.member_names = "a,b,c";
-  config.self.client_address = "client-of-" + std::to_string(self);
+  config.self.client_address = "client-of-" + NameOf(self);
   config.listen = {"127.0.0.1", 0};
-  config.members.resize(members, {"127.0.0.1", 0});
   config.options = QuickOptions();
   return config;
 }
 
 void Open(EventLoop& loop, End& end, PeerLinks::Config config) {
   PeerLinks::Events events;
-  events.on_up = [&end](NodeId peer) {
-    end.events.push_back("up " + std::to_string(Index(peer)));
+  const auto name = [](NodeId peer) {
+    for (uint32_t i = 0; i < 3; ++i) {
+      if (Id(i) == peer) return NameOf(i);
+    }
+    return std::string("?");
   };
-  events.on_down = [&end](NodeId peer) {
-    end.events.push_back("down " + std::to_string(Index(peer)));
+  events.on_up = [&end, name](NodeId peer) {
+    end.events.push_back("up " + name(peer));
+  };
+  events.on_down = [&end, name](NodeId peer) {
+    end.events.push_back("down " + name(peer));
+  };
+  events.on_gossip = [&end](NodeId, PeerGossip gossip) {
+    if (end.gossip.empty()) end.deltas_before_gossip = end.deltas.size();
+    end.gossip.push_back(gossip.bytes);
+    return gossip.bytes == "bad" ? absl::InvalidArgumentError("bad gossip")
+                                 : absl::OkStatus();
   };
   events.log = [&end](absl::string_view line) {
     end.log.push_back(std::string(line));
   };
   events.on_messages = [&end](NodeId, PeerMessages messages) {
-    for (auto& message : messages) {
+    end.epochs.push_back(messages.ring.epoch);
+    for (auto& message : messages.messages) {
       end.deltas.push_back(std::get<replica::Replicate>(message.body).delta);
     }
   };
@@ -79,10 +98,9 @@ void Open(EventLoop& loop, End& end, PeerLinks::Config config) {
   end.links = *std::move(links);
 }
 
-// Lets a dial b and b dial a.
-void Introduce(End& a, uint32_t a_id, End& b, uint32_t b_id) {
-  a.links->SetEndpoint(NodeId{b_id}, b.links->endpoint());
-  b.links->SetEndpoint(NodeId{a_id}, a.links->endpoint());
+// Lets a dial b, which dials back.
+void Introduce(End& a, End& b, uint32_t b_id) {
+  a.links->AddPeer(Id(b_id), NameOf(b_id), b.links->endpoint());
 }
 
 std::string Frame(const std::string& delta) {
@@ -97,17 +115,16 @@ std::string Frame(const std::string& delta) {
 TEST_CASE("PeerLinks: two nodes find each other, and frames keep their order") {
   EventLoop loop;
   End a, b;
-  Open(loop, a, ConfigOf(0, 2));
-  Open(loop, b, ConfigOf(1, 2));
-  CHECK_FALSE(a.links->up(NodeId{1}));
-  Introduce(a, 0, b, 1);
-  RunUntil(loop,
-           [&] { return a.links->up(NodeId{1}) && b.links->up(NodeId{0}); });
-  CHECK(a.events == std::vector<std::string>{"up 1"});
-  CHECK(a.links->client_address(NodeId{1}) == "client-of-1");
+  Open(loop, a, ConfigOf(0));
+  Open(loop, b, ConfigOf(1));
+  CHECK_FALSE(a.links->up(Id(1)));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  CHECK(a.events == std::vector<std::string>{"up b"});
+  CHECK(a.links->client_address(Id(1)) == "client-of-b");
   for (int i = 0; i < 1000; ++i) {
-    a.links->Send(NodeId{1}, Frame(std::to_string(i)));
-    b.links->Send(NodeId{0}, Frame(std::to_string(-i)));
+    a.links->Send(Id(1), Frame(std::to_string(i)));
+    b.links->Send(Id(0), Frame(std::to_string(-i)));
   }
   RunUntil(loop,
            [&] { return a.deltas.size() == 1000 && b.deltas.size() == 1000; });
@@ -119,23 +136,22 @@ TEST_CASE("PeerLinks: two nodes find each other, and frames keep their order") {
 TEST_CASE("PeerLinks: a node that restarts is down, then up again") {
   EventLoop loop;
   End a, b;
-  Open(loop, a, ConfigOf(0, 2));
-  Open(loop, b, ConfigOf(1, 2));
-  Introduce(a, 0, b, 1);
-  RunUntil(loop, [&] { return a.links->up(NodeId{1}); });
+  Open(loop, a, ConfigOf(0));
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)); });
   const Endpoint place = b.links->endpoint();
   b.links.reset();
-  RunUntil(loop, [&] { return !a.links->up(NodeId{1}); });
-  a.links->Send(NodeId{1}, Frame("nobody"));
-  CHECK(a.links->stats(NodeId{1}).frames_dropped == 1);
+  RunUntil(loop, [&] { return !a.links->up(Id(1)); });
+  a.links->Send(Id(1), Frame("nobody"));
+  CHECK(a.links->stats(Id(1)).frames_dropped == 1);
 
-  PeerLinks::Config again = ConfigOf(1, 2);
+  PeerLinks::Config again = ConfigOf(1);
   again.listen = place;
-  again.members[0] = a.links->endpoint();
   Open(loop, b, again);
-  RunUntil(loop, [&] { return a.links->up(NodeId{1}); });
-  CHECK(a.events == std::vector<std::string>{"up 1", "down 1", "up 1"});
-  CHECK(a.links->stats(NodeId{1}).times_up == 2);
+  RunUntil(loop, [&] { return a.links->up(Id(1)); });
+  CHECK(a.events == std::vector<std::string>{"up b", "down b", "up b"});
+  CHECK(a.links->stats(Id(1)).times_up == 2);
 }
 
 TEST_CASE("PeerLinks: members that do not fit are refused, with the reason") {
@@ -143,36 +159,122 @@ TEST_CASE("PeerLinks: members that do not fit are refused, with the reason") {
                               const std::function<void(PeerHello&)>& change) {
     EventLoop loop;
     End a, b;
-    Open(loop, a, ConfigOf(0, 2));
-    PeerLinks::Config other = ConfigOf(1, 2);
+    Open(loop, a, ConfigOf(0));
+    PeerLinks::Config other = ConfigOf(1);
     change(other.self);
     Open(loop, b, other);
-    const NodeId believed{1 - Index(other.self.node)};
-    b.links->SetEndpoint(believed, a.links->endpoint());
+    b.links->AddPeer(Id(2), "c", a.links->endpoint());
     RunUntil(loop, [&] { return a.Logged(reason) && b.Logged(reason); });
-    CHECK_FALSE(a.links->up(NodeId{1}));
-    CHECK_FALSE(b.links->up(believed));
+    CHECK_FALSE(a.links->up(Id(1)));
+    CHECK_FALSE(b.links->up(Id(2)));
   };
-  refused_for("the cluster is",
-              [](PeerHello& hello) { hello.cluster = "another"; });
+  refused_for("the cluster is", [](PeerHello& hello) {
+    hello.cluster = "another";
+    hello.node = replica::NodeIdOf("another", hello.name);
+  });
   refused_for("number of partitions",
               [](PeerHello& hello) { hello.partitions = 2 * kQ; });
-  refused_for("the members are",
-              [](PeerHello& hello) { hello.member_names = "b,a,c"; });
   refused_for("the protocol is", [](PeerHello& hello) { ++hello.protocol; });
-  refused_for("both ends say they are node 0",
-              [](PeerHello& hello) { hello.node = NodeId{0}; });
+  refused_for("two nodes go by the name a", [](PeerHello& hello) {
+    hello.name = "a";
+    hello.node = Id(0);
+  });
+}
+
+TEST_CASE(
+    "PeerLinks: an id that is not that of its name is refused, once told") {
+  EventLoop loop;
+  End a;
+  Open(loop, a, ConfigOf(0));
+  PeerHello liar = ConfigOf(1).self;
+  liar.node = Id(2);
+  for (int i = 0; i < 3; ++i) {
+    bool closed = false;
+    std::unique_ptr<Socket> stranger;
+    char buffer[1024];
+    std::function<void()> read = [&] {
+      stranger->async_read_some(
+          boost::asio::buffer(buffer),
+          [&](const boost::system::error_code& error, size_t) {
+            if (!error) return read();
+            closed = true;
+          });
+    };
+    Dial(loop, a.links->endpoint(), absl::Seconds(5),
+         [&](absl::StatusOr<Socket> socket) {
+           REQUIRE(socket.ok());
+           stranger = std::make_unique<Socket>(*std::move(socket));
+           boost::asio::write(*stranger,
+                              boost::asio::buffer(EncodeHello(liar)));
+           read();
+         });
+    RunUntil(loop, [&] { return closed; });
+  }
+  CHECK(a.Logged("is not that of its name b"));
+  CHECK(a.log.size() == 1);
+  CHECK_FALSE(a.links->up(Id(2)));
+}
+
+TEST_CASE("PeerLinks: a node that dials itself says so") {
+  EventLoop loop;
+  End a;
+  Open(loop, a, ConfigOf(0));
+  a.links->AddPeer(Id(1), "b", a.links->endpoint());
+  RunUntil(loop, [&] { return a.Logged("this is the node itself"); });
+}
+
+TEST_CASE("PeerLinks: a stranger becomes a peer; elsewhere, it is the same") {
+  EventLoop loop;
+  End a, b, c;
+  Open(loop, a, ConfigOf(0));
+  Open(loop, b, ConfigOf(1));
+  b.links->AddPeer(Id(0), "a", a.links->endpoint());
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  b.links.reset();
+  RunUntil(loop, [&] { return !a.links->up(Id(1)); });
+  // At another port, and a does not know.
+  Open(loop, c, ConfigOf(1));
+  c.links->AddPeer(Id(0), "a", a.links->endpoint());
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && c.links->up(Id(0)); });
+  CHECK(a.events == std::vector<std::string>{"up b", "down b", "up b"});
+}
+
+TEST_CASE("PeerLinks: gossip overtakes what waits; what is bad ends the link") {
+  EventLoop loop;
+  End a, b;
+  PeerLinks::Config small = ConfigOf(0);
+  small.options.queue_bytes_max = 100'000;
+  Open(loop, a, small);
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  using Kind = replica::ClusterEnvelope::Kind;
+  for (int i = 0; i < 100; ++i) {
+    a.links->Send(Id(1), Frame(std::string(10'000, 'x')));
+  }
+  const uint64_t dropped = a.links->stats(Id(1)).frames_dropped;
+  CHECK(dropped > 0);
+  a.links->SendFirst(Id(1), *EncodeGossip({Kind::kGossip, "news"}));
+  CHECK(a.links->stats(Id(1)).frames_dropped == dropped);
+  RunUntil(loop, [&] { return !b.gossip.empty(); });
+  CHECK(b.deltas_before_gossip == 0);
+  CHECK(b.gossip[0] == "news");
+  a.links->SendFirst(Id(1), *EncodeGossip({Kind::kConfig, "bad"}));
+  RunUntil(loop, [&] { return b.Logged("down: bad gossip"); });
+  RunUntil(loop, [&] { return b.links->up(Id(0)); });  // and it comes back
 }
 
 TEST_CASE("PeerLinks: a link that only one side can dial is not up") {
   EventLoop loop;
   End a, b;
-  Open(loop, a, ConfigOf(0, 2));
-  Open(loop, b, ConfigOf(1, 2));
-  a.links->SetEndpoint(NodeId{1}, b.links->endpoint());
+  PeerLinks::Config hidden = ConfigOf(0);
+  hidden.self.peer_address = "127.0.0.1:1";  // nobody is there
+  Open(loop, a, hidden);
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
   // a's frames arrive, so a is greeted; but b has no way to answer.
   RunUntil(loop, [&] {
-    a.links->Send(NodeId{1}, Frame("x"));
+    a.links->Send(Id(1), Frame("x"));
     return !b.deltas.empty();
   });
   CHECK(a.events.empty());
@@ -182,58 +284,59 @@ TEST_CASE("PeerLinks: a link that only one side can dial is not up") {
 TEST_CASE("PeerLinks: a peer that falls silent is down") {
   EventLoop loop;
   End a;
-  Open(loop, a, ConfigOf(0, 2));
+  Open(loop, a, ConfigOf(0));
   // A peer by hand: greets on both connections, then says nothing, with both
   // connections open.
-  PeerLinks::Config other = ConfigOf(1, 2);
-  const std::string hello = EncodeHello(other.self);
+  PeerLinks::Config other = ConfigOf(1);
+  std::string hello;
   std::unique_ptr<Socket> accepted, dialled;
   auto listener = Listener::Open(loop, {"127.0.0.1", 0}, [&](Socket socket) {
     accepted = std::make_unique<Socket>(std::move(socket));
     boost::asio::write(*accepted, boost::asio::buffer(hello));
   });
   REQUIRE(listener.ok());
+  other.self.peer_address = ToString((*listener)->endpoint());
+  hello = EncodeHello(other.self);
   Dial(loop, a.links->endpoint(), absl::Seconds(5),
        [&](absl::StatusOr<Socket> socket) {
          REQUIRE(socket.ok());
          dialled = std::make_unique<Socket>(*std::move(socket));
          boost::asio::write(*dialled, boost::asio::buffer(hello));
        });
-  a.links->SetEndpoint(NodeId{1}, (*listener)->endpoint());
-  RunUntil(loop, [&] { return a.links->up(NodeId{1}); });
-  RunUntil(loop, [&] { return !a.links->up(NodeId{1}); });
+  a.links->AddPeer(Id(1), "b", (*listener)->endpoint());
+  RunUntil(loop, [&] { return a.links->up(Id(1)); });
+  RunUntil(loop, [&] { return !a.links->up(Id(1)); });
   CHECK(a.Logged("down: it is silent"));
 }
 
 TEST_CASE("PeerLinks: a full queue drops frames, and reports up when drained") {
   EventLoop loop;
   End a, b;
-  PeerLinks::Config small = ConfigOf(0, 2);
+  PeerLinks::Config small = ConfigOf(0);
   small.options.queue_bytes_max = 100'000;
   Open(loop, a, small);
-  Open(loop, b, ConfigOf(1, 2));
-  Introduce(a, 0, b, 1);
-  RunUntil(loop,
-           [&] { return a.links->up(NodeId{1}) && b.links->up(NodeId{0}); });
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
   // All in one turn of the loop, so nothing leaves in between.
   for (int i = 0; i < 100; ++i) {
-    a.links->Send(NodeId{1}, Frame(std::string(10'000, 'x')));
+    a.links->Send(Id(1), Frame(std::string(10'000, 'x')));
   }
-  const PeerLinkStats stats = a.links->stats(NodeId{1});
+  const PeerLinkStats stats = a.links->stats(Id(1));
   CHECK(stats.frames_dropped >= 90);
   CHECK(stats.frames_dropped <= 92);
   RunUntil(loop, [&] { return a.events.size() == 2; });
-  CHECK(a.events == std::vector<std::string>{"up 1", "up 1"});
+  CHECK(a.events == std::vector<std::string>{"up b", "up b"});
   RunUntil(loop, [&] { return b.deltas.size() == 100 - stats.frames_dropped; });
 }
 
 TEST_CASE("PeerLinks: strangers who send junk change nothing") {
   EventLoop loop;
   End a, b;
-  Open(loop, a, ConfigOf(0, 2));
-  Open(loop, b, ConfigOf(1, 2));
-  Introduce(a, 0, b, 1);
-  RunUntil(loop, [&] { return a.links->up(NodeId{1}); });
+  Open(loop, a, ConfigOf(0));
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)); });
   for (const std::string& junk :
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100, '\xff'),
         EncodeKeepalive(), Frame("not introduced"),
@@ -254,7 +357,7 @@ TEST_CASE("PeerLinks: strangers who send junk change nothing") {
          });
     RunUntil(loop, [&] { return closed; });
   }
-  CHECK(a.events == std::vector<std::string>{"up 1"});
+  CHECK(a.events == std::vector<std::string>{"up b"});
   CHECK(a.deltas.empty());
 }
 

@@ -144,8 +144,8 @@ TEST_CASE("Adapter: a compaction that finds no room stops nothing") {
   std::set<int> committed;
   int number = 1;
   // Compactions run beside the writes: on a busy machine some come later.
-  for (; number <= 120 || ((*storage)->stats().background_errors == 0 &&
-                           number <= 20'000);
+  for (; number <= 120 ||
+         ((*storage)->stats().background_errors == 0 && number <= 20'000);
        ++number) {
     MustCommit(**storage, Filling(number));
     committed.insert(number);

@@ -38,12 +38,29 @@ crdt::Operation WriteTo(std::string reg, std::string value) {
 }
 
 Cluster::Cluster(uint32_t nodes, uint32_t partitions, ShardOptions options)
-    : options_(options), placement_(nodes, partitions) {
-  for (uint32_t i = 0; i < nodes; ++i) {
-    nodes_.push_back({std::make_unique<sim::SimDisk>(), nullptr, nullptr});
-  }
+    : Cluster(Placement(nodes, partitions), options) {}
+
+Cluster::Cluster(Placement placement, ShardOptions options)
+    : options_(options), placement_(std::move(placement)) {
+  const auto nodes = static_cast<uint32_t>(placement_.members().size());
+  nodes_.resize(nodes);
+  for (Node& node : nodes_) node.disk = std::make_unique<sim::SimDisk>();
   for (uint32_t i = 0; i < nodes; ++i) DOVETAIL_CHECK(Start(i).ok());
   network_.clear();
+}
+
+void Cluster::Part(uint32_t a, uint32_t b) {
+  at(a).HandlePeerDown(NodeId{b}, now());
+  at(b).HandlePeerDown(NodeId{a}, now());
+  EndTurn(a);
+  EndTurn(b);
+}
+
+void Cluster::Meet(uint32_t a, uint32_t b) {
+  at(a).HandlePeerUp(NodeId{b}, now(), nodes_[b].actor);
+  at(b).HandlePeerUp(NodeId{a}, now(), nodes_[a].actor);
+  EndTurn(a);
+  EndTurn(b);
 }
 
 absl::Status Cluster::Start(uint32_t node) {
@@ -52,6 +69,7 @@ absl::Status Cluster::Start(uint32_t node) {
   n.storage = std::make_unique<sim::SimStorage>(*n.disk);
   const crdt::ActorId actor =
       crdt::MakeActorId(crdt::ActorKind::kNode, next_actor_++);
+  n.actor = actor;
   DOVETAIL_RETURN_IF_ERROR(RecordActor(*n.storage, actor));
   n.shard = std::make_unique<Shard>(options_, placement_,
                                     Shard::Identity{NodeId{node}, actor, 0, 1},
@@ -59,8 +77,8 @@ absl::Status Cluster::Start(uint32_t node) {
   DOVETAIL_RETURN_IF_ERROR(n.shard->Open(now()));
   for (uint32_t peer = 0; peer < size(); ++peer) {
     if (peer == node || !running(peer)) continue;
-    n.shard->HandlePeerUp(NodeId{peer}, now());
-    at(peer).HandlePeerUp(NodeId{node}, now());
+    n.shard->HandlePeerUp(NodeId{peer}, now(), nodes_[peer].actor);
+    at(peer).HandlePeerUp(NodeId{node}, now(), n.actor);
     EndTurn(peer);
   }
   EndTurn(node);

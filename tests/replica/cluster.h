@@ -32,6 +32,8 @@ class Cluster {
  public:
   explicit Cluster(uint32_t nodes, uint32_t partitions = 1,
                    ShardOptions options = {});
+  // With other owners than all.
+  Cluster(Placement placement, ShardOptions options);
 
   struct InFlight {
     NodeId from{};
@@ -78,6 +80,10 @@ class Cluster {
   // Delivers everything, also what that causes, but not what `block` says.
   void DeliverAll(std::function<bool(const InFlight&)> block = nullptr);
 
+  // Neither hears of the other any more; what is under way still arrives.
+  void Part(uint32_t a, uint32_t b);
+  void Meet(uint32_t a, uint32_t b);
+
   // --- Time, disks, processes ---
   void Advance(absl::Duration by);  // fires timers on the way
   void Crash(uint32_t node, size_t losing_batches = 0);
@@ -95,6 +101,7 @@ class Cluster {
     std::unique_ptr<sim::SimDisk> disk;
     std::unique_ptr<sim::SimStorage> storage;
     std::unique_ptr<Shard> shard;
+    crdt::ActorId actor{};
     // Its fsync is done; the shard hears of it only after one more turn, which
     // the fsync does not cover.
     bool fsynced = false;

@@ -133,12 +133,12 @@ TEST_CASE("Cluster: an older ring is an ancestor, not a loser") {
     Stage(config, 1, Join(Member(id)));
     CommitAll(config, 1);
     ClusterConfig behind = old;
-    const MergeResult caught_up = Merge(behind, config);
+    const ConfigMerge caught_up = Merge(behind, config);
     CHECK(caught_up.changed);
     CHECK(!caught_up.superseded.has_value());
     CHECK(behind == config);
     ClusterConfig ahead = config;
-    const MergeResult unmoved = Merge(ahead, old);
+    const ConfigMerge unmoved = Merge(ahead, old);
     CHECK(!unmoved.changed);
     CHECK(!unmoved.superseded.has_value());
     CHECK(ahead == config);
@@ -169,7 +169,7 @@ TEST_CASE("Cluster: a node without a ring takes the first it hears of") {
   ClusterConfig joining;
   CHECK(absl::IsFailedPrecondition(MakePlan(joining).status()));
   CHECK(joining.epoch() == 0);
-  const MergeResult result = Merge(joining, config);
+  const ConfigMerge result = Merge(joining, config);
   CHECK(result.changed);
   CHECK(!result.superseded.has_value());
   CHECK(joining == config);

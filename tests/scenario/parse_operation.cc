@@ -393,9 +393,9 @@ absl::StatusOr<Action> ParseIdentified(const Parser& parser,
   }
   DOVETAIL_ASSIGN_OR_RETURN(
       Action action,
-      ParseOperation(parser, absl::StrCat(line.substr(0, word.offset),
-                                          line.substr(word.offset +
-                                                      word.text.size()))));
+      ParseOperation(
+          parser, absl::StrCat(line.substr(0, word.offset),
+                               line.substr(word.offset + word.text.size()))));
   auto* operate = std::get_if<Operate>(&action);
   if (operate == nullptr || operate->id) {
     return CannotParse("op=N stands once, before an operation");

@@ -377,14 +377,31 @@ TEST_CASE(
     INFO("line: " << line);
     CHECK(Unsupported(line));
   }
-  for (const char* line :
-       {"A", "A set", "A set add", "A set add k", "A set frobnicate k x",
-        "A blob add k x", "X set add k x", "A counter add k 1 op=7",
-        "A op=x counter add k 1", "A op=7 set read k", "A op=7 clock +1s",
-        "A op=7 op=8 counter add k 1", "T = A op=7 set read k", "A counter add k many",
-        "A counter add k 1 2", "A register write k", "A register write k a b",
-        "A delete k", "A map k/f add x", "A map k remove f", "expect",
-        "expect A", "expect A banana k = 1", "=", "A set add k \"x"}) {
+  for (const char* line : {"A",
+                           "A set",
+                           "A set add",
+                           "A set add k",
+                           "A set frobnicate k x",
+                           "A blob add k x",
+                           "X set add k x",
+                           "A counter add k 1 op=7",
+                           "A op=x counter add k 1",
+                           "A op=7 set read k",
+                           "A op=7 clock +1s",
+                           "A op=7 op=8 counter add k 1",
+                           "T = A op=7 set read k",
+                           "A counter add k many",
+                           "A counter add k 1 2",
+                           "A register write k",
+                           "A register write k a b",
+                           "A delete k",
+                           "A map k/f add x",
+                           "A map k remove f",
+                           "expect",
+                           "expect A",
+                           "expect A banana k = 1",
+                           "=",
+                           "A set add k \"x"}) {
     INFO("line: " << line);
     CHECK(Fails(line));
   }

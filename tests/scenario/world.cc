@@ -84,11 +84,9 @@ replica::Placement World::MakePlacement() const {
   return replica::Placement(1, members, std::move(rows));
 }
 
-std::vector<NodeId> World::RunningOwners(
-    replica::PartitionId partition) const {
+std::vector<NodeId> World::RunningOwners(replica::PartitionId partition) const {
   std::vector<NodeId> owners = RunningNodes();
-  std::erase_if(owners,
-                [&](NodeId node) { return !Owns(node, partition); });
+  std::erase_if(owners, [&](NodeId node) { return !Owns(node, partition); });
   return owners;
 }
 
@@ -234,9 +232,7 @@ absl::StatusOr<crdt::ReadResult> World::Read(
   replica::ClientRequest message{
       .id = {}, .options = options, .body = std::move(request)};
   // Alone, or with nodes that were named: what these hold is the answer.
-  message.options.here =
-      options.read.count == 1 ||
-      !std::get<replica::ReadRequest>(message.body).only.empty();
+  message.options.here = true;
   DOVETAIL_ASSIGN_OR_RETURN(replica::ClientReply reply,
                             Request(who, std::move(message), traffic));
   if (!reply.body.ok()) return reply.body.status();
@@ -396,9 +392,8 @@ absl::Status World::Clone(NodeId node, std::string name) {
   for (NodeId running : RunningNodes()) {
     ShardOf(running).HandlePlacement(placement_, NowOf(At(running)));
     // What it has to say to the newcomer, it says when the script lets it.
-    EndTurn(running, [](NodeId, const replica::Envelope&) {
-      return Fate::kDrop;
-    });
+    EndTurn(running,
+            [](NodeId, const replica::Envelope&) { return Fate::kDrop; });
   }
   return Start(NodeId{static_cast<uint32_t>(nodes_.size() - 1)});
 }

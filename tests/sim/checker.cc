@@ -367,7 +367,8 @@ void Checker::OnReadReply(const Pending& pending,
                                    pending.visible, reply.receipt.nodes);
   }
   ++stats_.checks;
-  if (pending.event != kProbe && !reply.result.view.present && !spec.element &&
+  if (reply.receipt.required > 1 && !reply.result.view.present &&
+      !spec.element &&
       reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
     return OnViolation(
         absl::StrCat(Story(pending), " shows nothing, and no owner was asked"));

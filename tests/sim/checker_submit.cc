@@ -93,6 +93,7 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.level = std::min(read.terms.read.value_or(1),
                            cluster_->placement().replicas(pending.partition));
   request.options.read = replica::Level::Count(pending.level);
+  request.options.here = true;
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
   Submit(std::move(pending), std::move(request));

@@ -40,8 +40,8 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.hint_bytes_max = static_cast<size_t>(plan.hint_bytes_max);
   options.hint_age_max = absl::Microseconds(plan.hint_age_max_us);
   options.empty_rows_per_turn = static_cast<size_t>(plan.empty_rows_per_turn);
-  options.quorums_default = plan.strict != 0 ? replica::Quorums::kStrict
-                                             : replica::Quorums::kSloppy;
+  options.quorums_default =
+      plan.strict != 0 ? replica::Quorums::kStrict : replica::Quorums::kSloppy;
   options.requests_in_flight_max =
       static_cast<size_t>(plan.requests_in_flight_max);
   return options;
@@ -57,7 +57,8 @@ replica::Placement Place(const PlanOptions& plan) {
   for (const auto& [id, member] : all.members()) members.push_back(member);
   std::vector<replica::Placement::Row> rows;
   for (uint32_t p = 0; p < partitions; ++p) {
-    const auto order = all.Owners(replica::PartitionId{static_cast<uint16_t>(p)});
+    const auto order =
+        all.Owners(replica::PartitionId{static_cast<uint16_t>(p)});
     rows.push_back({{order.begin(), order.end()},
                     std::min(nodes, static_cast<uint32_t>(plan.owners))});
   }
@@ -345,7 +346,7 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
         absl::StrCat("a frame of node ", from,
                      " does not decode: ", decoded.status().ToString()));
   }
-  for (Message& message : std::get<net::PeerMessages>(*decoded)) {
+  for (Message& message : std::get<net::PeerMessages>(*decoded).messages) {
     Push(to, LaneOf(to, message.partition),
          PeerInput{NodeId{from}, std::move(message)});
   }

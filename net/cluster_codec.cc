@@ -1,0 +1,209 @@
+// The part of client_codec.h that is about the cluster.
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "net/client_codec.h"
+#include "net/guarded.h"
+
+namespace dovetail::net {
+namespace {
+
+static_assert(static_cast<int>(wire::Condition::LEFT) ==
+              static_cast<int>(Condition::kLeft));
+
+capnp::Text::Reader AsText(const std::string& text) {
+  return capnp::Text::Reader(text.c_str(), text.size());
+}
+
+unsigned Size(size_t size) {
+  DOVETAIL_CHECK(size <= std::numeric_limits<unsigned>::max());
+  return static_cast<unsigned>(size);
+}
+
+void EncodeNames(const std::vector<std::string>& names,
+                 capnp::List<capnp::Text>::Builder out) {
+  for (unsigned i = 0; i < out.size(); ++i) out.set(i, AsText(names[i]));
+}
+
+void EncodeMember(const ClusterMember& member,
+                  wire::ClusterMember::Builder out) {
+  out.setId(replica::Index(member.id));
+  out.setName(AsText(member.name));
+  out.setZone(AsText(member.zone));
+  out.setRegion(AsText(member.region));
+  out.setWeight(member.weight);
+  out.setClientAddress(AsText(member.client_address));
+  out.setPeerAddress(AsText(member.peer_address));
+  out.setCondition(static_cast<wire::Condition>(member.condition));
+  out.setSinceMs(static_cast<uint64_t>(
+      std::max<int64_t>(0, absl::ToInt64Milliseconds(member.since))));
+  out.setReachable(member.reachable);
+  out.setEpoch(member.epoch);
+  out.setInRing(member.in_ring);
+  out.setPartitions(member.partitions);
+  out.setStaged(member.staged);
+}
+
+ClusterMember DecodeMember(wire::ClusterMember::Reader in) {
+  ClusterMember member;
+  member.id = replica::NodeId{in.getId()};
+  member.name = AsString(in.getName());
+  member.zone = AsString(in.getZone());
+  member.region = AsString(in.getRegion());
+  member.weight = in.getWeight();
+  member.client_address = AsString(in.getClientAddress());
+  member.peer_address = AsString(in.getPeerAddress());
+  // Also a condition of a later version.
+  if (in.getCondition() <= wire::Condition::LEFT) {
+    member.condition = static_cast<Condition>(in.getCondition());
+  }
+  constexpr uint64_t kMsMax = uint64_t{1} << 50;
+  member.since = absl::Milliseconds(
+      static_cast<int64_t>(std::min(in.getSinceMs(), kMsMax)));
+  member.reachable = in.getReachable();
+  member.epoch = in.getEpoch();
+  member.in_ring = in.getInRing();
+  member.partitions = in.getPartitions();
+  member.staged = in.getStaged();
+  return member;
+}
+
+void EncodePlan(const PlanView& plan, wire::ClusterPlan::Builder out) {
+  out.setEpoch(plan.epoch);
+  EncodeNames(plan.staged, out.initStaged(Size(plan.staged.size())));
+  out.setPlanned(plan.planned);
+  out.setPartitionsMoved(plan.partitions_moved);
+  auto nodes = out.initNodes(Size(plan.nodes.size()));
+  for (unsigned i = 0; i < nodes.size(); ++i) {
+    const replica::NodeChange& change = plan.nodes[i];
+    nodes[i].setId(replica::Index(change.id));
+    nodes[i].setName(AsText(change.name));
+    nodes[i].setBefore(change.before);
+    nodes[i].setAfter(change.after);
+    nodes[i].setGained(change.gained);
+    nodes[i].setLost(change.lost);
+  }
+  out.setBelowN(plan.below_n);
+  out.setZonesShared(plan.zones_shared);
+}
+
+PlanView DecodePlan(wire::ClusterPlan::Reader in) {
+  PlanView plan;
+  plan.epoch = in.getEpoch();
+  for (const auto name : in.getStaged()) plan.staged.push_back(AsString(name));
+  plan.planned = in.getPlanned();
+  plan.partitions_moved = in.getPartitionsMoved();
+  for (const auto change : in.getNodes()) {
+    plan.nodes.push_back({replica::NodeId{change.getId()},
+                          AsString(change.getName()), change.getBefore(),
+                          change.getAfter(), change.getGained(),
+                          change.getLost()});
+  }
+  plan.below_n = in.getBelowN();
+  plan.zones_shared = in.getZonesShared();
+  return plan;
+}
+
+}  // namespace
+
+void EncodeClusterView(const ClusterView& view,
+                       wire::ClusterView::Builder out) {
+  out.setCluster(AsText(view.cluster));
+  out.setNodeId(replica::Index(view.node));
+  out.setNodeName(AsText(view.node_name));
+  out.setConfig(
+      capnp::Data::Reader(reinterpret_cast<const kj::byte*>(view.config.data()),
+                          view.config.size()));
+  out.setSupersededEpoch(view.superseded_epoch);
+  out.setSupersededBy(AsText(view.superseded_by));
+  auto members = out.initMembers(Size(view.members.size()));
+  for (unsigned i = 0; i < members.size(); ++i) {
+    EncodeMember(view.members[i], members[i]);
+  }
+  out.setHints(view.hints);
+  out.setHintBytes(view.hint_bytes);
+  out.setDataBytes(view.data_bytes);
+}
+
+absl::StatusOr<ClusterView> DecodeClusterView(wire::ClusterView::Reader in) {
+  return Guarded([&]() -> absl::StatusOr<ClusterView> {
+    ClusterView view;
+    view.cluster = AsString(in.getCluster());
+    view.node = replica::NodeId{in.getNodeId()};
+    view.node_name = AsString(in.getNodeName());
+    const auto config = in.getConfig();
+    view.config.assign(reinterpret_cast<const char*>(config.begin()),
+                       config.size());
+    view.superseded_epoch = in.getSupersededEpoch();
+    view.superseded_by = AsString(in.getSupersededBy());
+    for (const auto member : in.getMembers()) {
+      view.members.push_back(DecodeMember(member));
+    }
+    view.hints = in.getHints();
+    view.hint_bytes = in.getHintBytes();
+    view.data_bytes = in.getDataBytes();
+    return view;
+  });
+}
+
+void EncodeClusterAdmin(const ClusterAdmin& admin,
+                        wire::ClusterAdmin::Builder out) {
+  if (const auto* stage = std::get_if<StageJoins>(&admin)) {
+    EncodeNames(stage->names, out.initStageJoins(Size(stage->names.size())));
+  } else if (std::holds_alternative<AbortStaged>(admin)) {
+    out.setAbort();
+  } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
+    out.setCommit(commit->base_epoch);
+  } else {
+    out.setPlan();
+  }
+}
+
+absl::StatusOr<ClusterAdmin> DecodeClusterAdmin(wire::ClusterAdmin::Reader in) {
+  return Guarded([&]() -> absl::StatusOr<ClusterAdmin> {
+    switch (in.which()) {
+      case wire::ClusterAdmin::PLAN:
+        return ShowPlan{};
+      case wire::ClusterAdmin::ABORT:
+        return AbortStaged{};
+      case wire::ClusterAdmin::COMMIT:
+        return CommitPlan{in.getCommit()};
+      case wire::ClusterAdmin::STAGE_JOINS: {
+        StageJoins stage;
+        const auto names = in.getStageJoins();
+        if (names.size() > replica::kMembersMax) {
+          return absl::InvalidArgumentError("more names than members may be");
+        }
+        for (const auto name : names) stage.names.push_back(AsString(name));
+        return stage;
+      }
+    }
+    return absl::InvalidArgumentError("an unknown change of the cluster");
+  });
+}
+
+void EncodeClusterAdminReply(const absl::StatusOr<PlanView>& reply,
+                             wire::ClusterAdminReply::Builder out) {
+  if (!reply.ok()) return EncodeError(reply.status(), out.initError());
+  EncodePlan(*reply, out.initPlan());
+}
+
+absl::StatusOr<PlanView> DecodeClusterAdminReply(
+    wire::ClusterAdminReply::Reader in) {
+  return Guarded([&]() -> absl::StatusOr<PlanView> {
+    switch (in.which()) {
+      case wire::ClusterAdminReply::ERROR:
+        return DecodeError(in.getError());
+      case wire::ClusterAdminReply::PLAN:
+        return DecodePlan(in.getPlan());
+    }
+    return absl::InvalidArgumentError("an unknown answer");
+  });
+}
+
+}  // namespace dovetail::net

@@ -1,0 +1,142 @@
+#include "net/cluster_view.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+#include <utility>
+#include <variant>
+
+#include "crdt/check.h"
+
+namespace dovetail::net {
+namespace {
+
+using replica::NodeId;
+
+Condition ConditionOf(replica::MemberState state) {
+  switch (state) {
+    case replica::MemberState::kAlive:
+      return Condition::kAlive;
+    case replica::MemberState::kSuspect:
+      return Condition::kSuspect;
+    case replica::MemberState::kDead:
+      return Condition::kDead;
+    case replica::MemberState::kLeft:
+      return Condition::kLeft;
+  }
+  return Condition::kUnknown;
+}
+
+PlanView PlanOf(const replica::Cluster& cluster) {
+  PlanView view;
+  view.epoch = cluster.config().epoch();
+  for (const auto& [subject, change] : cluster.config().staged.Effective()) {
+    const replica::RingMember* member = cluster.ring().Find(subject);
+    view.staged.push_back(member != nullptr ? member->name
+                                            : change.member.name);
+  }
+  std::sort(view.staged.begin(), view.staged.end());
+  return view;
+}
+
+// Adds what `plan` would do or has done.
+void Show(const replica::Plan& plan, PlanView& view) {
+  view.planned = true;
+  view.partitions_moved = plan.moves.size();
+  view.nodes = plan.nodes;
+  const auto partitions = [](const auto& shortfalls) {
+    std::set<replica::PartitionId> distinct;
+    for (const auto& one : shortfalls) distinct.insert(one.partition);
+    return distinct.size();
+  };
+  view.below_n = partitions(plan.below_n);
+  view.zones_shared = partitions(plan.zones_shared);
+}
+
+}  // namespace
+
+std::vector<ClusterMember> MembersOf(const replica::Cluster& cluster,
+                                     absl::Duration now) {
+  std::map<NodeId, ClusterMember> members;
+  const replica::Ring& ring = cluster.ring();
+  for (const replica::RingMember& owner : ring.spec().members) {
+    ClusterMember& member = members[owner.id];
+    member.name = owner.name;
+    member.zone = owner.zone;
+    member.region = owner.region;
+    member.weight = owner.weight;
+    member.in_ring = true;
+  }
+  for (uint32_t p = 0; p < ring.partitions(); ++p) {
+    const replica::PartitionId partition{static_cast<uint16_t>(p)};
+    for (NodeId owner : ring.Owners(partition)) ++members[owner].partitions;
+  }
+  for (const auto& [id, known] : cluster.membership().members()) {
+    ClusterMember& member = members[id];
+    member.name = known.info.name;
+    if (!member.in_ring) {
+      member.zone = known.info.zone;
+      member.region = known.info.region;
+    }
+    member.client_address = known.info.client_address;
+    member.peer_address = known.info.peer_address;
+    member.condition = ConditionOf(known.state);
+    member.since = absl::Trunc(now - known.since, absl::Milliseconds(1));
+  }
+  for (const auto& [subject, change] : cluster.config().staged.Effective()) {
+    const auto member = members.find(subject);
+    if (member != members.end()) member->second.staged = true;
+  }
+  std::vector<ClusterMember> out;
+  const NodeId self = cluster.membership().self().info.id;
+  for (auto& [id, member] : members) {
+    member.id = id;
+    member.reachable = id == self || cluster.IsReachable(id);
+    member.epoch = cluster.EpochOf(id);
+    out.push_back(std::move(member));
+  }
+  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.name, a.id) < std::tie(b.name, b.id);
+  });
+  return out;
+}
+
+ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now) {
+  ClusterView view;
+  view.node = cluster.membership().self().info.id;
+  view.node_name = cluster.membership().self().info.name;
+  view.config = replica::EncodeClusterConfig(cluster.config());
+  view.members = MembersOf(cluster, now);
+  if (cluster.superseded().has_value()) {
+    view.superseded_epoch = cluster.superseded()->epoch();
+    const NodeId by = cluster.superseded()->committed_by();
+    for (const ClusterMember& member : view.members) {
+      if (member.id == by) view.superseded_by = member.name;
+    }
+  }
+  return view;
+}
+
+absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
+                                    const ClusterAdmin& admin,
+                                    absl::Duration now) {
+  if (const auto* stage = std::get_if<StageJoins>(&admin)) {
+    DOVETAIL_RETURN_IF_ERROR(cluster.StageJoins(stage->names, now).status());
+  } else if (std::holds_alternative<AbortStaged>(admin)) {
+    cluster.Abort(now);
+  } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
+    DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
+    DOVETAIL_RETURN_IF_ERROR(cluster.Commit(commit->base_epoch, now));
+    PlanView view = PlanOf(cluster);
+    Show(plan, view);
+    return view;
+  }
+  PlanView view = PlanOf(cluster);
+  if (view.staged.empty()) return view;
+  DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
+  Show(plan, view);
+  return view;
+}
+
+}  // namespace dovetail::net

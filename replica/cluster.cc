@@ -1,0 +1,411 @@
+#include "replica/cluster.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "crdt/check.h"
+#include "crdt/hooks.h"
+#include "replica/hash.h"
+
+namespace dovetail::replica {
+namespace {
+
+// The payload of MemberInfo: whether the node holds data. Empty: unknown yet.
+constexpr absl::string_view kHoldsData = "holds";
+constexpr absl::string_view kHoldsNone = "empty";
+
+std::shared_ptr<const Ring> Computed(const ClusterConfig& config) {
+  DOVETAIL_CHECK(config.ring.has_value());
+  auto ring = Ring::Compute(config.ring->ring());
+  DOVETAIL_CHECK(ring.ok());  // CommittedRing::Make has checked it
+  return std::make_shared<const Ring>(*std::move(ring));
+}
+
+bool IsGone(const Member* member) {
+  return member != nullptr && (member->state == MemberState::kDead ||
+                               member->state == MemberState::kLeft);
+}
+
+RingMember MemberOf(const MemberInfo& info) {
+  RingMember member;
+  member.id = info.id;
+  member.name = info.name;
+  member.zone = info.zone;
+  member.region = info.region;
+  return member;
+}
+
+}  // namespace
+
+bool HoldsData(const MemberInfo& info) { return info.payload == kHoldsData; }
+
+Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
+                 uint64_t incarnation, uint64_t seed, ClusterConfig config,
+                 absl::Duration now)
+    : membership_(options, std::move(self), incarnation, seed, now),
+      config_(std::move(config)),
+      random_(seed) {
+  OnChanged(/*new_ring=*/true, std::nullopt, now);
+}
+
+ConfigDigest Cluster::ring_stamp() const {
+  return {config_.ring->epoch(), config_.ring->digest()};
+}
+
+uint64_t Cluster::EpochOf(NodeId node) const {
+  if (node == membership_.self().info.id) return config_.epoch();
+  const auto talk = talks_.find(node);
+  return talk == talks_.end() ? 0 : talk->second.epoch;
+}
+
+std::string Cluster::NameOf(NodeId node) const {
+  const auto member = membership_.members().find(node);
+  if (member != membership_.members().end()) return member->second.info.name;
+  const RingMember* owner = ring_->Find(node);
+  return owner == nullptr ? absl::StrCat("node ", Index(node)) : owner->name;
+}
+
+void Cluster::Log(std::string text) {
+  events_.push_back(ClusterEvent::LogLine{std::move(text)});
+}
+
+std::vector<ClusterEvent::Any> Cluster::TakeEvents() {
+  return std::exchange(events_, {});
+}
+std::vector<ClusterEnvelope> Cluster::TakeMessages() {
+  return std::exchange(messages_, {});
+}
+bool Cluster::TakeUnsaved() { return std::exchange(unsaved_, false); }
+
+std::vector<MemberRecord> Cluster::KnownPeers() const {
+  std::vector<MemberRecord> records;
+  for (const auto& [id, member] : membership_.members()) {
+    const MemberInfo& info = member.info;
+    if (id == membership_.self().info.id) continue;
+    records.push_back({id, info.name, info.peer_address, info.client_address,
+                       info.zone, info.region});
+  }
+  return records;
+}
+
+// --- Inputs -----------------------------------------------------------------
+
+absl::Status Cluster::HandleGossip(NodeId from, absl::string_view bytes,
+                                   absl::Duration now) {
+  DOVETAIL_ASSIGN_OR_RETURN(const GossipMessage message, DecodeGossip(bytes));
+  membership_.HandleMessage(from, message, now);
+  Drain(now);
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::HandleConfig(NodeId from, absl::string_view bytes,
+                                   absl::Duration now) {
+  DOVETAIL_ASSIGN_OR_RETURN(const ClusterConfig theirs,
+                            DecodeClusterConfig(bytes));
+  if (theirs.ring.has_value() &&
+      theirs.ring->ring().partitions != ring_->partitions()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a ring of ", theirs.ring->ring().partitions,
+                     " partitions in a cluster of ", ring_->partitions()));
+  }
+  talks_[from].epoch = theirs.epoch();
+  const std::optional<CommittedRing> before = config_.ring;
+  const ConfigMerge merged = Merge(config_, theirs);
+  if (merged.superseded.has_value()) OnSuperseded(*merged.superseded);
+  if (merged.changed) {
+    const bool new_ring = config_.ring != before;
+    if (new_ring) {
+      Log(absl::StrCat("ring of epoch ", config_.epoch(), ", committed at ",
+                       NameOf(config_.ring->committed_by()), ", heard from ",
+                       NameOf(from)));
+    }
+    OnChanged(new_ring, from, now);
+  }
+  if (!(config_ == theirs)) {
+    DOVETAIL_MARK("cluster: answered a configuration with a fuller one");
+    SendConfig(from, now);
+  }
+  Drain(now);
+  return absl::OkStatus();
+}
+
+void Cluster::HandleConfigRequest(NodeId from, absl::Duration now) {
+  SendConfig(from, now);
+}
+
+void Cluster::HandlePeerRing(NodeId from, const ConfigDigest& stamp,
+                             absl::Duration now) {
+  if (stamp.epoch == 0) return;
+  talks_[from].epoch = stamp.epoch;
+  if (stamp == ring_stamp()) return;
+  DOVETAIL_MARK("cluster: a frame placed by another ring");
+  MeetConfig(from, stamp, now);
+  Drain(now);
+}
+
+// It goes by another configuration than this node.
+void Cluster::MeetConfig(NodeId from, const ConfigDigest& theirs,
+                         absl::Duration now) {
+  if (!linked_.contains(from)) return;
+  if (theirs.epoch <= config_.epoch()) return SendConfig(from, now);
+  Talk& talk = talks_[from];
+  if (talk.asked_epoch == theirs.epoch && now < talk.asked_at + kConfigRetry) {
+    return;
+  }
+  talk.asked_epoch = theirs.epoch;
+  talk.asked_at = now;
+  messages_.push_back({from, Kind::kConfigRequest, ""});
+}
+
+void Cluster::SendConfig(NodeId to, absl::Duration now) {
+  Talk& talk = talks_[to];
+  if (talk.sent == config_digest_ && now < talk.sent_at + kConfigRetry) return;
+  talk.sent = config_digest_;
+  talk.sent_at = now;
+  messages_.push_back({to, Kind::kConfig, encoded_});
+}
+
+void Cluster::HandleLinkUp(NodeId peer, absl::Duration now) {
+  linked_.insert(peer);
+  reachable_.erase(peer);  // so that it is reported, again
+  membership_.HandleLinkUp(peer, now);
+  Drain(now);
+  UpdateReach(peer);
+  // Views need not differ when configurations do; a link is rare enough.
+  SendConfig(peer, now);
+}
+
+void Cluster::HandleLinkDown(NodeId peer, absl::Duration now) {
+  linked_.erase(peer);
+  membership_.HandleLinkDown(peer, now);
+  Drain(now);
+  UpdateReach(peer);
+}
+
+void Cluster::HandleTimers(absl::Duration now) {
+  membership_.HandleTimers(now);
+  Drain(now);
+}
+
+void Cluster::SetSelfInfo(MemberInfo info, absl::Duration now) {
+  info.payload = membership_.self().info.payload;
+  membership_.SetSelfInfo(std::move(info), now);
+  Drain(now);
+}
+
+void Cluster::SetHoldsData(bool holds, absl::Duration now) {
+  MemberInfo info = membership_.self().info;
+  info.payload = std::string(holds ? kHoldsData : kHoldsNone);
+  membership_.SetSelfInfo(std::move(info), now);
+  Drain(now);
+}
+
+// --- What membership says ---------------------------------------------------
+
+void Cluster::Drain(absl::Duration now) {
+  for (const MembershipEvent& event : membership_.TakeEvents()) {
+    OnMembership(event, now);
+  }
+  for (GossipEnvelope& envelope : membership_.TakeMessages()) {
+    // Seeds by address are not used: links find nodes before gossip does.
+    const NodeId* to = std::get_if<NodeId>(&envelope.to);
+    DOVETAIL_CHECK(to != nullptr);
+    if (!linked_.contains(*to)) continue;
+    messages_.push_back({*to, Kind::kGossip, EncodeGossip(envelope.message)});
+  }
+}
+
+void Cluster::OnMembership(const MembershipEvent& event, absl::Duration now) {
+  using EventKind = MembershipEvent::Kind;
+  switch (event.kind) {
+    case EventKind::kJoined:
+    case EventKind::kInfoChanged:
+      events_.push_back(ClusterEvent::KnownPeer{event.id, event.info->name,
+                                                event.info->peer_address});
+      unsaved_ = true;
+      if (event.kind == EventKind::kJoined) {
+        Log(absl::StrCat(
+            "gossip knows ", event.info->name, " at ", event.info->peer_address,
+            ring_->Find(event.id) == nullptr ? ", a member of no committed ring"
+                                             : ""));
+      }
+      break;
+    case EventKind::kAlive:
+    case EventKind::kSuspect:
+      break;
+    case EventKind::kDead:
+      Log(absl::StrCat("gossip holds ", NameOf(event.id), " dead"));
+      break;
+    case EventKind::kLeft:
+      Log(absl::StrCat(NameOf(event.id), " has left"));
+      break;
+    case EventKind::kConflict:
+      return OnConflict(*event.info);
+    case EventKind::kPeerConfig:
+      return MeetConfig(event.id, event.config, now);
+  }
+  UpdateReach(event.id);
+}
+
+void Cluster::OnConflict(const MemberInfo& other) {
+  Log(absl::StrCat("two nodes go by the name ", NameOf(other.id),
+                   other.peer_address.empty()
+                       ? ""
+                       : absl::StrCat(", one of them at ", other.peer_address),
+                   "; names must be unique in a cluster: stop one of them"));
+}
+
+void Cluster::UpdateReach(NodeId node) {
+  const auto member = membership_.members().find(node);
+  const bool gone =
+      member != membership_.members().end() && IsGone(&member->second);
+  const bool reachable = linked_.contains(node) && !gone;
+  if (reachable == reachable_.contains(node)) return;
+  if (reachable) {
+    reachable_.insert(node);
+    events_.push_back(ClusterEvent::Reachable{node});
+  } else {
+    reachable_.erase(node);
+    events_.push_back(ClusterEvent::Unreachable{node});
+  }
+}
+
+// --- The configuration ------------------------------------------------------
+
+void Cluster::OnChanged(bool new_ring, std::optional<NodeId> but,
+                        absl::Duration now) {
+  encoded_ = EncodeClusterConfig(config_);
+  config_digest_ = {config_.epoch(), HashBytes(encoded_)};
+  unsaved_ = true;
+  if (new_ring) {
+    ring_ = Computed(config_);
+    events_.push_back(ClusterEvent::NewRing{ring_, ring_stamp()});
+  }
+  membership_.SetConfig(config_digest_, now);
+  std::vector<NodeId> peers(linked_.begin(), linked_.end());
+  if (but.has_value()) std::erase(peers, *but);
+  const size_t count = std::min(peers.size(), kConfigFanout);
+  random_.DrawToFront(peers, count);
+  for (size_t i = 0; i < count; ++i) SendConfig(peers[i], now);
+}
+
+void Cluster::OnSuperseded(const CommittedRing& lost) {
+  if (superseded_.has_value() && superseded_->digest() == lost.digest()) return;
+  DOVETAIL_MARK("cluster: a committed ring was superseded");
+  superseded_ = lost;
+  Log(absl::StrCat("the ring of epoch ", lost.epoch(), " committed at ",
+                   NameOf(lost.committed_by()),
+                   " is void: another was committed at the same time and "
+                   "holds; look at `dovetail cluster status` and commit anew"));
+}
+
+absl::Status Cluster::Stage(StagedChange change, absl::Duration now) {
+  DOVETAIL_RETURN_IF_ERROR(
+      config_.staged.Stage(membership_.self().info.id, std::move(change)));
+  OnChanged(/*new_ring=*/false, std::nullopt, now);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> Cluster::StageJoins(
+    const std::vector<std::string>& names, absl::Duration now) {
+  std::map<std::string, const Member*> known;
+  for (const auto& [id, member] : membership_.members()) {
+    known.emplace(member.info.name, &member);
+  }
+  std::vector<const MemberInfo*> joining;
+  for (const std::string& name : names) {
+    const auto found = known.find(name);
+    if (found == known.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "no node \"", name,
+          "\" is known here; start it with --join, then stage it"));
+    }
+    if (ring_->Find(found->second->info.id) != nullptr) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("\"", name, "\" is a member already"));
+    }
+    joining.push_back(&found->second->info);
+  }
+  if (names.empty()) {
+    for (const auto& [name, member] : known) {
+      if (IsGone(member) || ring_->Find(member->info.id) != nullptr) continue;
+      joining.push_back(&member->info);
+    }
+  }
+  if (joining.empty()) {
+    return absl::FailedPreconditionError(
+        "every known node that is alive is a member already");
+  }
+  std::vector<std::string> staged;
+  for (const MemberInfo* info : joining) {
+    DOVETAIL_RETURN_IF_ERROR(config_.staged.Stage(membership_.self().info.id,
+                                                  Join(MemberOf(*info))));
+    staged.push_back(info->name);
+  }
+  OnChanged(/*new_ring=*/false, std::nullopt, now);
+  return staged;
+}
+
+void Cluster::Abort(absl::Duration now) {
+  if (config_.staged.empty()) return;
+  config_.staged.AbortAll();
+  OnChanged(/*new_ring=*/false, std::nullopt, now);
+}
+
+absl::StatusOr<Plan> Cluster::MakePlan() const {
+  return replica::MakePlan(config_);
+}
+
+absl::Status Cluster::Commit(uint64_t base_epoch, absl::Duration now) {
+  DOVETAIL_ASSIGN_OR_RETURN(const Plan plan, MakePlan());
+  if (base_epoch != 0 && base_epoch != plan.base_epoch) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the ring is at epoch ", plan.base_epoch,
+                     " by now; look at the plan again"));
+  }
+  DOVETAIL_RETURN_IF_ERROR(CheckNoDataMoves(plan));
+  DOVETAIL_RETURN_IF_ERROR(
+      replica::Commit(config_, plan, membership_.self().info.id));
+  Log(absl::StrCat("committed the ring of epoch ", config_.epoch(), " with ",
+                   config_.ring->ring().members.size(), " members"));
+  OnChanged(/*new_ring=*/true, std::nullopt, now);
+  return absl::OkStatus();
+}
+
+// A new owner would have to get what the old ones hold. A write that is on its
+// way meanwhile is not lost: who took it hands it over as a stand-in does.
+absl::Status Cluster::CheckNoDataMoves(const Plan& plan) const {
+  if (plan.moves.empty()) return absl::OkStatus();
+  std::vector<std::string> holders;
+  std::vector<std::string> silent;
+  std::set<NodeId> heard;
+  for (const auto& [id, member] : membership_.members()) {
+    const bool holds = HoldsData(member.info);
+    if (holds) holders.push_back(member.info.name);
+    if (holds || member.info.payload == kHoldsNone) heard.insert(id);
+  }
+  for (const RingMember& member : ring_->spec().members) {
+    if (!heard.contains(member.id)) silent.push_back(member.name);
+  }
+  const std::string moves =
+      absl::StrCat("the plan gives ", plan.moves.size(),
+                   plan.moves.size() == 1 ? " partition" : " partitions",
+                   " to other owners, and data cannot be moved to new owners "
+                   "yet");
+  if (!holders.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(moves, ": there is data at ", absl::StrJoin(holders, ", "),
+                     "; members can join before the first write"));
+  }
+  if (!silent.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(moves, ": ", absl::StrJoin(silent, ", "),
+                     " did not say yet whether there is data; try again when "
+                     "all members are up"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace dovetail::replica

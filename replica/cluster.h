@@ -1,0 +1,202 @@
+// The cluster as one node sees it: who belongs to it, who owns what, who can be
+// reached. Gossip (membership.h) says the last, the configuration
+// (cluster_config.h) the others; here they meet. A state machine like its
+// parts: inputs bring the time, outputs are drained after each.
+//
+//   Membership --- who is alive ---+
+//   links up and down -------------+--> Reachable / Unreachable
+//   gossip, frames: "I go by ring (epoch, digest)" -+
+//   configurations from nodes ----------------------+--> NewRing, persist it
+//   the operator: stage, abort, commit -------------+
+//
+// How a configuration spreads. Who changes its own pushes it to the nodes it
+// has links to (kConfigFanout of them, drawn at random, so that it reaches
+// everybody in a few rounds). Who meets a node that goes by another asks for
+// the newer, or sends its own if that is the newer; who gets one merges it and
+// answers if the sender's was not the whole of it. So any two that talk end
+// with the same, whatever was lost.
+//
+// Invariants:
+// 1. A node is reachable exactly while the link to it is up and membership does
+//    not hold it dead or gone. That never changes who owns what.
+// 2. The ring only goes forward in the order of Precedes(). A committed ring
+//    that lost to one it is no ancestor of is kept for the operator.
+// 3. Who is known but in no committed ring owns nothing.
+// 4. The same inputs and the same seed give the same outputs.
+#ifndef DOVETAIL_REPLICA_CLUSTER_H_
+#define DOVETAIL_REPLICA_CLUSTER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "replica/cluster_config.h"
+#include "replica/ids.h"
+#include "replica/membership.h"
+#include "replica/ring.h"
+#include "replica/ring_plan.h"
+#include "replica/splitmix.h"
+
+namespace dovetail::replica {
+
+// Nodes that a change is pushed to at once.
+inline constexpr size_t kConfigFanout = 16;
+// The same configuration goes to the same node, and the same question, once in
+// this time at the most.
+inline constexpr absl::Duration kConfigRetry = absl::Seconds(1);
+
+struct ClusterEvent {
+  // Who owns what has changed; also once at the start.
+  struct NewRing {
+    std::shared_ptr<const Ring> ring;
+    ConfigDigest stamp;
+  };
+  // Repeated when a link comes up again.
+  struct Reachable {
+    NodeId node{};
+  };
+  struct Unreachable {
+    NodeId node{};
+  };
+  // There is such a node, or it is at another address.
+  struct KnownPeer {
+    NodeId node{};
+    std::string name;
+    std::string peer_address;
+  };
+  struct LogLine {
+    std::string text;
+  };
+  using Any = std::variant<NewRing, Reachable, Unreachable, KnownPeer, LogLine>;
+};
+
+// To a node there is a link to.
+struct ClusterEnvelope {
+  enum class Kind : uint8_t { kGossip, kConfig, kConfigRequest };
+  NodeId to{};
+  Kind kind = Kind::kGossip;
+  std::string bytes;  // EncodeGossip, EncodeClusterConfig, or none
+};
+
+// Whether the node has said that it holds data, in the payload of its info.
+bool HoldsData(const MemberInfo& info);
+
+class Cluster {
+ public:
+  // Times are since a fixed point of this process and never go back.
+  // Requires: `config` has a ring; the rest as Membership.
+  Cluster(const MembershipOptions& options, MemberInfo self,
+          uint64_t incarnation, uint64_t seed, ClusterConfig config,
+          absl::Duration now);
+  Cluster(const Cluster&) = delete;
+  Cluster& operator=(const Cluster&) = delete;
+
+  // --- From other nodes; `from` is whom the link authenticated ---
+  // InvalidArgument: not what a node of ours sends; close the link.
+  absl::Status HandleGossip(NodeId from, absl::string_view bytes,
+                            absl::Duration now);
+  absl::Status HandleConfig(NodeId from, absl::string_view bytes,
+                            absl::Duration now);
+  void HandleConfigRequest(NodeId from, absl::Duration now);
+  // A frame came that was placed by this ring; `stamp` may be 0, "by none".
+  void HandlePeerRing(NodeId from, const ConfigDigest& stamp,
+                      absl::Duration now);
+  void HandleLinkUp(NodeId peer, absl::Duration now);
+  void HandleLinkDown(NodeId peer, absl::Duration now);
+  void HandleTimers(absl::Duration now);
+
+  // --- From this node ---
+  // What others hear of it; same id and name. Keeps the payload.
+  void SetSelfInfo(MemberInfo info, absl::Duration now);
+  // Whether any partition here has ever had an event. Until the first call it
+  // is unknown.
+  void SetHoldsData(bool holds, absl::Duration now);
+
+  // --- From the operator ---
+  // Errors: InvalidArgument, FailedPrecondition, ResourceExhausted.
+  absl::Status Stage(StagedChange change, absl::Duration now);
+  // Joins of those of these names; of no names, of all who are alive and in no
+  // ring. Returns the names staged.
+  absl::StatusOr<std::vector<std::string>> StageJoins(
+      const std::vector<std::string>& names, absl::Duration now);
+  // Takes back all that is staged.
+  void Abort(absl::Duration now);
+  absl::StatusOr<Plan> MakePlan() const;
+  // Commits what is staged. `base_epoch`: of the plan that was looked at, 0 if
+  // none was. FailedPrecondition: the ring has changed since, or data would
+  // have to move, which is not possible yet.
+  absl::Status Commit(uint64_t base_epoch, absl::Duration now);
+
+  // --- Outputs: events first, then the configuration to persist, then what
+  // goes to others ---
+  std::vector<ClusterEvent::Any> TakeEvents();
+  // Whether config() or known_peers() are not what they were at the last call.
+  bool TakeUnsaved();
+  std::vector<ClusterEnvelope> TakeMessages();
+  absl::Duration next_deadline() const { return membership_.next_deadline(); }
+
+  // --- What is known ---
+  const ClusterConfig& config() const { return config_; }
+  const Ring& ring() const { return *ring_; }
+  // Names the ring on frames.
+  ConfigDigest ring_stamp() const;
+  const Membership& membership() const { return membership_; }
+  bool IsReachable(NodeId node) const { return reachable_.contains(node); }
+  // The epoch that `node` said last it goes by; 0: nothing heard.
+  uint64_t EpochOf(NodeId node) const;
+  // The last committed ring that lost, if any.
+  const std::optional<CommittedRing>& superseded() const { return superseded_; }
+  // All others that were heard of, for the next start.
+  std::vector<MemberRecord> KnownPeers() const;
+
+ private:
+  using Kind = ClusterEnvelope::Kind;
+  // What was last said to a node, so as not to repeat it.
+  struct Talk {
+    ConfigDigest sent;
+    absl::Duration sent_at = -absl::InfiniteDuration();
+    absl::Duration asked_at = -absl::InfiniteDuration();
+    uint64_t asked_epoch = 0;
+    uint64_t epoch = 0;  // that it goes by
+  };
+
+  void Drain(absl::Duration now);
+  void OnMembership(const MembershipEvent& event, absl::Duration now);
+  void OnConflict(const MemberInfo& other);
+  void UpdateReach(NodeId node);
+  void MeetConfig(NodeId from, const ConfigDigest& theirs, absl::Duration now);
+  void OnChanged(bool new_ring, std::optional<NodeId> but, absl::Duration now);
+  void OnSuperseded(const CommittedRing& lost);
+  void SendConfig(NodeId to, absl::Duration now);
+  absl::Status CheckNoDataMoves(const Plan& plan) const;
+  std::string NameOf(NodeId node) const;
+  void Log(std::string text);
+
+  Membership membership_;
+  ClusterConfig config_;
+  std::string encoded_;         // config_
+  ConfigDigest config_digest_;  // of encoded_
+  std::shared_ptr<const Ring> ring_;
+  std::optional<CommittedRing> superseded_;
+  SplitMix random_;
+  std::set<NodeId> linked_;
+  std::set<NodeId> reachable_;
+  std::map<NodeId, Talk> talks_;
+  bool unsaved_ = false;
+  std::vector<ClusterEvent::Any> events_;
+  std::vector<ClusterEnvelope> messages_;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_CLUSTER_H_

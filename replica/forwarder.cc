@@ -1,0 +1,188 @@
+#include "replica/forwarder.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "replica/maybe.h"
+
+namespace dovetail::replica {
+namespace {
+
+// Hosts count their requests from below.
+constexpr uint64_t kForwardedBit = uint64_t{1} << 63;
+
+}  // namespace
+
+std::optional<NodeId> Forwarder::PickOwner(PartitionId partition) const {
+  const std::string& here = core_.placement.RegionOf(core_.identity.self);
+  std::optional<NodeId> picked;
+  for (NodeId owner : core_.placement.Owners(partition)) {
+    if (!core_.IsUp(owner)) continue;
+    if (core_.placement.RegionOf(owner) == here) return owner;
+    if (!picked) picked = owner;
+  }
+  return picked;
+}
+
+bool Forwarder::Start(ClientRequest& request, PartitionId partition, Now now) {
+  DOVETAIL_CHECK((static_cast<uint64_t>(request.id) & kForwardedBit) == 0 ||
+                 request.options.forwarded);
+  if (request.options.here || request.options.forwarded ||
+      core_.IsOwner(partition)) {
+    return false;
+  }
+  const std::optional<NodeId> owner = PickOwner(partition);
+  if (!owner) return false;
+  Job job;
+  job.partition = partition;
+  job.owner = *owner;
+  job.deadline = now.steady + request.options.timeout;
+  job.write = std::holds_alternative<WriteRequest>(request.body);
+  job.request = std::move(request);
+  const uint64_t sequence = next_sequence_++;
+  Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
+  deadlines_.emplace(placed.deadline, sequence);
+  Send(sequence, placed);
+  return true;
+}
+
+void Forwarder::Send(uint64_t sequence, Job& job) {
+  const crdt::ActorId receiver = core_.peers_up.at(job.owner);
+  Forward forward{{core_.identity.actor, sequence},
+                  ++numbers_[receiver],
+                  receiver,
+                  job.request.options,
+                  {}};
+  if (const auto* write = std::get_if<WriteRequest>(&job.request.body)) {
+    forward.body = *write;
+  } else {
+    forward.body = std::get<ReadRequest>(job.request.body);
+  }
+  core_.Send(job.owner, job.partition, std::move(forward));
+}
+
+std::optional<ClientRequest> Forwarder::OnForward(NodeId from,
+                                                  PartitionId partition,
+                                                  Forward forward) {
+  if (forward.receiver != core_.identity.actor) return std::nullopt;
+  const crdt::Dot number{forward.ticket.incarnation, forward.number};
+  if (taken_.Contains(number)) return std::nullopt;
+  taken_.Insert(number);
+  ClientRequest request;
+  request.id = RequestId{kForwardedBit | next_id_++};
+  request.options = forward.options;
+  request.options.forwarded = true;
+  if (auto* write = std::get_if<WriteRequest>(&forward.body)) {
+    request.body = std::move(*write);
+  } else {
+    request.body = std::get<ReadRequest>(std::move(forward.body));
+  }
+  origins_[request.id] = {from, partition, forward.ticket};
+  return request;
+}
+
+void Forwarder::Divert(Output& output) {
+  const auto first = std::stable_partition(
+      output.replies.begin(), output.replies.end(),
+      [](const ClientReply& reply) {
+        return (static_cast<uint64_t>(reply.id) & kForwardedBit) == 0;
+      });
+  for (auto reply = first; reply != output.replies.end(); ++reply) {
+    const auto origin = origins_.find(reply->id);
+    if (origin == origins_.end()) continue;
+    Forwarded forwarded;
+    forwarded.ticket = origin->second.ticket;
+    if (!reply->body.ok()) {
+      forwarded.reply = reply->body.status();
+    } else if (auto* write = std::get_if<WriteReply>(&*reply->body)) {
+      forwarded.reply = std::move(*write);
+    } else {
+      forwarded.reply = std::get<ReadReply>(*std::move(reply->body));
+    }
+    output.messages.push_back(
+        {origin->second.node,
+         Message{origin->second.partition, std::move(forwarded)}});
+    origins_.erase(origin);
+  }
+  output.replies.erase(first, output.replies.end());
+}
+
+void Forwarder::OnForwarded(NodeId from, PartitionId partition,
+                            Forwarded forwarded) {
+  if (forwarded.ticket.incarnation != core_.identity.actor) return;
+  const auto it = jobs_.find(forwarded.ticket.sequence);
+  if (it == jobs_.end() || it->second.partition != partition ||
+      it->second.owner != from) {
+    return;
+  }
+  const RequestId id = it->second.request.id;
+  if (!forwarded.reply.ok()) {
+    core_.Reply(id, forwarded.reply.status());
+  } else if (auto* write = std::get_if<WriteReply>(&*forwarded.reply)) {
+    core_.Reply(id, std::move(*write));
+  } else {
+    core_.Reply(id, std::get<ReadReply>(*std::move(forwarded.reply)));
+  }
+  End(it);
+}
+
+std::vector<std::pair<ClientRequest, PartitionId>> Forwarder::OnPeerDown(
+    NodeId peer, Now now) {
+  std::vector<std::pair<ClientRequest, PartitionId>> mine;
+  for (auto it = jobs_.begin(); it != jobs_.end();) {
+    const auto current = it++;
+    Job& job = current->second;
+    if (job.owner != peer) continue;
+    if (job.write) {
+      core_.Reply(job.request.id,
+                  MarkMaybe(absl::UnavailableError(absl::StrCat(
+                      core_.placement.NameOf(peer),
+                      ", which was to coordinate it, cannot be reached any "
+                      "more; the write may still take effect"))));
+      End(current);
+      continue;
+    }
+    const std::optional<NodeId> other = PickOwner(job.partition);
+    if (other) {
+      job.owner = *other;
+      Send(current->first, job);
+      continue;
+    }
+    ClientRequest request = std::move(job.request);
+    request.options.timeout =
+        std::max(absl::Milliseconds(1), job.deadline - now.steady);
+    mine.emplace_back(std::move(request), job.partition);
+    End(current);
+  }
+  // Their answers would go nowhere.
+  std::erase_if(origins_,
+                [&](const auto& origin) { return origin.second.node == peer; });
+  return mine;
+}
+
+void Forwarder::OnTimers(Now now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now.steady) {
+    const auto it = jobs_.find(deadlines_.begin()->second);
+    DOVETAIL_CHECK(it != jobs_.end());
+    core_.Reply(
+        it->second.request.id,
+        absl::DeadlineExceededError(absl::StrCat(
+            core_.placement.NameOf(it->second.owner),
+            ", which was to coordinate it, has not answered in time",
+            it->second.write ? "; the write may still take effect" : "")));
+    End(it);
+  }
+}
+
+void Forwarder::End(Jobs::iterator job) {
+  deadlines_.erase({job->second.deadline, job->first});
+  jobs_.erase(job);
+}
+
+absl::Duration Forwarder::next_deadline() const {
+  return deadlines_.empty() ? absl::InfiniteDuration()
+                            : deadlines_.begin()->first;
+}
+
+}  // namespace dovetail::replica

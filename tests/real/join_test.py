@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+"""A cluster that grows before its first write, loses a node, and finds it again
+at another address."""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import time
+
+import harness
+from cluster import Cluster
+
+KEYS = 400
+SECONDS_MAX = 40
+
+
+def wait_for(what, condition):
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        harness.require(time.monotonic() < deadline,
+                        f"not within {SECONDS_MAX} s: {what}")
+        time.sleep(0.05)
+
+
+def by_name(view):
+    return {member["name"]: member for member in view["members"]}
+
+
+def execute(cluster, node, operations, *arguments):
+    lines = "".join(json.dumps(operation) + "\n" for operation in operations)
+    done = subprocess.run(cluster.exec_at(node, *arguments), input=lines,
+                          capture_output=True, text=True, check=False,
+                          timeout=SECONDS_MAX)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def add(i):
+    return {"type": "set", "verb": "add", "bucket": "b", "key": f"k{i}",
+            "elements": [f"e{i}"]}
+
+
+def read(i):
+    return {"type": "set", "verb": "read", "bucket": "b", "key": f"k{i}"}
+
+
+def grow(cluster):
+    """Two more nodes, known to all at once; members after a commit."""
+    for name in ("d", "e"):
+        cluster.join(name)
+    for node in cluster.nodes:
+        wait_for(f"all five are alive at {node.name}", lambda at=node: sum(
+            m["state"] == "alive" and m["reachable"]
+            for m in cluster.view(at)["members"]) == 5)
+        seen = by_name(cluster.view(node))
+        for name in ("d", "e"):
+            harness.require(not seen[name]["member"] and
+                            seen[name]["partitions"] == 0,
+                            f"{name} owns something before the commit")
+    e = cluster.nodes[4]
+    plan = json.loads(cluster.run(["cluster", "join", "--json"], e).stdout)
+    harness.require(plan["staged"] == ["d", "e"], f"staged: {plan}")
+    wait_for("the plan is seen at a", lambda: json.loads(cluster.run(
+        ["cluster", "plan", "--json"], cluster.nodes[0]).stdout) == plan)
+
+    def committed():
+        done = cluster.run(["cluster", "commit", "--epoch", "1"],
+                           cluster.nodes[0], check=False)
+        harness.require(
+            done.returncode == 0 or "did not say yet" in done.stderr,
+            f"commit: {done.stderr}")
+        return done.returncode == 0
+    wait_for("the commit is taken", committed)
+    for node in cluster.nodes:
+        wait_for(f"{node.name} goes by epoch 2", lambda at=node:
+                 cluster.view(at)["epoch"] == 2)
+    owned = [m["partitions"] for m in cluster.view(e)["members"]]
+    harness.require(sum(owned) == 3 * 16 and min(owned) > 0,
+                    f"partitions owned: {owned}")
+
+
+def write_everywhere(cluster):
+    for at, node in enumerate(cluster.nodes):
+        results = execute(cluster, node,
+                          [add(i) for i in range(at, KEYS, 5)], "--w", "quorum")
+        harness.require(len(results) == KEYS // 5 and
+                        all(r["ok"] for r in results),
+                        f"writes at {node.name}: {results[:3]}")
+
+
+def read_all(cluster, node):
+    results = execute(cluster, node, [read(i) for i in range(KEYS)],
+                      "--r", "quorum")
+    for i, result in enumerate(results):
+        harness.require(result.get("value") == [f"e{i}"],
+                        f"k{i} at {node.name}: {result}")
+    harness.require(len(results) == KEYS, f"{len(results)} results")
+
+
+def lose_and_move(cluster, victim):
+    others = [node for node in cluster.nodes if node is not victim]
+    cluster.kill(victim)
+    for node in others:
+        read_all(cluster, node)
+    cluster.move(victim)
+    cluster.launch(victim)
+    cluster.wait_ready(victim)
+    for node in others:
+        wait_for(f"{victim.name} is back at {node.name}", lambda at=node:
+                 by_name(cluster.view(at))[victim.name]["reachable"])
+        seen = by_name(cluster.view(node))
+        harness.require(len(seen) == 5 and
+                        seen[victim.name]["address"] == victim.address,
+                        f"{node.name} sees {seen}")
+
+
+def apart(cluster):
+    """Owners of one partition that hold different things."""
+    ring = json.loads(cluster.run(["cluster", "ring", "--json"],
+                                  cluster.nodes[0]).stdout)["partitions"]
+    held = {node.name: {p["partition"]: (p["rows"], p["context"])
+                        for p in cluster.digest(node)["partitions"]}
+            for node in cluster.nodes}
+    return [p for p, owners in enumerate(ring)
+            if len({held[name][p] for name in owners}) > 1]
+
+
+def data_does_not_move(cluster):
+    cluster.join("f")
+    wait_for("f is known", lambda: "f" in by_name(
+        cluster.view(cluster.nodes[0])))
+    cluster.run(["cluster", "join", "f"], cluster.nodes[0])
+    done = cluster.run(["cluster", "commit"], cluster.nodes[0], check=False)
+    harness.require(done.returncode == 1 and
+                    "data cannot be moved" in done.stderr,
+                    f"a commit over data: {done.returncode} {done.stderr}")
+    cluster.run(["cluster", "abort"], cluster.nodes[0])
+    read_all(cluster, cluster.nodes[5])  # it coordinates, and owns nothing
+
+
+def test(binaries, seed, directory):
+    with Cluster(binaries, directory) as cluster:
+        grow(cluster)
+        write_everywhere(cluster)
+        victim = random.Random(seed).choice(cluster.nodes)
+        lose_and_move(cluster, victim)
+        wait_for("owners hold the same", lambda: not apart(cluster))
+        wait_for("nothing is held for others", lambda: not any(
+            cluster.view(node)["hints"] for node in cluster.nodes))
+        read_all(cluster, victim)
+        data_does_not_move(cluster)
+        cluster.stop_all()
+    return []
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seed", type=int,
+                        default=random.SystemRandom().randrange(1 << 32))
+    arguments = parser.parse_args()
+    print(f"seed {arguments.seed}", flush=True)
+    return 0 if harness.run_in_directory(
+        "join", lambda directory: test(arguments.bin, arguments.seed,
+                                       directory)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

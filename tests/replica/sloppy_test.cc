@@ -1,0 +1,247 @@
+// Nodes that own nothing of a key: how they pass requests on, how they stand in
+// for owners, and what the levels count.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "doctest/doctest.h"
+#include "replica/maybe.h"
+#include "tests/replica/cluster.h"
+#include "tests/sim/seat.h"
+
+namespace dovetail::replica {
+namespace {
+
+using InFlight = Cluster::InFlight;
+
+// One partition owned by nodes 0 .. owners-1; the others stand in, in order.
+Placement Owned(uint32_t nodes, uint32_t owners,
+                const std::vector<std::string>& regions = {}) {
+  std::vector<Placement::Member> members;
+  Placement::Row row;
+  row.owners = owners;
+  for (uint32_t i = 0; i < nodes; ++i) {
+    members.push_back({NodeId{i}, std::string(1, static_cast<char>('A' + i)),
+                       "", regions.empty() ? "" : regions[i]});
+    row.nodes.push_back(NodeId{i});
+  }
+  return Placement(1, members, {row});
+}
+
+RequestOptions Writes(Level level, Quorums quorums = Quorums::kSloppy) {
+  RequestOptions options;
+  options.write = level;
+  options.quorums = quorums;
+  return options;
+}
+
+RequestOptions Here() {
+  RequestOptions options;
+  options.read = Level::One();
+  options.here = true;
+  return options;
+}
+
+crdt::ReadSpec SpecOf(std::string counter) {
+  crdt::ReadSpec spec;
+  spec.object = Count(std::move(counter), 1).object;
+  return spec;
+}
+
+RequestOptions Reads(Level level) {
+  RequestOptions options;
+  options.read = level;
+  return options;
+}
+
+int64_t Holds(Cluster& cluster, uint32_t node, std::string counter) {
+  const auto result = cluster.Read(node, SpecOf(std::move(counter)), Here());
+  REQUIRE(result.ok());
+  return result->view.number;
+}
+
+// Those two are out of reach.
+bool ToOneOrTwo(const InFlight& item) {
+  return sim::SeatOf(item.to) == 1 || sim::SeatOf(item.to) == 2;
+}
+
+bool IsForward(const InFlight& item) {
+  return std::holds_alternative<Forward>(item.message.body);
+}
+
+const WriteReply& Written(const std::optional<ClientReply>& reply) {
+  REQUIRE(reply.has_value());
+  REQUIRE_MESSAGE(reply->body.ok(), reply->body.status().ToString());
+  return std::get<WriteReply>(*reply->body);
+}
+
+TEST_CASE("Forward: what a stranger is asked, an owner coordinates") {
+  Cluster cluster(Owned(4, 3), {});
+  const RequestId id =
+      cluster.Begin(3, {Count("k", 5)}, Writes(Level::Quorum()));
+  REQUIRE(cluster.network().size() == 1);
+  CHECK(IsForward(cluster.network().front()));
+  cluster.DeliverAll();
+  const auto reply = cluster.Take(id);
+  const WriteReply& written = Written(reply);
+  CHECK(written.receipt.nodes.front() == NodeId{0});
+  CHECK(written.receipt.stand_ins.empty());
+  CHECK(Holds(cluster, 0, "k") == 5);
+  CHECK(Holds(cluster, 3, "k") == 0);
+
+  const RequestId read =
+      cluster.BeginRead(3, SpecOf("k"), Reads(Level::Quorum()));
+  cluster.DeliverAll();
+  const auto answer = cluster.Take(read);
+  REQUIRE(answer.has_value());
+  REQUIRE(answer->body.ok());
+  CHECK(std::get<ReadReply>(*answer->body).result.view.number == 5);
+}
+
+TEST_CASE("Forward: a request that comes twice is taken once") {
+  Cluster cluster(Owned(4, 3), {});
+  const RequestId id = cluster.Begin(3, {Count("k", 5)}, Writes(Level::One()));
+  REQUIRE(IsForward(cluster.network().front()));
+  cluster.network().push_back(cluster.network().front());
+  cluster.DeliverAll();
+  CHECK(Written(cluster.Take(id)).deltas == 1);
+  CHECK(Holds(cluster, 0, "k") == 5);
+}
+
+TEST_CASE(
+    "Forward: a request for an earlier process of the owner is not taken") {
+  Cluster cluster(Owned(4, 1), {});
+  cluster.Begin(3, {Count("k", 5)}, Writes(Level::One()));
+  const InFlight late = cluster.network().front();
+  REQUIRE(IsForward(late));
+  cluster.network().clear();
+  cluster.Crash(0);
+  REQUIRE(cluster.Start(0).ok());
+  cluster.network().push_back(late);
+  cluster.DeliverAll();
+  CHECK(Holds(cluster, 0, "k") == 0);
+}
+
+TEST_CASE("Forward: a write whose owner goes away may have taken effect") {
+  Cluster cluster(Owned(4, 3), {});
+  const RequestId id = cluster.Begin(3, {Count("k", 5)}, Writes(Level::One()));
+  cluster.Part(3, 0);
+  const auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  CHECK(absl::IsUnavailable(reply->body.status()));
+  CHECK(MayHaveTakenEffect(reply->body.status()));
+}
+
+TEST_CASE("Forward: a read whose owner goes away is asked of another") {
+  Cluster cluster(Owned(4, 3), {});
+  REQUIRE(cluster.Write(1, Count("k", 5)).ok());
+  cluster.network().clear();
+  const RequestId id = cluster.BeginRead(3, SpecOf("k"), Reads(Level::One()));
+  cluster.network().clear();
+  cluster.Part(3, 0);
+  cluster.DeliverAll();
+  const auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  REQUIRE(reply->body.ok());
+  CHECK(std::get<ReadReply>(*reply->body).result.view.number == 5);
+}
+
+TEST_CASE("Forward: an answer that never comes is a deadline that passes") {
+  Cluster cluster(Owned(4, 3), {});
+  const RequestId id = cluster.Begin(3, {Count("k", 5)}, Writes(Level::One()));
+  cluster.network().clear();
+  cluster.Advance(absl::Seconds(3));
+  const auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  CHECK(absl::IsDeadlineExceeded(reply->body.status()));
+}
+
+TEST_CASE("Strict: what is missing is said, and nothing is written") {
+  Cluster cluster(Owned(5, 3), {});
+  cluster.Part(0, 1);
+  cluster.Part(0, 2);
+  const auto refused = cluster.Write(0, Count("k", 1),
+                                     Writes(Level::Count(2), Quorums::kStrict));
+  CHECK(absl::IsUnavailable(refused.status()));
+  CHECK(refused.status().message() ==
+        "W=2 strict: 1 of 3 owners reachable: A; nothing was written");
+  CHECK(Holds(cluster, 0, "k") == 0);
+
+  const RequestId id =
+      cluster.Begin(0, {Count("k", 1)}, Writes(Level::Count(2)));
+  cluster.DeliverAll(ToOneOrTwo);
+  const auto reply = cluster.Take(id);
+  CHECK(Written(reply).receipt.stand_ins.size() == 1);
+  CHECK(Holds(cluster, 3, "k") == 1);
+}
+
+TEST_CASE("Sloppy: an owner that is slow gets a stand-in after a while") {
+  Cluster cluster(Owned(4, 3), {});
+  const RequestId id =
+      cluster.Begin(0, {Count("k", 1)}, Writes(Level::Count(3)));
+  const auto to_slow = [](const InFlight& item) {
+    return sim::SeatOf(item.to) == 2;
+  };
+  cluster.DeliverAll(to_slow);
+  CHECK_FALSE(cluster.Take(id).has_value());
+  cluster.Advance(absl::Milliseconds(150));
+  cluster.DeliverAll(to_slow);
+  const auto reply = cluster.Take(id);
+  CHECK(Written(reply).receipt.stand_ins == std::vector<NodeId>{NodeId{3}});
+}
+
+TEST_CASE("Regions: a local quorum waits for nobody elsewhere") {
+  // A, B, C in east; D, E, F in west; all own it.
+  Cluster cluster(Owned(6, 6, {"east", "east", "east", "west", "west", "west"}),
+                  {});
+  const auto elsewhere = [](const InFlight& item) {
+    return sim::SeatOf(item.to) >= 3 || sim::SeatOf(item.from) >= 3;
+  };
+  RequestId id =
+      cluster.Begin(0, {Count("k", 1)}, Writes(Level::LocalQuorum()));
+  cluster.DeliverAll(elsewhere);
+  CHECK(Written(cluster.Take(id)).receipt.required == 2);
+
+  id = cluster.Begin(0, {Count("k", 1)}, Writes(Level::EachQuorum()));
+  cluster.DeliverAll(elsewhere);
+  CHECK_FALSE(cluster.Take(id).has_value());
+  cluster.DeliverAll();
+  CHECK(Written(cluster.Take(id)).receipt.required == 4);
+
+  for (uint32_t there = 3; there < 6; ++there) cluster.Part(0, there);
+  const auto refused =
+      cluster.Write(0, Count("k", 1), Writes(Level::EachQuorum()));
+  CHECK(refused.status().message() ==
+        "W=each_quorum: 0 of 3 replicas reachable in region \"west\": A B C; "
+        "nothing was written");
+  id = cluster.Begin(0, {Count("k", 1)}, Writes(Level::LocalQuorum()));
+  cluster.DeliverAll();
+  CHECK(Written(cluster.Take(id)).receipt.required == 2);
+  const RequestId read =
+      cluster.BeginRead(0, SpecOf("k"), Reads(Level::LocalQuorum()));
+  cluster.DeliverAll();
+  REQUIRE(cluster.Take(read)->body.ok());
+}
+
+TEST_CASE("Hints: a node that holds enough for others takes no more") {
+  ShardOptions options;
+  options.hint_bytes_max = 1;
+  Cluster cluster(Owned(4, 3), options);
+  cluster.Part(0, 1);
+  cluster.Part(0, 2);
+  RequestId id = cluster.Begin(0, {Count("k", 1)}, Writes(Level::Count(2)));
+  cluster.DeliverAll(ToOneOrTwo);
+  CHECK(Written(cluster.Take(id)).receipt.stand_ins.size() == 1);
+  CHECK(cluster.at(3).stats().hints == 1);
+  CHECK(cluster.at(3).stats().hint_bytes > 1);
+  id = cluster.Begin(0, {Count("k", 1)}, Writes(Level::Count(2)));
+  cluster.DeliverAll(ToOneOrTwo);
+  const auto refused = cluster.Take(id);
+  REQUIRE(refused.has_value());
+  CHECK(absl::IsUnavailable(refused->body.status()));
+  CHECK(std::string(refused->body.status().message()).find("hint_bytes_max") !=
+        std::string::npos);
+}
+
+}  // namespace
+}  // namespace dovetail::replica
