@@ -163,6 +163,24 @@ absl::Status ReadCoordinator::CheckAbsence(
       " can be reached, and those that stand in for them hold nothing of it"));
 }
 
+bool ReadCoordinator::AwaitOwner(Jobs::iterator it) {
+  Job& job = it->second;
+  const auto owns = [&](NodeId node) {
+    return core_.placement.Owns(node, job.partition);
+  };
+  for (NodeId node : job.others) {
+    if (owns(node) && job.tally.WasAsked(node) && !job.tally.Answered(node)) {
+      return true;
+    }
+  }
+  for (NodeId node : job.not_asked) {
+    if (!owns(node) || !core_.IsUp(node)) continue;
+    Ask(it->first, job, node);
+    return true;
+  }
+  return false;
+}
+
 void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
                             PartitionId partition, ReadRequest request,
                             Now now) {
@@ -171,7 +189,10 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   if (!set.ok()) return Tell(asker, set.status());
   const bool mine_counts =
       options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
+  // A stand-in that holds nothing has to ask an owner.
+  const bool mine_is_enough = options.here || core_.IsOwner(partition);
   if (set->required() == 1 && request.only.empty() && mine_counts &&
+      mine_is_enough &&
       !DOVETAIL_BUGGIFY("read: one replica by the long way")) {
     return AnswerHere(asker, options, partition, request.spec);
   }
@@ -280,6 +301,9 @@ void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
   } else if (job.tally.verdict() == Verdict::kImpossible) {
     DOVETAIL_MARK("read: R cannot be met any more");
     Fail(it, job.last_error);
+  } else if (job.tally.verdict() == Verdict::kMet) {
+    DOVETAIL_MARK("read: the owner that was waited for does not answer");
+    Finish(it);
   }
 }
 
@@ -367,6 +391,11 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
   if (!job.inspects) {
     absl::Status absence = CheckAbsence(job.partition, job.spec, result->view,
                                         job.tally.succeeded());
+    if (!absence.ok() && AwaitOwner(it)) {
+      DOVETAIL_MARK("read: stand-ins show nothing, so it waits for an owner");
+      if (job.different.empty()) job.page = std::move(page);
+      return;
+    }
     if (!absence.ok()) return Fail(it, std::move(absence));
   }
   Tell(job.asker,

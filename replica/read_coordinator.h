@@ -111,6 +111,9 @@ class ReadCoordinator {
   absl::Status CheckAbsence(PartitionId partition, const crdt::ReadSpec& spec,
                             const crdt::View& view,
                             const std::vector<NodeId>& nodes) const;
+  // Only stand-ins have answered, with nothing. Whether an owner may still
+  // answer; asks one if none was.
+  bool AwaitOwner(Jobs::iterator job);
   // R = 1, and this node may answer for itself.
   void AnswerHere(const Asker& asker, const RequestOptions& options,
                   PartitionId partition, const crdt::ReadSpec& spec);
