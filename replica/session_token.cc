@@ -32,10 +32,10 @@ absl::Status SessionToken::CheckFits(PartitionId partition_in,
   if (partitions == partitions_in && partition == partition_in) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "a session token of partition ", Index(partition), " of ", partitions,
-      ", but this request is about partition ", Index(partition_in), " of ",
-      partitions_in));
+  return absl::InvalidArgumentError(
+      absl::StrCat("a session token of partition ", Index(partition), " of ",
+                   partitions, ", but this request is about partition ",
+                   Index(partition_in), " of ", partitions_in));
 }
 
 std::string SessionToken::Encode() const {
@@ -55,10 +55,9 @@ absl::StatusOr<SessionToken> SessionToken::Decode(absl::string_view bytes) {
   SessionToken token;
   if (bytes.empty()) return token;
   if (bytes.size() > kSessionTokenBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a session token of ", bytes.size(),
-                     " bytes is over session_token_bytes_max = ",
-                     kSessionTokenBytesMax));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a session token of ", bytes.size(),
+        " bytes is over session_token_bytes_max = ", kSessionTokenBytesMax));
   }
   crdt::Reader in(bytes);
   in.ExpectVersion();

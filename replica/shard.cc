@@ -54,7 +54,8 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (DOVETAIL_BUGGIFY("request: almost no time")) {
     options.timeout = std::min(options.timeout, absl::Milliseconds(1));
   }
-  if (s.writes.in_flight() + s.reads.in_flight() + s.lists.in_flight() >=
+  if (s.writes.in_flight() + s.sessions.in_flight() + s.reads.in_flight() +
+              s.lists.in_flight() >=
           s.core.options.requests_in_flight_max ||
       DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
     DOVETAIL_MARK("request: overloaded");
@@ -67,7 +68,11 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
     absl::StatusOr<PartitionId> partition = s.PartitionOfWrite(*write);
     if (!partition.ok()) return s.core.Reply(request.id, partition.status());
-    s.writes.Start(request.id, options, *partition, std::move(*write), now);
+    if (absl::Status fits = s.CheckSession(write->session, *partition);
+        !fits.ok()) {
+      return s.core.Reply(request.id, std::move(fits));
+    }
+    s.sessions.Start({request.id, options, *partition, std::move(*write)}, now);
   } else if (auto* read = std::get_if<ReadRequest>(&request.body)) {
     if (absl::Status valid = crdt::Validate(read->spec); !valid.ok()) {
       return s.core.Reply(request.id, std::move(valid));
@@ -76,11 +81,21 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
         PartitionOf(read->spec.object.bucket, read->spec.object.key,
                     s.core.placement.partitions());
     DOVETAIL_CHECK(s.core.Owns(partition));
+    if (absl::Status fits = s.CheckSession(read->session, partition);
+        !fits.ok()) {
+      return s.core.Reply(request.id, std::move(fits));
+    }
     s.reads.Start(request.id, options, partition, std::move(*read), now);
   } else {
     s.lists.Start(request.id, options,
                   std::get<ListRequest>(std::move(request.body)), now);
   }
+}
+
+absl::Status Shard::State::CheckSession(
+    const std::optional<SessionToken>& session, PartitionId partition) const {
+  if (!session) return absl::OkStatus();
+  return session->CheckFits(partition, core.placement.partitions());
 }
 
 absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
@@ -230,6 +245,7 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
   }
   applied_in_turn.push_back({from, partition, delta->events});
   core.Send(from, partition, Ack{delta->events, replicate.sync});
+  sessions.OnApplied(partition, now);
 }
 
 void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
@@ -253,6 +269,7 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
   const bool more =
       chunk.more && progress && !DOVETAIL_BUGGIFY("sync: asks for no more");
   sync.OnChunkApplied(from, partition, more, now);
+  sessions.OnApplied(partition, now);
 }
 
 void Shard::HandlePeerUp(NodeId peer, Now now) {

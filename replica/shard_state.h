@@ -4,11 +4,13 @@
 #define DOVETAIL_REPLICA_SHARD_STATE_H_
 
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
 #include "replica/read_coordinator.h"
+#include "replica/session_wait.h"
 #include "replica/shard.h"
 #include "replica/shard_core.h"
 #include "replica/sync.h"
@@ -21,10 +23,23 @@ struct Shard::State {
         const Identity& identity, Storage& storage)
       : core(options, placement, identity, storage),
         writes(core),
-        reads(core,
-              [this](NodeId peer, PartitionId partition) {
-                sync.Nudge(peer, partition);
-              }),
+        reads(
+            core,
+            [this](NodeId peer, PartitionId partition) {
+              sync.Nudge(peer, partition);
+            },
+            [this](NodeId peer, PartitionId partition) {
+              sync.PullFrom(peer, partition);
+            }),
+        sessions(
+            core,
+            [this](SessionWait::Write write, Now now) {
+              writes.Start(write.id, write.options, write.partition,
+                           std::move(write.request), now);
+            },
+            [this](NodeId peer, PartitionId partition) {
+              sync.PullFrom(peer, partition);
+            }),
         lists(core),
         sync(core),
         hints(core, sync) {}
@@ -34,6 +49,8 @@ struct Shard::State {
 
   // --- Requests ---
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
+  absl::Status CheckSession(const std::optional<SessionToken>& session,
+                            PartitionId partition) const;
 
   // --- Messages ---
   void OnMessage(NodeId from, Message message, Now now);
@@ -63,6 +80,7 @@ struct Shard::State {
   ShardCore core;
   WriteCoordinator writes;
   ReadCoordinator reads;
+  SessionWait sessions;
   ListCoordinator lists;
   Sync sync;
   Hints hints;

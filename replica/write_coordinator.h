@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -77,6 +78,8 @@ class WriteCoordinator {
 
   // Mutates and sends; false if the job ended (it has been replied to).
   bool Mint(RequestId id, Job& job, Now now);
+  void AddToSession(Job& job,
+                    const std::optional<MutateOutcome::Minted>& minted);
   // Sends the delta that was minted to everybody concerned.
   void Spread(RequestId id, Job& job, std::string delta, Now now);
   // Sends it to the next stand-in, if one is left.
