@@ -301,42 +301,18 @@ Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() = default;
 
 Bucket Client::bucket(absl::string_view name) {
-  internal::Place place;
-  place.submitter = impl_.get();
-  place.object.bucket = std::string(name);
-  return Bucket(std::move(place));
+  return Bucket(internal::PlaceOfBucket(*impl_, name));
 }
 
 AsyncBucket Client::async_bucket(absl::string_view name) {
-  internal::Place place;
-  place.submitter = impl_.get();
-  place.object.bucket = std::string(name);
-  return AsyncBucket(std::move(place));
+  return AsyncBucket(internal::PlaceOfBucket(*impl_, name));
 }
+
+CausalSession Client::NewSession() { return CausalSession(*impl_); }
 
 std::future<absl::StatusOr<BatchWritten>> Client::RunAsync(
     const Batch& batch, const WriteOptions& options) {
-  std::promise<absl::StatusOr<BatchWritten>> promise;
-  auto future = promise.get_future();
-  if (batch.empty()) {
-    promise.set_value(absl::InvalidArgumentError("batch without operations"));
-    return future;
-  }
-  if (options.token.has_value()) {
-    promise.set_value(absl::InvalidArgumentError(
-        "tokens belong to the operations of a batch, not to the batch"));
-    return future;
-  }
-  CallOptions call;
-  call.write = options.w;
-  call.durability = options.durability;
-  call.timeout = options.timeout;
-  impl_->Submit(
-      replica::WriteRequest{batch.mutations()}, call,
-      [promise = std::move(promise)](Result result) mutable {
-        promise.set_value(internal::ToBatchWritten(std::move(result)));
-      });
-  return future;
+  return internal::RunBatch(*impl_, batch, options);
 }
 
 absl::StatusOr<BatchWritten> Client::Run(const Batch& batch,

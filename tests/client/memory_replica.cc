@@ -7,6 +7,7 @@
 #include "crdt/mutate.h"
 #include "crdt/query.h"
 #include "crdt/state_view.h"
+#include "replica/hash.h"
 
 namespace dovetail {
 namespace {
@@ -15,6 +16,17 @@ constexpr crdt::ActorId kActor{0x1234};
 
 replica::Receipt OwnReceipt() {
   return {{replica::NodeId{0}}, {}, 1, replica::Durability::kWal};
+}
+
+// As if it was one of this many partitions.
+constexpr uint32_t kPartitions = 64;
+
+replica::SessionToken TokenFor(const crdt::ObjectId& object) {
+  replica::SessionToken token;
+  token.partitions = kPartitions;
+  token.partition =
+      replica::PartitionOf(object.bucket, object.key, kPartitions);
+  return token;
 }
 
 }  // namespace
@@ -68,6 +80,11 @@ net::ClientResult MemoryReplica::Write(const replica::WriteRequest& request) {
   if (const auto delta = builder.Finish(); delta.has_value()) {
     Apply(*delta);
     reply.deltas = 1;
+    if (request.session) {
+      reply.session = TokenFor(request.operations.front().object);
+      reply.session->events.InsertRun(delta->events);
+      reply.session->stamp = clock_.last();
+    }
   }
   return reply;
 }
@@ -92,6 +109,10 @@ net::ClientResult MemoryReplica::Read(const replica::ReadRequest& request) {
   reply.receipt = OwnReceipt();
   State state(objects_);
   DOVETAIL_ASSIGN_OR_RETURN(reply.result, crdt::Query(state, request.spec));
+  if (request.session) {
+    reply.session = TokenFor(request.spec.object);
+    reply.session->events = applied_;
+  }
   return reply;
 }
 
