@@ -23,6 +23,11 @@ using replica::Shard;
 
 namespace {
 
+// Of no operation of the plan.
+bool IsExtra(RequestId id) {
+  return ListWatch::IsListing(id) || SessionWatch::IsSessions(id);
+}
+
 bool FailsWrites(EventKind kind) {
   return kind == EventKind::kFailCommit || kind == EventKind::kFailSync ||
          kind == EventKind::kDiskFull || kind == EventKind::kReadError ||
@@ -138,7 +143,7 @@ void Checker::OnViolation(std::string what) {
 
 void Checker::BeforeRequest(uint32_t node, Shard& shard,
                             const replica::ClientRequest& request) {
-  if (ListWatch::IsListing(request.id)) return;
+  if (IsExtra(request.id)) return;
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
@@ -153,7 +158,7 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
-  if (ListWatch::IsListing(id)) return;
+  if (IsExtra(id)) return;
   Pending& pending = pending_.at(id);
   if (pending.spec) return;
   const crdt::EventSet minted =
@@ -361,6 +366,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
 
 void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   if (ListWatch::IsListing(reply.id)) return OnListReply(node, reply);
+  if (SessionWatch::IsSessions(reply.id)) return OnSessionReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end()) return;
@@ -431,6 +437,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
 
 void Checker::OnWriteReply(const Pending& pending,
                            const replica::WriteReply& reply) {
+  sessions_.OnWritten(pending.event, reply);
   ++stats_.acknowledged;
   if (pending.minted.has_value() != pending.expected.mints()) {
     return OnViolation(absl::StrCat(
@@ -549,6 +556,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
   std::erase_if(held_,
                 [&](const auto& held) { return held.first.first == node; });
   lists_.OnStopped(node);
+  sessions_.OnStopped(node);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.node != node) {
       ++it;
