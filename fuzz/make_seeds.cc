@@ -13,6 +13,7 @@
 
 #include "crdt/check.h"
 #include "replica/gossip_message.h"
+#include "replica/session_token.h"
 #include "tests/crdt/world.h"
 
 namespace dovetail::crdt::model {
@@ -26,10 +27,15 @@ void Write(const std::filesystem::path& file, const std::string& bytes) {
   DOVETAIL_CHECK(out.good());
 }
 
-// The input of decode_context: the length of the first set, then both.
+// The input of decode_context and decode_session: the length of the first one,
+// then both.
 std::string TwoSets(const std::string& a, const std::string& b) {
   DOVETAIL_CHECK(a.size() < 256);
   return static_cast<char>(a.size()) + a + b;
+}
+
+replica::SessionToken SeenBy(const Context& context, uint64_t wall_ms) {
+  return {64, replica::PartitionId{9}, context.applied, {wall_ms, 1}};
 }
 
 template <class Encodable>
@@ -64,6 +70,8 @@ void WriteSeeds(const std::filesystem::path& root) {
     const Context& b = world.replicas()[1].context();
     Write(root / "decode_context" / subject.name,
           TwoSets(a.applied.Encode(), b.applied.Encode()));
+    Write(root / "decode_session" / subject.name,
+          TwoSets(SeenBy(a, 7).Encode(), SeenBy(b, 300).Encode()));
   }
 }
 

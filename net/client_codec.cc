@@ -167,6 +167,11 @@ void EncodeRead(const replica::ReadRequest& request, wire::Read::Builder out) {
 
 void EncodeOperation(const ClientOperation& operation,
                      wire::Operation::Builder out) {
+  std::visit(
+      [&](const auto& request) {
+        if (request.session) out.setSession(AsData(request.session->Encode()));
+      },
+      operation);
   if (const auto* read = std::get_if<replica::ReadRequest>(&operation)) {
     return EncodeRead(*read, out.initRead());
   }
@@ -260,7 +265,9 @@ void EncodeView(const crdt::View& view, wire::View::Builder out) {
   }
 }
 
+// `session` is the encoded one of `reply`.
 void EncodeWriteReply(const replica::WriteReply& reply,
+                      const std::string& session,
                       wire::WriteResult::Builder out) {
   EncodeReceipt(reply.receipt, out.initReceipt());
   auto not_observed = out.initNotObserved(Size(reply.not_observed.size()));
@@ -268,6 +275,7 @@ void EncodeWriteReply(const replica::WriteReply& reply,
     not_observed.set(i, reply.not_observed[i]);
   }
   out.setDeltas(reply.deltas);
+  if (reply.session) out.setSession(AsData(session));
 }
 
 // What a view takes on the wire, from above: pointers, struct words and the
@@ -287,18 +295,32 @@ absl::Status TooLong(size_t bytes) {
       kReplyWireBytesMax, "; read it in pages, with a limit"));
 }
 
+template <class Reply>
+std::string EncodedSession(const Reply& reply) {
+  return reply.session.has_value() ? reply.session->Encode() : std::string();
+}
+
+absl::Status SessionTooLong(size_t bytes) {
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "a session token of ", bytes, " bytes: the limits are ",
+      replica::kSessionTokenBytesMax, " (session_token_bytes_max) and, for a "
+      "whole reply, ", kReplyWireBytesMax, " (reply_wire_bytes_max)"));
+}
+
 std::string EncodedToken(const replica::ReadReply& reply) {
   return reply.result.token.has_value() ? reply.result.token->Encode()
                                         : std::string();
 }
 
-// `token` is the encoded one of `reply`.
+// `token` and `session` are the encoded ones of `reply`.
 void EncodeReadReply(const replica::ReadReply& reply, const std::string& token,
+                     const std::string& session,
                      wire::ReadResult::Builder out) {
   EncodeReceipt(reply.receipt, out.initReceipt());
   EncodeView(reply.result.view, out.initView());
   out.setMore(reply.result.more);
   if (reply.result.token.has_value()) out.setToken(AsData(token));
+  if (reply.session.has_value()) out.setSession(AsData(session));
 }
 
 void EncodeOptions(const replica::RequestOptions& options,
@@ -368,17 +390,29 @@ void EncodeResults(absl::Span<const ClientResult> results,
     } else if (!result.ok()) {
       EncodeError(result.status(), list[i].initError());
     } else if (const auto* write = std::get_if<replica::WriteReply>(&*result)) {
-      EncodeWriteReply(*write, list[i].initWrite());
+      const std::string session = EncodedSession(*write);
+      if (session.size() > std::min(left, replica::kSessionTokenBytesMax)) {
+        // Without it the client could not know that it must see this write.
+        EncodeError(MarkMaybe(SessionTooLong(session.size())),
+                    list[i].initError());
+        continue;
+      }
+      left -= session.size();
+      EncodeWriteReply(*write, session, list[i].initWrite());
     } else {
       const auto& read = std::get<replica::ReadReply>(*result);
       const std::string token = EncodedToken(read);
-      const size_t bytes = WireBytes(read.result.view) + token.size();
-      if (bytes > kReplyWireBytesMax) {
+      const std::string session = EncodedSession(read);
+      const size_t bytes =
+          WireBytes(read.result.view) + token.size() + session.size();
+      if (session.size() > replica::kSessionTokenBytesMax) {
+        EncodeError(SessionTooLong(session.size()), list[i].initError());
+      } else if (bytes > kReplyWireBytesMax) {
         EncodeError(TooLong(bytes), list[i].initError());
       } else if (bytes > left && !first_read) {
         list[i].setDeferred();
       } else {
-        EncodeReadReply(read, token, list[i].initRead());
+        EncodeReadReply(read, token, session, list[i].initRead());
         left -= std::min(left, bytes);
         first_read = false;
       }

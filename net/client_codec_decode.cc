@@ -273,7 +273,20 @@ std::optional<crdt::OperationId> DecodeId(wire::Operation::Reader in) {
                            {id.getWallMs(), id.getLogical()}};
 }
 
-absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
+// Of a request or a result that has one.
+template <class Reader>
+absl::Status DecodeSession(Reader in,
+                           std::optional<replica::SessionToken>& out) {
+  if (!in.hasSession()) return absl::OkStatus();
+  DOVETAIL_ASSIGN_OR_RETURN(
+      const std::string bytes,
+      DecodeBytes(in.getSession(), "session token", "session_token_bytes_max",
+                  replica::kSessionTokenBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(out, replica::SessionToken::Decode(bytes));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ClientOperation> DecodeBody(wire::Operation::Reader in) {
   switch (in.which()) {
     case wire::Operation::MUTATION: {
       DOVETAIL_ASSIGN_OR_RETURN(crdt::Operation operation,
@@ -297,6 +310,13 @@ absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown operation ", static_cast<uint16_t>(in.which())));
+}
+
+absl::StatusOr<ClientOperation> DecodeOperation(wire::Operation::Reader in) {
+  DOVETAIL_ASSIGN_OR_RETURN(ClientOperation out, DecodeBody(in));
+  DOVETAIL_RETURN_IF_ERROR(std::visit(
+      [&](auto& request) { return DecodeSession(in, request.session); }, out));
+  return out;
 }
 
 // Mutations and reads; never throws for what has not been looked at.
@@ -400,6 +420,7 @@ absl::StatusOr<replica::WriteReply> DecodeWriteReply(
     out.not_observed.push_back(not_observed);
   }
   out.deltas = in.getDeltas();
+  DOVETAIL_RETURN_IF_ERROR(DecodeSession(in, out.session));
   return out;
 }
 
@@ -412,6 +433,7 @@ absl::StatusOr<replica::ReadReply> DecodeReadReply(
   if (in.hasToken()) {
     DOVETAIL_ASSIGN_OR_RETURN(out.result.token, DecodeToken(in.getToken()));
   }
+  DOVETAIL_RETURN_IF_ERROR(DecodeSession(in, out.session));
   return out;
 }
 

@@ -143,6 +143,10 @@ struct Operation {
   # carries in its token the session's own entry of that counter as the session
   # last wrote it. Needs protocol version 2: an older node ignores it.
   id @3 :OperationId;
+  # What the client has seen of the operation's partition; empty: nothing yet.
+  # The answer shows all of it, a write comes after it, and the result has a
+  # token too. Null: no session. Bytes: docs/formats.md, "session token".
+  session @4 :Data;
 }
 
 # Drawn and numbered by the client (crdt/session.h): all events of a session in
@@ -253,6 +257,7 @@ struct WriteResult {
   # observed.
   notObserved @1 :List(Bool);
   deltas @2 :UInt32;
+  session @3 :Data;  # what this adds to the session; null without one
 }
 
 struct ReadResult {
@@ -260,6 +265,7 @@ struct ReadResult {
   view @1 :View;
   more @2 :Bool;    # there is more after the last element or field
   token @3 :Data;   # null unless asked for
+  session @4 :Data;  # as in WriteResult
 }
 
 # What a reader sees. An absent counter reads 0, an absent dwflag true:

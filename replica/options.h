@@ -33,6 +33,12 @@ struct ShardOptions {
   // handed over afterwards.
   absl::Duration write_hedge_after = absl::Milliseconds(100);
 
+  // A request whose session has seen what no replica that was asked has: they
+  // are asked again after this, then after twice as long, up to the maximum.
+  // 10 ms: what is on its way mostly comes within it.
+  absl::Duration session_ask_again_min = absl::Milliseconds(10);
+  absl::Duration session_ask_again_max = absl::Milliseconds(200);
+
   // What a shard may hold for owners that cannot be reached, in bytes of
   // deltas; beyond it, it stands in for nobody else (ResourceExhausted).
   // 256 MiB: about half an hour of 1,000 small writes a second.

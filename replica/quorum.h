@@ -9,6 +9,7 @@
 #ifndef DOVETAIL_REPLICA_QUORUM_H_
 #define DOVETAIL_REPLICA_QUORUM_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -88,6 +89,14 @@ class Tally {
   bool Answered(NodeId node) const {
     const Asked* asked = Find(node);
     return asked != nullptr && asked->state != State::kSilent;
+  }
+  // Whether anybody of whom `matters(node)` was asked and has neither answered
+  // nor failed.
+  template <class Matters>
+  bool AnySilent(Matters matters) const {
+    return std::any_of(asked_.begin(), asked_.end(), [&](const Asked& asked) {
+      return asked.state == State::kSilent && matters(asked.node);
+    });
   }
   // Those who were asked, count for something and have not answered, in the
   // order in which they were asked.

@@ -129,7 +129,8 @@ void ReadCoordinator::Tell(const Asker& asker,
 void ReadCoordinator::AnswerHere(const Asker& asker,
                                  const RequestOptions& options,
                                  PartitionId partition,
-                                 const crdt::ReadSpec& spec) {
+                                 const ReadRequest& request) {
+  const crdt::ReadSpec& spec = request.spec;
   Partition& mine = core_.Get(partition);
   absl::Status available = mine.Available();
   if (!available.ok()) return Tell(asker, std::move(available));
@@ -143,8 +144,13 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
     absl::Status absence = CheckAbsence(partition, spec, result->view, self);
     if (!absence.ok()) return Tell(asker, std::move(absence));
   }
-  Tell(asker, ReadReply{core_.ReceiptOf(partition, self, 1, options.durability),
-                        *std::move(result)});
+  ReadReply reply{core_.ReceiptOf(partition, self, 1, options.durability),
+                  *std::move(result)};
+  if (request.session) {
+    reply.session = SessionToken{core_.placement.partitions(), partition,
+                                 mine.context().applied, core_.clock.last()};
+  }
+  Tell(asker, std::move(reply));
 }
 
 absl::Status ReadCoordinator::CheckAbsence(
@@ -191,10 +197,13 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
       options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
   // A stand-in that holds nothing has to ask an owner.
   const bool mine_is_enough = options.here || core_.IsOwner(partition);
+  const bool covered =
+      !request.session || request.session->events.IsSubsetOf(
+                              AppliedAt(core_.Get(partition).context()));
   if (set->required() == 1 && request.only.empty() && mine_counts &&
-      mine_is_enough &&
+      mine_is_enough && covered &&
       !DOVETAIL_BUGGIFY("read: one replica by the long way")) {
-    return AnswerHere(asker, options, partition, request.spec);
+    return AnswerHere(asker, options, partition, request);
   }
   Job job(*std::move(set));
   job.only = !request.only.empty();
@@ -226,6 +235,12 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   job.asker = asker;
   job.partition = partition;
   job.spec = std::move(request.spec);
+  if (request.session) {
+    job.session.emplace();
+    job.session->seen = *std::move(request.session);
+    job.session->pause = core_.options.session_ask_again_min;
+    job.session->patience = core_.options.session_ask_again_max;
+  }
   job.deadline = now.steady + options.timeout;
   job.hedge_at = now.steady + core_.options.read_hedge_after;
   if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = now.steady;
@@ -249,7 +264,11 @@ void ReadCoordinator::Launch(Job job) {
   job.tally.AddSuccess(self);
   // This node's own page is there even where it does not count.
   const bool counts = DemandOf(job, self) != Tally::kNoDemand;
-  job.several = job.tally.required() > (counts ? 2u : 1u);
+  job.several = job.tally.required() > (counts ? 2u : 1u) || job.session;
+  if (job.session) {
+    job.session->answered = AppliedAt(core_.Get(job.partition).context());
+    job.session->again_at = absl::InfiniteDuration();
+  }
   job.not_asked = job.others;
   job.different.clear();
   job.same.reset();
@@ -298,6 +317,8 @@ void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
                    next != job.not_asked.end());
   if (next != job.not_asked.end()) {
     Ask(it->first, job, *next);
+  } else if (job.tally.verdict() == Verdict::kMet) {
+    Finish(it);  // it waits for its session, and one less can help
   } else if (job.tally.verdict() == Verdict::kImpossible) {
     DOVETAIL_MARK("read: R cannot be met any more");
     Fail(it, job.last_error);
@@ -349,6 +370,9 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (!answer.status.ok()) {
     return Replace(it, from, std::move(answer.status));
   }
+  if (job.session) {
+    job.session->answered.UnionWith(AppliedAt(answer.context));
+  }
   if (!answer.same && !DOVETAIL_MUTANT("read: another answer is not joined")) {
     job.different.emplace_back(
         from, Answer{std::move(answer.page), std::move(answer.context)});
@@ -362,6 +386,7 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
 
 void ReadCoordinator::Finish(Jobs::iterator it) {
   Job& job = it->second;
+  if (!Covered(job)) return AskMore(it);
   LeafPage page;
   if (job.different.empty()) {
     page = std::move(job.page);
@@ -383,6 +408,9 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     DOVETAIL_MARK("read: a page of nothing but removed elements");
     // All of this page is deleted somewhere. An empty page would leave the
     // client without a place to go on from, so the read goes on by itself.
+    if (job.session) {
+      job.session->passed_over = TokenOf(job, page)->events;
+    }
     Job rest = std::move(job);
     rest.spec = SpecAfter(std::move(rest.spec), page.end);
     EraseJob(it, rest);
@@ -401,7 +429,7 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
   Tell(job.asker,
        ReadReply{core_.ReceiptOf(job.partition, job.tally.succeeded(),
                                  job.tally.required(), Durability::kWal),
-                 *std::move(result)});
+                 *std::move(result), TokenOf(job, page)});
   EraseJob(it, job);
 }
 
@@ -441,6 +469,7 @@ void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {
 void ReadCoordinator::EraseJob(Jobs::iterator it, const Job& times) {
   timers_.erase({times.deadline, it->first});
   timers_.erase({times.hedge_at, it->first});
+  if (times.session) timers_.erase({times.session->again_at, it->first});
   jobs_.erase(it);
 }
 
@@ -460,6 +489,7 @@ void ReadCoordinator::OnPeerDown(NodeId peer) {
 }
 
 void ReadCoordinator::OnTimers(Now now) {
+  ScheduleAskingAgain(now);
   while (!timers_.empty() && timers_.begin()->first <= now.steady) {
     const uint64_t sequence = timers_.begin()->second;
     timers_.erase(timers_.begin());
@@ -468,9 +498,11 @@ void ReadCoordinator::OnTimers(Now now) {
     Job& job = it->second;
     if (job.deadline <= now.steady) {
       DOVETAIL_MARK("read: its deadline passes");
-      Fail(it, absl::DeadlineExceededError(absl::StrCat(
-                   "R=", job.tally.required(), " not met in time: ",
-                   job.tally.succeeded().size(), " answered")));
+      Fail(it, DeadlineOf(job));
+      continue;
+    }
+    if (job.session && job.session->again_at <= now.steady) {
+      AskAgain(it);
       continue;
     }
     DOVETAIL_MARK_IF("read: hedged", !job.not_asked.empty());
@@ -484,6 +516,7 @@ void ReadCoordinator::OnTurnFailed(const absl::Status& why) {
 }
 
 absl::Duration ReadCoordinator::next_deadline() const {
+  if (!to_ask_again_.empty()) return absl::ZeroDuration();
   return timers_.empty() ? absl::InfiniteDuration() : timers_.begin()->first;
 }
 

@@ -19,6 +19,12 @@
 // others (replica_set.h). What a stand-in holds is a part of the truth: it
 // joins, but if nobody else answered, "absent" cannot be said.
 //
+// With a session the answer has to show all that its client has seen: the
+// events of the token must be among those that the nodes which answered have
+// applied, together. If R of them do not do, everybody else who can be reached
+// is asked too, this node catches up, and all is asked again after a while. So
+// contexts are needed even with equal pages: they say what was applied.
+//
 // Pages of a large collection end at different places on different replicas.
 // The joined page ends at the least of them: beyond it, some replica has said
 // nothing, and silence is not absence.
@@ -43,10 +49,12 @@ namespace dovetail::replica {
 
 class ReadCoordinator {
  public:
-  // `nudge(peer, partition)` asks for a sync with a replica found to differ.
+  // `nudge(peer, partition)` asks for a sync with a replica found to differ,
+  // `pull(peer, partition)` asks a peer for what is missing here.
   ReadCoordinator(ShardCore& core,
-                  std::function<void(NodeId, PartitionId)> nudge)
-      : core_(core), nudge_(std::move(nudge)) {}
+                  std::function<void(NodeId, PartitionId)> nudge,
+                  std::function<void(NodeId, PartitionId)> pull)
+      : core_(core), nudge_(std::move(nudge)), pull_(std::move(pull)) {}
 
   // Whom a read is for: a client, or a node's listing, which is told only
   // whether there is anything.
@@ -75,6 +83,17 @@ class ReadCoordinator {
     crdt::LeafPage page;
     crdt::Context context;
   };
+  // Of a read with a session.
+  struct Session {
+    SessionToken seen;        // what the answer has to show
+    crdt::EventSet answered;  // E of those who have answered, united
+    // What pages that showed nothing and were passed over have told.
+    crdt::EventSet passed_over;
+    uint64_t missing = 0;  // events that those who answered did not have
+    absl::Duration again_at = absl::InfiniteDuration();  // all are asked again
+    absl::Duration pause;     // before that, when all have answered
+    absl::Duration patience;  // and when some are silent
+  };
   struct Job {
     explicit Job(ReplicaSet who) : set(std::move(who)) {}
 
@@ -95,7 +114,8 @@ class ReadCoordinator {
     // What those know whose page equals `page`, united: one page under several
     // contexts joins to that page under their union. Kept if `several`.
     std::optional<crdt::Context> same;
-    bool several = false;  // two others or more must answer
+    bool several = false;  // two others or more must answer, or a session
+    std::optional<Session> session;
     absl::Status last_error;
   };
   using Jobs = std::map<uint64_t, Job>;
@@ -116,7 +136,18 @@ class ReadCoordinator {
   bool AwaitOwner(Jobs::iterator job);
   // R = 1, and this node may answer for itself.
   void AnswerHere(const Asker& asker, const RequestOptions& options,
-                  PartitionId partition, const crdt::ReadSpec& spec);
+                  PartitionId partition, const ReadRequest& request);
+  // Whether those who have answered cover the session.
+  static bool Covered(const Job& job);
+  // They do not: asks who was not asked, or everybody again after a while.
+  void AskMore(Jobs::iterator job);
+  void ScheduleAskingAgain(Now now);
+  void AskAgain(Jobs::iterator job);
+  bool AnySilent(const Job& job) const;
+  absl::Status DeadlineOf(const Job& job) const;
+  // For the reply; `page` is what it shows.
+  std::optional<SessionToken> TokenOf(const Job& job,
+                                      const crdt::LeafPage& page) const;
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);
   absl::StatusOr<crdt::LeafPage> JoinPages(const Job& job);
@@ -127,9 +158,12 @@ class ReadCoordinator {
 
   ShardCore& core_;
   std::function<void(NodeId, PartitionId)> nudge_;
+  std::function<void(NodeId, PartitionId)> pull_;
   Jobs jobs_;
   uint64_t next_sequence_ = 1;
   std::set<std::pair<absl::Duration, uint64_t>> timers_;
+  // All have answered and do not cover the session: they are asked again.
+  std::vector<uint64_t> to_ask_again_;
 };
 
 // InvalidArgument unless every leaf is one that an object of `type` can have.

@@ -16,6 +16,7 @@
 #include "crdt/query.h"
 #include "crdt/session.h"
 #include "replica/ids.h"
+#include "replica/session_token.h"
 
 namespace dovetail::replica {
 
@@ -77,6 +78,9 @@ struct WriteRequest {
   // A client's operation id: the same request again, at any node, takes effect
   // once (crdt/session.h). It acts on what it carries alone.
   std::optional<crdt::OperationId> id = std::nullopt;
+  // What the client has seen of the partition: the write comes after it. The
+  // reply then has a token too.
+  std::optional<SessionToken> session = std::nullopt;
 };
 
 struct ReadRequest {
@@ -84,6 +88,9 @@ struct ReadRequest {
   // If not empty: exactly these nodes are asked beside the coordinator, and all
   // must answer, whatever R is: how an inspection joins given replicas.
   std::vector<NodeId> only;
+  // What the client has seen of the partition: the answer shows all of it. The
+  // reply then has a token too.
+  std::optional<SessionToken> session = std::nullopt;
 };
 
 // Live objects of `bucket` whose key starts with `prefix`, in order of key and
@@ -120,11 +127,14 @@ struct WriteReply {
   std::vector<bool> not_observed;
   // How many deltas it took; more than one for clearing something large.
   uint32_t deltas = 0;
+  // For a request with a session: what this adds to it.
+  std::optional<SessionToken> session = std::nullopt;
 };
 
 struct ReadReply {
   Receipt receipt;
   crdt::ReadResult result;
+  std::optional<SessionToken> session = std::nullopt;  // as in WriteReply
 };
 
 struct ListReply {

@@ -54,8 +54,8 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (DOVETAIL_BUGGIFY("request: almost no time")) {
     options.timeout = std::min(options.timeout, absl::Milliseconds(1));
   }
-  if (s.writes.in_flight() + s.reads.in_flight() + s.lists.in_flight() +
-              s.forwards.in_flight() >=
+  if (s.writes.in_flight() + s.sessions.in_flight() + s.reads.in_flight() +
+              s.lists.in_flight() + s.forwards.in_flight() >=
           s.core.options.requests_in_flight_max ||
       DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
     DOVETAIL_MARK("request: overloaded");
@@ -86,14 +86,31 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
 
 void Shard::State::Coordinate(ClientRequest request, PartitionId partition,
                               Now now) {
+  const absl::Status fits = std::visit(
+      [&](const auto& body) {
+        using Body = std::decay_t<decltype(body)>;
+        if constexpr (std::is_same_v<Body, ListRequest>) {
+          return absl::OkStatus();
+        } else {
+          return CheckSession(body.session, partition);
+        }
+      },
+      request.body);
+  if (!fits.ok()) return core.Reply(request.id, fits);
   if (forwards.Start(request, partition, now)) return;
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
-    writes.Start(request.id, request.options, partition, std::move(*write),
-                 now);
+    sessions.Start({request.id, request.options, partition, std::move(*write)},
+                   now);
   } else {
     reads.Start(request.id, request.options, partition,
                 std::get<ReadRequest>(std::move(request.body)), now);
   }
+}
+
+absl::Status Shard::State::CheckSession(
+    const std::optional<SessionToken>& session, PartitionId partition) const {
+  if (!session) return absl::OkStatus();
+  return session->CheckFits(partition, core.placement.partitions());
 }
 
 absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
@@ -276,6 +293,7 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
   }
   applied_in_turn.push_back({from, partition, delta->events});
   core.Send(from, partition, Ack{delta->events, replicate.sync});
+  sessions.OnApplied(partition, now);
 }
 
 void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
@@ -299,6 +317,7 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
   const bool more =
       chunk.more && progress && !DOVETAIL_BUGGIFY("sync: asks for no more");
   sync.OnChunkApplied(from, partition, more, now);
+  sessions.OnApplied(partition, now);
 }
 
 void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {

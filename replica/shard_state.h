@@ -4,12 +4,14 @@
 #define DOVETAIL_REPLICA_SHARD_STATE_H_
 
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "replica/forwarder.h"
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
 #include "replica/read_coordinator.h"
+#include "replica/session_wait.h"
 #include "replica/shard.h"
 #include "replica/shard_core.h"
 #include "replica/sync.h"
@@ -22,10 +24,23 @@ struct Shard::State {
         const Identity& identity, Storage& storage)
       : core(options, placement, identity, storage),
         writes(core),
-        reads(core,
-              [this](NodeId peer, PartitionId partition) {
-                sync.Nudge(peer, partition);
-              }),
+        reads(
+            core,
+            [this](NodeId peer, PartitionId partition) {
+              sync.Nudge(peer, partition);
+            },
+            [this](NodeId peer, PartitionId partition) {
+              sync.PullFrom(peer, partition);
+            }),
+        sessions(
+            core,
+            [this](SessionWait::Write write, Now now) {
+              writes.Start(write.id, write.options, write.partition,
+                           std::move(write.request), now);
+            },
+            [this](NodeId peer, PartitionId partition) {
+              sync.PullFrom(peer, partition);
+            }),
         lists(core),
         forwards(core),
         sync(core),
@@ -38,6 +53,8 @@ struct Shard::State {
   // Here, or at an owner.
   void Coordinate(ClientRequest request, PartitionId partition, Now now);
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
+  absl::Status CheckSession(const std::optional<SessionToken>& session,
+                            PartitionId partition) const;
 
   // --- Messages ---
   void OnMessage(NodeId from, Message message, Now now);
@@ -68,6 +85,7 @@ struct Shard::State {
   ShardCore core;
   WriteCoordinator writes;
   ReadCoordinator reads;
+  SessionWait sessions;
   ListCoordinator lists;
   Forwarder forwards;
   Sync sync;

@@ -166,6 +166,7 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
 void Shard::HandleTimers(Now now) {
   State& s = *state_;
   s.writes.OnTimers(now);
+  s.sessions.OnTimers(now);
   s.reads.OnTimers(now);
   s.forwards.OnTimers(now);
   s.lists.OnTimers(now);
@@ -189,8 +190,9 @@ void Shard::HandleTimers(Now now) {
 
 absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
-  return std::min({s.writes.next_deadline(), s.reads.next_deadline(),
-                   s.forwards.next_deadline(), s.lists.next_deadline(),
+  return std::min({s.writes.next_deadline(), s.sessions.next_deadline(),
+                   s.reads.next_deadline(), s.forwards.next_deadline(),
+                   s.lists.next_deadline(),
                    s.sync.next_deadline(), s.FsyncDeadline(),
                    s.next_maintenance});
 }

@@ -65,6 +65,11 @@ void Sync::Nudge(NodeId peer, PartitionId partition) {
   SendSummary(peer, partition, /*answer=*/true, /*periodic=*/false);
 }
 
+void Sync::PullFrom(NodeId peer, PartitionId partition) {
+  if (!core_.IsOwner(partition)) return Nudge(peer, partition);
+  SendSummary(peer, partition, /*answer=*/true, /*periodic=*/false);
+}
+
 void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
                        bool periodic) {
   const Partition& partition = core_.Get(id);

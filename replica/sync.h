@@ -43,6 +43,8 @@ class Sync {
   // is an owner and there is something to exchange.
   void Nudge(NodeId peer, PartitionId partition);
   void Start(NodeId peer);
+  // As Nudge; an owner also asks a stand-in for what it holds.
+  void PullFrom(NodeId peer, PartitionId partition);
 
   void OnSummary(NodeId from, PartitionId partition, const Summary& summary,
                  Now now);

@@ -32,6 +32,14 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   job.deadline = now.steady + options.timeout;
   job.operations = std::move(request.operations);
   job.once = request.id;
+  if (request.session) {
+    job.reply.session =
+        SessionToken{core_.placement.partitions(), partition, {}, {}};
+    // Beyond the allowed drift it moves no clock, as in Mint().
+    if (!core_.clock.Receive(request.session->stamp, now.wall_ms)) {
+      ++core_.stats.clock_refusals;
+    }
+  }
   auto [it, inserted] = jobs_.emplace(id, std::move(job));
   DOVETAIL_CHECK(inserted);
   deadlines_.emplace(it->second.deadline, id);
@@ -81,6 +89,7 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   }
   job.more = outcome->more;
   job.resume_after = std::move(outcome->resume_after);
+  if (job.reply.session) AddToSession(job, outcome->minted);
   DOVETAIL_MARK_IF("write: it changes nothing", !outcome->minted);
   if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
     job.reply.receipt = core_.ReceiptOf(job.partition, {core_.identity.self},
@@ -101,6 +110,21 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   by_delta_.insert({{job.partition, job.waiting_for}, id});
   Spread(id, job, std::move(outcome->minted->delta), now);
   return true;
+}
+
+void WriteCoordinator::AddToSession(
+    Job& job, const std::optional<MutateOutcome::Minted>& minted) {
+  SessionToken& session = *job.reply.session;
+  session.stamp = core_.clock.last();
+  const std::vector<bool>& missed = job.reply.not_observed;
+  if (!minted ||
+      std::find(missed.begin(), missed.end(), true) != missed.end()) {
+    // It says that something is not there, as this replica knows it.
+    session.events.UnionWith(core_.Get(job.partition).context().applied);
+  }
+  if (minted && !DOVETAIL_MUTANT("session: a write is not in its token")) {
+    session.events.InsertRun(minted->events);
+  }
 }
 
 void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,

@@ -87,6 +87,8 @@ class WriteCoordinator {
   absl::StatusOr<MutateOutcome> Mutate(const Job& job, Now now);
   // Mutates and sends; false if the job ended (it has been replied to).
   bool Mint(RequestId id, Job& job, Now now);
+  void AddToSession(Job& job,
+                    const std::optional<MutateOutcome::Minted>& minted);
   // Sends the delta that was minted to everybody concerned.
   void Spread(RequestId id, Job& job, std::string delta, Now now);
   // Sends it to the next stand-in, if one is left.

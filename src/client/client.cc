@@ -338,18 +338,14 @@ Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Client::~Client() = default;
 
 Bucket Client::bucket(absl::string_view name) {
-  internal::Place place;
-  place.submitter = impl_.get();
-  place.object.bucket = std::string(name);
-  return Bucket(std::move(place));
+  return Bucket(internal::PlaceOfBucket(*impl_, name));
 }
 
 AsyncBucket Client::async_bucket(absl::string_view name) {
-  internal::Place place;
-  place.submitter = impl_.get();
-  place.object.bucket = std::string(name);
-  return AsyncBucket(std::move(place));
+  return AsyncBucket(internal::PlaceOfBucket(*impl_, name));
 }
+
+CausalSession Client::NewSession() { return CausalSession(*impl_); }
 
 std::future<absl::StatusOr<BatchWritten>> Client::RunAsync(
     const Batch& batch, const WriteOptions& options) {

@@ -42,6 +42,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "src/client/causal_session.h"
 #include "src/client/handles.h"
 #include "src/client/once_session.h"
 #include "src/client/types.h"
@@ -90,6 +91,9 @@ class Client {
   // --- Typed values: src/client/handles.h ---
   Bucket bucket(absl::string_view name);
   AsyncBucket async_bucket(absl::string_view name);
+
+  // A session: src/client/causal_session.h.
+  CausalSession NewSession();
 
   // Runs a batch. `options.token` is not for batches and must be empty.
   // Errors: as of mutations, and InvalidArgument if the keys do not share a

@@ -60,6 +60,12 @@ struct Place {
   std::vector<Field> fields;
 };
 
+Place PlaceOfBucket(Submitter& submitter, absl::string_view name);
+
+std::future<absl::StatusOr<BatchWritten>> RunBatch(Submitter& submitter,
+                                                   const Batch& batch,
+                                                   const WriteOptions& options);
+
 }  // namespace internal
 
 struct Blocking {

@@ -1,5 +1,6 @@
 #include "src/client/packing.h"
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -35,6 +36,12 @@ size_t BytesOf(const Token& token) {
   return bytes;
 }
 
+size_t BytesOf(const std::optional<replica::SessionToken>& session) {
+  if (!session) return 0;
+  return 64 + session->events.actor_count() * 12 +
+         session->events.interval_count() * 20;
+}
+
 size_t BytesOf(const Mutation& mutation) {
   size_t bytes = kOperationOverhead + BytesOf(mutation.object) +
                  BytesOf(mutation.fields) + BytesOf(mutation.value) +
@@ -51,15 +58,17 @@ size_t BytesOf(const Mutation& mutation) {
 Weight Weigh(const Operation& operation) {
   if (const auto* write = std::get_if<replica::WriteRequest>(&operation)) {
     constexpr size_t kIdBytes = 40;
-    Weight weight{write->operations.size(), write->id ? kIdBytes : 0};
+    Weight weight{write->operations.size(),
+                  BytesOf(write->session) + (write->id ? kIdBytes : 0)};
     for (const Mutation& mutation : write->operations) {
       weight.bytes += BytesOf(mutation);
     }
     return weight;
   }
-  const crdt::ReadSpec& spec = std::get<replica::ReadRequest>(operation).spec;
-  size_t bytes =
-      kOperationOverhead + BytesOf(spec.object) + BytesOf(spec.fields);
+  const auto& read = std::get<replica::ReadRequest>(operation);
+  const crdt::ReadSpec& spec = read.spec;
+  size_t bytes = kOperationOverhead + BytesOf(spec.object) +
+                 BytesOf(spec.fields) + BytesOf(read.session);
   if (spec.element.has_value()) bytes += BytesOf(*spec.element);
   if (spec.after_element.has_value()) bytes += BytesOf(*spec.after_element);
   if (spec.after_field.has_value()) bytes += BytesOf(spec.after_field->name);

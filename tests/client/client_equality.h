@@ -22,7 +22,7 @@ inline bool Same(const ClientOperation& a, const ClientOperation& b) {
   if (const auto* mine = std::get_if<replica::WriteRequest>(&a)) {
     const auto& theirs = std::get<replica::WriteRequest>(b);
     if (mine->operations.size() != theirs.operations.size()) return false;
-    if (mine->id != theirs.id) return false;
+    if (mine->id != theirs.id || mine->session != theirs.session) return false;
     for (size_t i = 0; i < mine->operations.size(); ++i) {
       if (!Same(mine->operations[i], theirs.operations[i])) return false;
     }
@@ -33,7 +33,8 @@ inline bool Same(const ClientOperation& a, const ClientOperation& b) {
   const auto parts = [](const replica::ReadRequest& read) {
     const crdt::ReadSpec& spec = read.spec;
     return std::tie(spec.object, spec.fields, spec.element, spec.after_element,
-                    spec.after_field, spec.limit, spec.want_token, read.only);
+                    spec.after_field, spec.limit, spec.want_token, read.only,
+                    read.session);
   };
   return parts(mine) == parts(theirs);
 }
@@ -50,15 +51,16 @@ inline bool Same(const ClientResult& a, const ClientResult& b) {
   if (const auto* mine = std::get_if<replica::WriteReply>(&*a)) {
     const auto& theirs = std::get<replica::WriteReply>(*b);
     return Same(mine->receipt, theirs.receipt) &&
-           std::tie(mine->not_observed, mine->deltas) ==
-               std::tie(theirs.not_observed, theirs.deltas);
+           std::tie(mine->not_observed, mine->deltas, mine->session) ==
+               std::tie(theirs.not_observed, theirs.deltas, theirs.session);
   }
   const auto& mine = std::get<replica::ReadReply>(*a);
   const auto& theirs = std::get<replica::ReadReply>(*b);
   return Same(mine.receipt, theirs.receipt) &&
-         std::tie(mine.result.view, mine.result.more, mine.result.token) ==
+         std::tie(mine.result.view, mine.result.more, mine.result.token,
+                  mine.session) ==
              std::tie(theirs.result.view, theirs.result.more,
-                      theirs.result.token);
+                      theirs.result.token, theirs.session);
 }
 
 inline bool Same(const NodeStatus& a, const NodeStatus& b) {

@@ -24,12 +24,22 @@ namespace wire = net::wire;
 struct Knobs {
   mutable std::mutex mutex;
   Behaviour behaviour = Behaviour::kServe;
-  uint32_t oldest_version = 1;
-  uint32_t newest_version = 2;
+  uint32_t oldest_version = wire::OLDEST_PROTOCOL_VERSION;
+  uint32_t newest_version = wire::PROTOCOL_VERSION;
   std::vector<size_t> call_sizes;
   replica::RequestOptions last_options;
+  std::optional<replica::SessionToken> last_session;
   size_t connections = 0;
 };
+
+std::optional<replica::SessionToken> SessionOfLast(
+    const net::ExecuteCall& call) {
+  if (call.operations.empty() || !call.operations.back().ok()) {
+    return std::nullopt;
+  }
+  return std::visit([](const auto& request) { return request.session; },
+                    *call.operations.back());
+}
 
 }  // namespace
 
@@ -81,7 +91,10 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       behaviour = state_.knobs.behaviour;
       state_.knobs.call_sizes.push_back(call.ok() ? call->operations.size()
                                                   : 0);
-      if (call.ok()) state_.knobs.last_options = call->options;
+      if (call.ok()) {
+        state_.knobs.last_options = call->options;
+        state_.knobs.last_session = SessionOfLast(*call);
+      }
     }
     switch (behaviour) {
       case Behaviour::kServe:
@@ -288,6 +301,11 @@ std::vector<size_t> FakeNode::call_sizes() const {
 replica::RequestOptions FakeNode::last_options() const {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   return state_->knobs.last_options;
+}
+
+std::optional<replica::SessionToken> FakeNode::last_session() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.last_session;
 }
 
 size_t FakeNode::connections() const {

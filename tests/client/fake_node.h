@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,6 +54,8 @@ class FakeNode {
   std::vector<size_t> call_sizes() const;
   // The options of the last call.
   replica::RequestOptions last_options() const;
+  // What came with the last operation of the last execute call.
+  std::optional<replica::SessionToken> last_session() const;
   size_t connections() const;
 
  private:

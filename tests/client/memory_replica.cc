@@ -24,6 +24,17 @@ replica::Receipt OwnReceipt() {
   return {{replica::NodeId{0}}, {}, 1, replica::Durability::kWal};
 }
 
+// As if it was one of this many partitions.
+constexpr uint32_t kPartitions = 64;
+
+replica::SessionToken TokenFor(const crdt::ObjectId& object) {
+  replica::SessionToken token;
+  token.partitions = kPartitions;
+  token.partition =
+      replica::PartitionOf(object.bucket, object.key, kPartitions);
+  return token;
+}
+
 }  // namespace
 
 // The StateView of all objects.
@@ -90,6 +101,11 @@ net::ClientResult MemoryReplica::Write(const replica::WriteRequest& request) {
   if (const auto delta = builder.Finish(); delta.has_value()) {
     Apply(*delta);
     reply.deltas = 1;
+    if (request.session) {
+      reply.session = TokenFor(request.operations.front().object);
+      reply.session->events.InsertRun(delta->events);
+      reply.session->stamp = clock_.last();
+    }
   }
   return reply;
 }
@@ -117,6 +133,10 @@ net::ClientResult MemoryReplica::Read(const replica::ReadRequest& request) {
   reply.receipt = OwnReceipt();
   State state(objects_);
   DOVETAIL_ASSIGN_OR_RETURN(reply.result, crdt::Query(state, request.spec));
+  if (request.session) {
+    reply.session = TokenFor(request.spec.object);
+    reply.session->events = applied_;
+  }
   return reply;
 }
 

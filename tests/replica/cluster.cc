@@ -85,6 +85,15 @@ absl::Status Cluster::Start(uint32_t node) {
   return absl::OkStatus();
 }
 
+void Cluster::Place(Placement placement) {
+  placement_ = std::move(placement);
+  for (uint32_t node = 0; node < size(); ++node) {
+    if (!running(node)) continue;
+    at(node).HandlePlacement(placement_, now());
+    EndTurn(node);
+  }
+}
+
 void Cluster::Crash(uint32_t node, size_t losing_batches) {
   nodes_[node].shard.reset();
   nodes_[node].storage.reset();
@@ -116,11 +125,9 @@ void Cluster::EndTurn(uint32_t node) {
   }
 }
 
-RequestId Cluster::Begin(uint32_t node, std::vector<crdt::Operation> operations,
-                         RequestOptions options) {
+RequestId Cluster::Submit(uint32_t node, Body body, RequestOptions options) {
   const RequestId id{next_request_++};
-  at(node).HandleRequest({id, options, WriteRequest{std::move(operations)}},
-                         now());
+  at(node).HandleRequest({id, options, std::move(body)}, now());
   EndTurn(node);
   return id;
 }
@@ -144,21 +151,19 @@ absl::StatusOr<WriteReply> Cluster::WriteOnce(
   return std::get<WriteReply>(*std::move(reply->body));
 }
 
+RequestId Cluster::Begin(uint32_t node, std::vector<crdt::Operation> operations,
+                         RequestOptions options) {
+  return Submit(node, WriteRequest{std::move(operations)}, options);
+}
+
 RequestId Cluster::BeginRead(uint32_t node, crdt::ReadSpec spec,
                              RequestOptions options) {
-  const RequestId id{next_request_++};
-  at(node).HandleRequest({id, options, ReadRequest{std::move(spec), {}}},
-                         now());
-  EndTurn(node);
-  return id;
+  return Submit(node, ReadRequest{std::move(spec), {}}, options);
 }
 
 RequestId Cluster::BeginList(uint32_t node, ListRequest list,
                              RequestOptions options) {
-  const RequestId id{next_request_++};
-  at(node).HandleRequest({id, options, std::move(list)}, now());
-  EndTurn(node);
-  return id;
+  return Submit(node, std::move(list), options);
 }
 
 std::optional<ClientReply> Cluster::Take(RequestId id) {

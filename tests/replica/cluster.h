@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -47,6 +48,8 @@ class Cluster {
   uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
 
   // --- Requests; the turn ends with each ---
+  using Body = std::variant<WriteRequest, ReadRequest, ListRequest>;
+  RequestId Submit(uint32_t node, Body body, RequestOptions options);
   RequestId Begin(uint32_t node, std::vector<crdt::Operation> operations,
                   RequestOptions options = W(1));
   // What a session's writer has prepared; as often as the test likes.
@@ -85,6 +88,8 @@ class Cluster {
   void Meet(uint32_t a, uint32_t b);
 
   // --- Time, disks, processes ---
+  // Every node that runs now, or is started later, goes by it.
+  void Place(Placement placement);
   void Advance(absl::Duration by);  // fires timers on the way
   void Crash(uint32_t node, size_t losing_batches = 0);
   absl::Status Start(uint32_t node);

@@ -19,6 +19,11 @@ using replica::Shard;
 
 namespace {
 
+// Of no operation of the plan.
+bool IsExtra(RequestId id) {
+  return ListWatch::IsListing(id) || SessionWatch::IsSessions(id);
+}
+
 bool FailsWrites(EventKind kind) {
   return kind == EventKind::kFailCommit || kind == EventKind::kFailSync ||
          kind == EventKind::kDiskFull || kind == EventKind::kReadError ||
@@ -136,7 +141,7 @@ void Checker::OnViolation(std::string what) {
 
 void Checker::BeforeRequest(uint32_t node, Shard& shard,
                             const replica::ClientRequest& request) {
-  if (ListWatch::IsListing(request.id)) return;
+  if (IsExtra(request.id)) return;
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
@@ -151,7 +156,7 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
-  if (ListWatch::IsListing(id)) return;
+  if (IsExtra(id)) return;
   Pending& pending = pending_.at(id);
   if (pending.spec) return;
   const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
@@ -223,6 +228,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
 
 void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   if (ListWatch::IsListing(reply.id)) return OnListReply(node, reply);
+  if (SessionWatch::IsSessions(reply.id)) return OnSessionReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end()) return;
@@ -306,6 +312,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
 
 void Checker::OnWriteReply(const Pending& pending,
                            const replica::WriteReply& reply) {
+  sessions_.OnWritten(pending.event, reply);
   ++stats_.acknowledged;
   const bool goes_on = pending.expected.resume_after.has_value();
   if (goes_on && !pending.nothing_left) {
@@ -411,6 +418,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
   std::erase_if(held_,
                 [&](const auto& held) { return held.first.first == node; });
   lists_.OnStopped(node);
+  sessions_.OnStopped(node);
   for (auto it = pending_.begin(); it != pending_.end();) {
     if (it->second.node != node) {
       ++it;

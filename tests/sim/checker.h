@@ -35,6 +35,7 @@
 #include "tests/sim/message_watch.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/read_watch.h"
+#include "tests/sim/session_watch.h"
 #include "tests/sim/sim_cluster.h"
 
 namespace dovetail::sim {
@@ -67,6 +68,8 @@ class Checker final : public Observer {
   void ListAny(uint32_t node, Stream& chance) {
     lists_.SubmitAny(*cluster_, node, chance);
   }
+  // A read of a random session somewhere.
+  void SessionReadAny(Stream& chance) { sessions_.ReadAny(*cluster_, chance); }
   // The delta of the first write minted from `from_us` on never reaches `peer`
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
@@ -182,6 +185,7 @@ class Checker final : public Observer {
                     const std::string& delta);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
+  void OnSessionReply(uint32_t node, const replica::ClientReply& reply);
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
   void OnError(const Pending& pending, const absl::Status& status);
   // Whether the nodes of a core are enough for it (RequireAnswers); if so, what
@@ -263,6 +267,7 @@ class Checker final : public Observer {
   MessageWatch messages_;
   ReadWatch reads_;
   ListWatch lists_{oracles_};
+  SessionWatch sessions_;
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;

@@ -74,6 +74,7 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
   request.options.durability =
       pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
   request.options.timeout = absl::Microseconds(event.for_us);
+  sessions_.BeforeWrite(index, write);
   request.body = std::move(write);
   Submit(std::move(pending), std::move(request));
 }
@@ -173,6 +174,28 @@ bool Checker::Excuses(const Pending& pending,
   // A stand-in that is done refuses until it has removed the last row.
   return absl::IsUnavailable(status) &&
          absl::StrContains(status.message(), "was handed over to its owners");
+}
+
+void Checker::OnSessionReply(uint32_t node,
+                             const replica::ClientReply& reply) {
+  if (!sessions_.Awaits(reply.id)) return;
+  trace_.Add(scheduler_.now_us(), "session", node,
+             static_cast<uint64_t>(reply.id),
+             static_cast<uint64_t>(reply.body.status().code()),
+             [&] { return reply.body.status().ToString(); });
+  if (!reply.body.ok()) {
+    sessions_.Forget(reply.id);
+    Pending pending;
+    pending.event = kProbe;
+    pending.node = node;
+    pending.spec.emplace();
+    pending.spec->object = {"b", "(of a session)", crdt::Type::kMap};
+    return OnError(pending, reply.body.status());
+  }
+  ++stats_.checks;
+  std::string wrong =
+      sessions_.Judge(reply.id, std::get<replica::ReadReply>(*reply.body));
+  if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 
 void Checker::Withhold(uint32_t peer, int64_t from_us) {

@@ -32,7 +32,8 @@ class Simulation {
         cluster_(plan, scheduler_, trace_, hooks_, checker_),
         chance_(plan.seed, "faults-at-run-time"),
         probes_(plan.seed, "probes"),
-        listings_(plan.seed, "listings") {
+        listings_(plan.seed, "listings"),
+        sessions_(plan.seed, "sessions") {
     checker_.Attach(cluster_);
   }
 
@@ -62,6 +63,9 @@ class Simulation {
       // A listing costs what several reads do.
       if (listings_.Permille(plan_.options.probe_permille / 5)) {
         checker_.ListAny(listings_.Below32(cluster_.size()), listings_);
+      }
+      if (sessions_.Permille(plan_.options.probe_permille / 3)) {
+        checker_.SessionReadAny(sessions_);
       }
     }
   }
@@ -380,6 +384,7 @@ class Simulation {
   Stream chance_;
   Stream probes_;
   Stream listings_;
+  Stream sessions_;
   bool healed_ = false;
   bool core_alone_ = false;  // see RunCore
   Outcome outcome_;
