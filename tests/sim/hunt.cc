@@ -237,6 +237,8 @@ bool OutlivesMost(const std::string& mutant) {
       "index: keeps what is gone",
       "map: what is nested in a field stays",
       "read: \"the same\" says nothing more",
+      "session: a write waits for nothing",
+      "session: checked against what is superseded too",
       "truncate: on what is not durable",
       "truncate: waits for nobody",
   };
