@@ -12,6 +12,7 @@
 #include "replica/hash.h"
 #include "replica/ring.h"
 #include "replica/session_token.h"
+#include "src/client/answers.h"
 
 // saved session = version, tokens:varint, token:bytes..., by partition
 namespace dovetail {

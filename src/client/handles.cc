@@ -350,27 +350,6 @@ Place internal::PlaceOfBucket(Submitter& submitter, absl::string_view name) {
   return place;
 }
 
-std::future<absl::StatusOr<BatchWritten>> internal::RunBatch(
-    Submitter& submitter, const Batch& batch, const WriteOptions& options) {
-  std::promise<absl::StatusOr<BatchWritten>> promise;
-  auto future = promise.get_future();
-  if (batch.empty()) {
-    promise.set_value(absl::InvalidArgumentError("batch without operations"));
-    return future;
-  }
-  if (options.token.has_value()) {
-    promise.set_value(absl::InvalidArgumentError(
-        "tokens belong to the operations of a batch, not to the batch"));
-    return future;
-  }
-  submitter.Submit(
-      replica::WriteRequest{batch.mutations()}, AsCallOptions(options),
-      [promise = std::move(promise)](Result result) mutable {
-        promise.set_value(internal::ToBatchWritten(std::move(result)));
-      });
-  return future;
-}
-
 BatchBucket Batch::bucket(absl::string_view name) {
   Place place;
   place.batch = this;

@@ -62,10 +62,6 @@ struct Place {
 
 Place PlaceOfBucket(Submitter& submitter, absl::string_view name);
 
-std::future<absl::StatusOr<BatchWritten>> RunBatch(Submitter& submitter,
-                                                   const Batch& batch,
-                                                   const WriteOptions& options);
-
 }  // namespace internal
 
 struct Blocking {

@@ -177,7 +177,7 @@ Operation WriteWith(std::optional<SessionToken> session) {
   mutation.object = {"b", "k", Type::kSet};
   mutation.verb = crdt::Verb::kAdd;
   mutation.elements = {"x"};
-  return replica::WriteRequest{{mutation}, std::move(session)};
+  return replica::WriteRequest{{mutation}, {}, std::move(session)};
 }
 
 TEST_CASE("Client codec: a session goes there and back, also an empty one") {

@@ -135,7 +135,7 @@ net::ClientResult MemoryReplica::Read(const replica::ReadRequest& request) {
   DOVETAIL_ASSIGN_OR_RETURN(reply.result, crdt::Query(state, request.spec));
   if (request.session) {
     reply.session = TokenFor(request.spec.object);
-    reply.session->events = applied_;
+    reply.session->events = applied_[PartitionOf(request.spec.object)];
   }
   return reply;
 }

@@ -33,7 +33,7 @@ class Session {
 
   RequestId BeginWrite(uint32_t node, crdt::Operation operation,
                        RequestOptions options = Cluster::W(1)) {
-    return cluster_.Submit(node, WriteRequest{{std::move(operation)}, token_},
+    return cluster_.Submit(node, WriteRequest{{std::move(operation)}, {}, token_},
                            options);
   }
   RequestId BeginRead(uint32_t node, Type type, std::string key,

@@ -233,6 +233,8 @@ bool TakesMany(const std::string& mutant) {
       "map: what is nested in a field stays",
       "read: \"the same\" says nothing more",
       "register: losers are pruned",
+      "session: a write waits for nothing",
+      "session: checked against what is superseded too",
       "truncate: on what is not durable",
       "truncate: waits for nobody",
   };

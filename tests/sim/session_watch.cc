@@ -78,7 +78,11 @@ void SessionWatch::OnWritten(uint64_t event, const replica::WriteReply& reply) {
   begun_ = true;
   const crdt::Operation& operation = it->second.request.operations.front();
   if (operation.object == ObjectOf(true)) {
-    session.seen.exact_added += operation.amount;
+    const auto& id = it->second.request.id;
+    // The same operation again adds nothing.
+    if (!id || counted_.insert(id->first).second) {
+      session.seen.exact_added += operation.amount;
+    }
   } else if (operation.verb == crdt::Verb::kAdd) {
     session.seen.added.insert(operation.elements.begin(),
                               operation.elements.end());

@@ -81,6 +81,7 @@ class SessionWatch {
   std::map<replica::RequestId, Asked> asked_;
   std::map<uint64_t, Write> writes_;  // by plan event
   std::set<std::string> perhaps_removed_;
+  std::set<crdt::Dot> counted_;  // operation ids whose amount is in a sum
   bool begun_ = false;  // something was acknowledged
   uint64_t next_request_ = kFirstRequest;
 };
