@@ -58,7 +58,10 @@ class Placement {
   Placement(uint64_t epoch, absl::Span<const Member> members,
             std::vector<Row> rows)
       : epoch_(epoch), rows_(std::move(rows)) {
-    for (const Member& member : members) members_[member.id] = member;
+    for (const Member& member : members) {
+      members_[member.id] = member;
+      one_region_ = one_region_ && member.region == members.front().region;
+    }
     for (const Row& row : rows_) {
       DOVETAIL_CHECK(row.owners <= row.nodes.size());
       for (NodeId node : row.nodes) DOVETAIL_CHECK(members_.contains(node));
@@ -87,6 +90,7 @@ class Placement {
   }
 
   const std::map<NodeId, Member>& members() const { return members_; }
+  bool one_region() const { return one_region_; }
   // nullptr for a node that is no member.
   const Member* Find(NodeId node) const {
     const auto it = members_.find(node);
@@ -106,6 +110,7 @@ class Placement {
 
  private:
   uint64_t epoch_ = 0;
+  bool one_region_ = true;
   std::map<NodeId, Member> members_;
   std::vector<Row> rows_;
 };

@@ -125,12 +125,15 @@ void ReplicaSet::ListNodes() {
     ++missing_owners_;
     missing_in.insert(placement.RegionOf(owner));
   }
-  std::stable_sort(other_owners_.begin(), other_owners_.end(),
-                   [&](NodeId a, NodeId b) {
-                     if (core.IsUp(a) != core.IsUp(b)) return core.IsUp(a);
-                     return (placement.RegionOf(a) == here) >
-                            (placement.RegionOf(b) == here);
-                   });
+  // Mostly all can be reached and there is one region: nothing to sort.
+  if (missing_owners_ > 0 || !placement.one_region()) {
+    std::stable_sort(other_owners_.begin(), other_owners_.end(),
+                     [&](NodeId a, NodeId b) {
+                       if (core.IsUp(a) != core.IsUp(b)) return core.IsUp(a);
+                       return (placement.RegionOf(a) == here) >
+                              (placement.RegionOf(b) == here);
+                     });
+  }
   if (strict_) return;
   for (NodeId node : placement.StandIns(partition_)) {
     if (node != core.identity.self && core.IsUp(node)) {
