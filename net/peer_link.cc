@@ -34,8 +34,10 @@ struct Peer {
   bool dialling = false;
   bool greeted = false;
   uint64_t dialled_at = 0;  // in ticks
-  // What they dialled, after their hello.
+  // What they dialled, after their hello, and what that said.
   std::shared_ptr<PeerConnection> incoming;
+  crdt::ActorId incoming_incarnation{};
+  std::string peer_address;
   uint64_t heard_at = 0;  // in ticks
   absl::Duration backoff;
   // Counts retries, so that a retry that was overtaken does nothing.
@@ -119,6 +121,8 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
 
   // What is wrong with how the other end introduces itself.
   absl::Status CheckHello(const PeerHello& hello) const;
+  // Whether another process of its name is connected.
+  absl::Status CheckUnique(const PeerHello& hello) const;
   void TakeUp(const PeerHello& hello);
   void UpdateUp(Peer& peer, absl::string_view reason);
 
@@ -317,6 +321,7 @@ absl::Status PeerLinks::Impl::OnStrangerFrame(PeerConnection* connection,
     return absl::InvalidArgumentError("it does not introduce itself");
   }
   absl::Status fits = CheckHello(*hello);
+  if (fits.ok()) fits = CheckUnique(*hello);
   if (!fits.ok()) {
     LogRefusal(*hello, fits.message());
     connection->Send(EncodeRefusal({std::string(fits.message())}));
@@ -344,6 +349,20 @@ void PeerLinks::Impl::LogRefusal(const PeerHello& who, absl::string_view why) {
       absl::StrCat("refused a connection from node ", who.name, ": ", why));
 }
 
+// A process that has gone is found out in `silence_max` at the latest; until
+// then one that took its place elsewhere is refused, too, and tries again.
+absl::Status PeerLinks::Impl::CheckUnique(const PeerHello& hello) const {
+  const Peer* peer = Find(hello.node);
+  if (peer == nullptr || !peer->incoming ||
+      peer->incoming_incarnation == hello.incarnation ||
+      peer->peer_address == hello.peer_address) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "two nodes go by the name ", hello.name, ", at ", peer->peer_address,
+      " and at ", hello.peer_address, "; names must be unique in a cluster"));
+}
+
 // Who introduces itself correctly is a peer, where it says it is.
 void PeerLinks::Impl::TakeUp(const PeerHello& hello) {
   refused_.erase(hello.name);
@@ -353,6 +372,9 @@ void PeerLinks::Impl::TakeUp(const PeerHello& hello) {
           endpoint.ok()      ? *endpoint
           : known != nullptr ? known->endpoint
                              : Endpoint());
+  Peer& peer = Get(hello.node);
+  peer.incoming_incarnation = hello.incarnation;
+  peer.peer_address = hello.peer_address;
 }
 
 void PeerLinks::Impl::Admit(NodeId id,

@@ -6,7 +6,9 @@
 // receives comes on the connections the others dialled. Both ends introduce
 // themselves first (PeerHello); one that does not fit is told why and closed.
 // A stranger who fits becomes a peer and is dialled back; a peer that comes
-// from another address than before is dialled there from now on.
+// from another address than before is dialled there from now on, unless it is
+// still connected from the other: then two nodes have one name, and the later
+// is refused.
 //
 //   up      both connections have been greeted. Then, and each time the link
 //           comes back, the shards exchange summaries.

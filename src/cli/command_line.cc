@@ -17,6 +17,7 @@
 #include "src/cli/cluster_commands.h"
 #include "src/cli/commands.h"
 #include "src/cli/exec.h"
+#include "src/cli/help.h"
 #include "src/cli/local_cluster.h"
 #include "src/cli/operation.h"
 #include "src/cli/vocabulary.h"

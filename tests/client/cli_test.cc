@@ -1,6 +1,7 @@
 // The dovetail command, run in this process against a fake node.
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -214,9 +215,30 @@ TEST_CASE("dovetail: keys come in order, complete, in pages if asked") {
         "{\"bucket\":\"b\",\"key\":\"other\",\"type\":\"counter\"}\n");
 }
 
+TEST_CASE("dovetail: cluster commands say what is wrong before they do it") {
+  Shell shell;
+  // This fake node is of before there were such calls.
+  const Ran old = shell.Do("cluster status");
+  CHECK(old.exit == 1);
+  CHECK(old.error.find("does not know this call") != std::string::npos);
+  CHECK(shell.Do("cluster").exit == 2);
+  CHECK(shell.Do("cluster where b").exit == 2);
+  const std::string nowhere =
+      (std::filesystem::temp_directory_path() / "dovetail-no-such").string();
+  CHECK(Run({"cluster", "stop-local", "--dir", nowhere}).out ==
+        "nothing runs in " + nowhere + "\n");
+  CHECK(Run({"cluster", "start-local", "33", "--dir", nowhere}).exit == 2);
+  const Ran ports = Run({"cluster", "start-local", "3", "--dir", nowhere,
+                         "--base-port", "65100"});
+  CHECK(ports.exit == 1);
+  CHECK(ports.error.find("--base-port 65100") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(nowhere));
+}
+
 TEST_CASE("dovetail: status and digest describe the node") {
   Shell shell;
-  CHECK(shell.Out("status").find("node fake (0000000000000000), version 0") == 0);
+  CHECK(shell.Out("status").find("node fake (0000000000000000), version 0") ==
+        0);
   CHECK(shell.Out("status --json").find("\"partitions\":4") !=
         std::string::npos);
   CHECK(shell.Out("digest").find("in 4 partitions of node fake") !=

@@ -239,6 +239,28 @@ TEST_CASE("PeerLinks: a stranger becomes a peer; elsewhere, it is the same") {
   CHECK(a.events == std::vector<std::string>{"up b", "down b", "up b"});
 }
 
+TEST_CASE("PeerLinks: of two nodes of one name the later is refused") {
+  EventLoop loop;
+  End a, b, twin;
+  Open(loop, a, ConfigOf(0));
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  PeerLinks::Config other = ConfigOf(1);
+  other.self.incarnation = crdt::ActorId{77};
+  Open(loop, twin, other);
+  twin.links->AddPeer(Id(0), "a", a.links->endpoint());
+  const std::string both = "two nodes go by the name b, at " +
+                           ToString(b.links->endpoint()) + " and at " +
+                           ToString(twin.links->endpoint());
+  RunUntil(loop, [&] { return a.Logged(both) && twin.Logged(both); });
+  CHECK(a.events == std::vector<std::string>{"up b"});
+  // It takes over once the other has gone.
+  b.links.reset();
+  RunUntil(loop, [&] { return twin.links->up(Id(0)); });
+  CHECK(a.events == std::vector<std::string>{"up b", "down b", "up b"});
+}
+
 TEST_CASE("PeerLinks: gossip overtakes what waits; what is bad ends the link") {
   EventLoop loop;
   End a, b;
