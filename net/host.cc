@@ -45,6 +45,7 @@ using Input = std::variant<ClientRequest, PeerInput, PeerChange, NewPlacement,
 struct Queued {
   Input input;
   size_t bytes = 0;
+  absl::Duration at;  // of requests: when it was queued
 };
 
 // Frames to a peer are cut near this size: large enough to share the cost, far
@@ -59,8 +60,7 @@ constexpr size_t kInputBytes = 256;
 Now ReadClocks() {
   const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
-  return {absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()),
-          static_cast<uint64_t>(wall.count())};
+  return {SteadyNow(), static_cast<uint64_t>(wall.count())};
 }
 
 size_t BytesOf(const crdt::Operation& operation) {
@@ -134,6 +134,10 @@ Host::Config WithBackgroundFsync(Host::Config config) {
 }
 
 }  // namespace
+
+absl::Duration SteadyNow() {
+  return absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch());
+}
 
 // The periodic fsync, on a thread of its own: shards go on while the disk
 // works.
@@ -214,9 +218,21 @@ class Host::Lane {
   void Push(Input&& input) {
     {
       std::lock_guard lock(mutex_);
-      PushLocked({std::move(input), kInputBytes});
+      PushLocked({std::move(input), kInputBytes, {}});
     }
     wake_.notify_one();
+  }
+  void ReadQueue(ShardMeasures& measures) {
+    std::lock_guard lock(mutex_);
+    measures.queued_inputs = queue_.size();
+    measures.queued_bytes = queued_bytes_;
+  }
+  // On the lane's thread, between two turns.
+  void ReadShard(ShardMeasures& measures) const {
+    measures.stats = shard_.stats();
+    measures.requests = requests_.counts();
+    measures.requests_in_flight = requests_.in_flight();
+    measures.sync_lags = shard_.SyncLags();
   }
 
   absl::Status Stop() {
@@ -258,7 +274,12 @@ class Host::Lane {
     while (Take(turn)) {
       std::vector<ShardTask> queries;
       const Now now = ReadClocks();
-      for (Queued& queued : turn) Handle(std::move(queued.input), now, queries);
+      for (Queued& queued : turn) {
+        if (const auto* request = std::get_if<ClientRequest>(&queued.input)) {
+          requests_.Begin(*request, queued.at);
+        }
+        Handle(std::move(queued.input), now, queries);
+      }
       turn.clear();
       if (now.steady >= shard_.next_deadline()) shard_.HandleTimers(now);
       if (!EndTurn()) return;
@@ -298,6 +319,12 @@ class Host::Lane {
       return false;
     }
     if (output.fsync_due) host_.syncer_->Request(index_);
+    if (!output.replies.empty()) {
+      const absl::Duration left = SteadyNow();  // the commit took its time
+      for (const ClientReply& reply : output.replies) {
+        requests_.End(reply, left);
+      }
+    }
     DeliverOwn(output.messages);
     if (output.messages.empty() && output.replies.empty()) return true;
     HostOutput out;
@@ -325,6 +352,7 @@ class Host::Lane {
   const uint32_t index_;
   Shard shard_;                 // on the lane's thread only, once that runs
   replica::ConfigDigest ring_;  // of the shard's placement
+  replica::RequestWatch requests_;
   absl::Status status_;
 
   std::mutex mutex_;
@@ -402,10 +430,11 @@ uint32_t Host::LaneOf(const ClientRequest& request) const {
 
 std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests) {
   std::vector<std::vector<Queued>> by_lane(lanes_.size());
+  const absl::Duration now = SteadyNow();
   for (ClientRequest& request : requests) {
     std::vector<Queued>& lane = by_lane[LaneOf(request)];
     const size_t bytes = BytesOf(request);
-    lane.push_back({std::move(request), bytes});
+    lane.push_back({std::move(request), bytes, now});
   }
   std::vector<ClientReply> refused;
   for (size_t i = 0; i < lanes_.size(); ++i) {
@@ -425,7 +454,7 @@ void Host::Deliver(NodeId from, std::vector<Message> messages) {
     std::vector<Queued>& lane =
         by_lane[replica::Index(message.partition) % shards()];
     const size_t bytes = EstimateBytes(message);
-    lane.push_back({PeerInput{from, std::move(message)}, bytes});
+    lane.push_back({PeerInput{from, std::move(message)}, bytes, {}});
   }
   for (size_t i = 0; i < lanes_.size(); ++i) {
     messages_dropped_ += by_lane[i].size() - lanes_[i]->TryPush(by_lane[i]);
@@ -452,6 +481,28 @@ void Host::SetPlacement(replica::Placement placement,
 void Host::Query(uint32_t shard, std::function<void(Shard&)> query) {
   DOVETAIL_CHECK(shard < lanes_.size());
   lanes_[shard]->Push(std::move(query));
+}
+
+void Host::Measure(std::function<void(std::vector<ShardMeasures>)> done) {
+  struct Measuring {
+    std::vector<ShardMeasures> shards;
+    std::atomic<size_t> missing;
+    std::function<void(std::vector<ShardMeasures>)> done;
+  };
+  const auto measuring = std::make_shared<Measuring>();
+  measuring->shards.resize(lanes_.size());
+  measuring->missing = lanes_.size();
+  measuring->done = std::move(done);
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    Lane& lane = *lanes_[i];
+    lane.ReadQueue(measuring->shards[i]);
+    lane.Push(ShardTask([measuring, i, &lane](Shard&) {
+      lane.ReadShard(measuring->shards[i]);
+      if (--measuring->missing == 0) {
+        measuring->done(std::move(measuring->shards));
+      }
+    }));
+  }
 }
 
 HostStats Host::stats() const {

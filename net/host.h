@@ -31,8 +31,10 @@
 #include "replica/options.h"
 #include "replica/placement.h"
 #include "replica/request.h"
+#include "replica/request_stats.h"
 #include "replica/shard.h"
 #include "replica/storage.h"
+#include "replica/sync_lag.h"
 
 namespace dovetail::net {
 
@@ -63,6 +65,24 @@ struct HostStats {
   uint64_t messages_dropped = 0;  // from peers, queue full
   uint64_t messages_unsent = 0;   // to peers, over the frame limit
 };
+
+// What metrics show of one shard.
+struct ShardMeasures {
+  // When Measure was called: what waited for the shard.
+  size_t queued_inputs = 0;
+  size_t queued_bytes = 0;
+  // From here on: when the shard came to it, between two turns.
+  replica::ShardStats stats;
+  // Of clients' requests, from the moment they are queued to that at which
+  // their replies leave, after the commit that these wait for. Without those
+  // that were refused because the queue was full.
+  replica::RequestCounts requests;
+  size_t requests_in_flight = 0;
+  std::vector<replica::SyncLag> sync_lags;
+};
+
+// The clock by which replica::Now says `steady`.
+absl::Duration SteadyNow();
 
 class Host {
  public:
@@ -106,6 +126,9 @@ class Host {
   // Runs `query` on the shard's thread between two turns, after all inputs
   // that were queued before it.
   void Query(uint32_t shard, std::function<void(replica::Shard&)> query);
+  // Measures each shard as Query does. `done` gets one entry for each, on the
+  // thread of the last to answer; it is never called if a shard has ended.
+  void Measure(std::function<void(std::vector<ShardMeasures>)> done);
 
   uint32_t shards() const { return static_cast<uint32_t>(lanes_.size()); }
   HostStats stats() const;

@@ -11,6 +11,7 @@
 #include "net/client_types.h"
 #include "net/cluster_view.h"
 #include "net/dovetail.capnp.h"
+#include "net/node_metrics.h"
 #include "replica/hash.h"
 #include "replica/placement_of.h"
 #include "replica/ring.h"
@@ -42,7 +43,8 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
         config_(std::move(config)),
         self_(replica::NodeIdOf(config_.cluster, config_.name)),
         hooks_(std::move(hooks)),
-        started_(std::chrono::steady_clock::now()) {}
+        started_(std::chrono::steady_clock::now()),
+        started_at_(absl::FromChrono(std::chrono::system_clock::now())) {}
 
   absl::Status Start(replica::Storage& storage);
   absl::Status Stop();
@@ -50,11 +52,13 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   RpcServer& rpc() { return *rpc_; }
   ClusterDriver& cluster() { return *cluster_; }
   Host& host() { return *host_; }
+  MetricsServer& metrics() { return *metrics_; }
 
  private:
   absl::Status StartHost(replica::Storage& storage);
   absl::Status StartRpc();
   absl::Status StartCluster();
+  absl::Status StartMetrics();
   void OnOutput(HostOutput output);
 
   // Asks every shard for `read`'s result and calls `done` with all of them, in
@@ -68,6 +72,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   void View(std::function<void(const ClusterView&)> done);
   void Admin(ClusterAdmin admin,
              std::function<void(const absl::StatusOr<PlanView>&)> done);
+  NodeMetrics MetricsOf(std::vector<ShardMeasures> shards) const;
   // Asks the shards whether there is any event, and tells the cluster.
   void LookForData(std::function<void()> done);
   void WatchForData();
@@ -77,12 +82,14 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   const NodeId self_;
   const Hooks hooks_;
   const std::chrono::steady_clock::time_point started_;
+  const absl::Time started_at_;
   // Gathering<T>, by number.
   std::map<uint64_t, std::shared_ptr<void>> gatherings_;
   uint64_t next_gathering_ = 0;
   std::unique_ptr<Host> host_;
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<ClusterDriver> cluster_;
+  std::unique_ptr<MetricsServer> metrics_;
   replica::ConfigDigest placed_;  // the ring that the shards know
 };
 
@@ -90,6 +97,7 @@ absl::Status Node::Impl::Start(replica::Storage& storage) {
   DOVETAIL_RETURN_IF_ERROR(StartHost(storage));
   DOVETAIL_RETURN_IF_ERROR(StartRpc());
   DOVETAIL_RETURN_IF_ERROR(StartCluster());
+  DOVETAIL_RETURN_IF_ERROR(StartMetrics());
   WatchForData();
   return absl::OkStatus();
 }
@@ -184,6 +192,33 @@ absl::Status Node::Impl::StartCluster() {
   return absl::OkStatus();
 }
 
+absl::Status Node::Impl::StartMetrics() {
+  if (!config_.metrics_listen) return absl::OkStatus();
+  auto collect = [this](std::function<void(std::string)> done) {
+    host_->Measure([this, weak = weak_from_this(),
+                    done](std::vector<ShardMeasures> shards) {
+      const auto shared =
+          std::make_shared<std::vector<ShardMeasures>>(std::move(shards));
+      loop_.Post([weak, done, shared] {
+        const auto self = weak.lock();
+        if (self == nullptr || self->metrics_ == nullptr) return;  // stopped
+        done(ToPrometheusText(self->MetricsOf(std::move(*shared))));
+      });
+    });
+  };
+  auto opened = MetricsServer::Open(loop_, *config_.metrics_listen,
+                                    config_.metrics, std::move(collect));
+  if (!opened.ok()) {
+    return absl::Status(
+        opened.status().code(),
+        absl::StrCat("metrics_listen: ", opened.status().message()));
+  }
+  metrics_ = *std::move(opened);
+  hooks_.log(absl::StrCat("metrics: http://", ToString(metrics_->endpoint()),
+                          "/metrics"));
+  return absl::OkStatus();
+}
+
 void Node::Impl::OnOutput(HostOutput output) {
   if (cluster_ != nullptr) {
     for (auto& frame : output.frames) {
@@ -250,6 +285,34 @@ NodeStatus Node::Impl::StatusOf(std::vector<replica::ShardStats> shards) const {
   status.shards = std::move(shards);
   if (hooks_.storage) status.storage = hooks_.storage();
   return status;
+}
+
+NodeMetrics Node::Impl::MetricsOf(std::vector<ShardMeasures> shards) const {
+  NodeMetrics metrics;
+  metrics.version = config_.version;
+  metrics.started = started_at_;
+  metrics.now = SteadyNow();
+  metrics.shards = std::move(shards);
+  metrics.host = host_->stats();
+  metrics.client_connections = rpc_->connections();
+  const replica::Cluster& cluster = cluster_->cluster();
+  for (ClusterMember& member : MembersOf(cluster, cluster_->now())) {
+    if (member.id == self_) continue;
+    metrics.peers.push_back({.id = member.id,
+                             .name = std::move(member.name),
+                             .reachable = member.reachable,
+                             .link = cluster_->links().stats(member.id)});
+  }
+  const replica::Membership& membership = cluster.membership();
+  for (const auto& [id, member] : membership.members()) {
+    ++metrics.members[static_cast<size_t>(member.state)];
+  }
+  metrics.gossip = membership.counters();
+  metrics.local_health = membership.local_health();
+  metrics.rumors_queued = membership.rumors_queued();
+  metrics.ring_epoch = cluster.config().epoch();
+  if (hooks_.storage) metrics.storage = hooks_.storage();
+  return metrics;
 }
 
 void Node::Impl::View(std::function<void(const ClusterView&)> done) {
@@ -338,6 +401,7 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
 
 absl::Status Node::Impl::Stop() {
   gatherings_.clear();
+  metrics_.reset();
   rpc_.reset();
   cluster_.reset();
   return host_ == nullptr ? absl::OkStatus() : host_->Stop();
@@ -364,6 +428,9 @@ const Endpoint& Node::client_endpoint() const {
 }
 const Endpoint& Node::peer_endpoint() const {
   return impl_->cluster().links().endpoint();
+}
+const Endpoint& Node::metrics_endpoint() const {
+  return impl_->metrics().endpoint();
 }
 PeerLinks& Node::peers() { return impl_->cluster().links(); }
 ClusterDriver& Node::cluster() { return impl_->cluster(); }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,7 @@
 #include "net/endpoint.h"
 #include "net/event_loop.h"
 #include "net/host.h"
+#include "net/metrics_server.h"
 #include "net/peer_link.h"
 #include "net/rpc_server.h"
 #include "replica/cluster_config.h"
@@ -42,6 +44,8 @@ class Node {
     uint64_t incarnation = 1;  // larger with each start (membership.h)
     Endpoint listen;           // for clients
     Endpoint peer_listen;      // for the other nodes
+    // For Prometheus; without it, nowhere.
+    std::optional<Endpoint> metrics_listen;
     // HOST:PORT that others are told; empty: where it listens.
     std::string client_address;
     std::string peer_address;
@@ -53,6 +57,7 @@ class Node {
     replica::MembershipOptions membership;
     PeerLinkOptions links;
     RpcServerOptions rpc;
+    MetricsServerOptions metrics;
   };
   struct Hooks {
     // One line for people; on the loop's thread.
@@ -71,7 +76,8 @@ class Node {
 
   // Opens the shards, then starts to listen and to dial. Runs while `loop`
   // does; `loop` and `storage` must outlive it.
-  // Errors: of Host::Start, ClusterDriver::Open and RpcServer::Open.
+  // Errors: of Host::Start, ClusterDriver::Open, RpcServer::Open and
+  // MetricsServer::Open.
   static absl::StatusOr<std::unique_ptr<Node>> Open(EventLoop& loop,
                                                     Config config,
                                                     replica::Storage& storage,
@@ -93,6 +99,8 @@ class Node {
   // Where it really listens.
   const Endpoint& client_endpoint() const;
   const Endpoint& peer_endpoint() const;
+  // Requires: Config::metrics_listen.
+  const Endpoint& metrics_endpoint() const;
 
   PeerLinks& peers();
   ClusterDriver& cluster();

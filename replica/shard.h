@@ -34,6 +34,7 @@
 #include "replica/placement.h"
 #include "replica/request.h"
 #include "replica/storage.h"
+#include "replica/sync_lag.h"
 
 namespace dovetail::replica {
 
@@ -142,6 +143,8 @@ class Shard {
   // --- Queries; between turns only ---
   std::vector<PartitionDigest> Digests() const;
   ShardStats stats() const;
+  // How far each other owner is behind, by NodeId (sync.h).
+  std::vector<SyncLag> SyncLags() const;
   // How far the hybrid clock is ahead of `wall_ms`, in milliseconds.
   int64_t ClockAheadMs(uint64_t wall_ms) const;
   // The context of one of this shard's partitions.

@@ -44,6 +44,8 @@ ShardStats Shard::stats() const {
   return stats;
 }
 
+std::vector<SyncLag> Shard::SyncLags() const { return state_->sync.Lags(); }
+
 int64_t Shard::ClockAheadMs(uint64_t wall_ms) const {
   return static_cast<int64_t>(state_->core.clock.last().wall_ms) -
          static_cast<int64_t>(wall_ms);

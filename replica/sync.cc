@@ -99,6 +99,7 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   state.applied = summary.applied;
   state.durable = summary.durable;
   state.heard = true;
+  state.lag.OnTheirs();
 
   const bool held_back =
       summary.periodic && !DOVETAIL_BUGGIFY("sync: nothing is held back");
@@ -198,7 +199,9 @@ void Sync::OnTimers(Now now) {
   next_round_ = now.steady + core_.options.sync_period_min;
   for (const auto& partition : core_.partitions) {
     for (NodeId peer : core_.placement.Owners(partition->id())) {
-      if (peer == core_.identity.self || !core_.IsUp(peer)) continue;
+      if (peer == core_.identity.self) continue;
+      LookAtLag(peer, *partition, now);
+      if (!core_.IsUp(peer)) continue;
       if (Concerns(peer, *partition)) Round(peer, *partition, now);
     }
     if (DOVETAIL_BUGGIFY("sync: settled a round later")) continue;

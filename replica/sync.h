@@ -27,9 +27,11 @@
 #include <cstdint>
 #include <map>
 #include <utility>
+#include <vector>
 
 #include "crdt/event_set.h"
 #include "replica/shard_core.h"
+#include "replica/sync_lag.h"
 
 namespace dovetail::replica {
 
@@ -61,6 +63,9 @@ class Sync {
   // have said.
   uint32_t OwnersThatHave(PartitionId partition,
                           const crdt::EventSet& events) const;
+  // How far each other owner is behind this node, by NodeId. Cost: O(intervals
+  // of both) for each partition and owner.
+  std::vector<SyncLag> Lags() const;
   // The owners have changed: what others said matters no more.
   void OnPlacement(Now now);
 
@@ -70,9 +75,10 @@ class Sync {
     crdt::EventSet applied;
     crdt::EventSet durable;
     bool heard = false;
-    uint64_t sent_version = 0;   // Partition::version() in the last summary
-    absl::Duration next_send;    // not before, while nothing changes
-    absl::Duration period;       // the wait after that
+    uint64_t sent_version = 0;  // Partition::version() in the last summary
+    absl::Duration next_send;   // not before, while nothing changes
+    absl::Duration period;      // the wait after that
+    LagMark lag;                // once heard
   };
   // A catch-up under way: one source at a time, so that two peers do not both
   // stream the same backlog.
@@ -85,6 +91,7 @@ class Sync {
                    bool periodic);
   void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
   void Round(NodeId peer, Partition& partition, Now now);
+  void LookAtLag(NodeId peer, const Partition& partition, Now now);
   bool MayPullFrom(NodeId peer, PartitionId partition, Now now);
   // Whether there is a reason to send `peer` summaries of the partition.
   bool Concerns(NodeId peer, const Partition& partition) const;

@@ -18,6 +18,7 @@
 #include "replica/hash.h"
 #include "replica/ring_plan.h"
 #include "replica/shard.h"
+#include "tests/net/http.h"
 #include "tests/net/support.h"
 
 namespace dovetail::net {
@@ -78,6 +79,7 @@ class Cluster {
       }
       config.listen = {"127.0.0.1", 0};
       config.peer_listen = {"127.0.0.1", 0};
+      config.metrics_listen = Endpoint{"127.0.0.1", 0};
       config.version = "test";
       config.actor = crdt::ActorId{100 + i};
       config.host.shards = 2;
@@ -426,6 +428,43 @@ TEST_CASE("Node: junk on the client port ends that connection alone") {
     RunUntil(cluster.loop, [&] { return closed; });
   }
   CHECK(cluster.Execute(*good, {Add("k", "x")}, {})[0].ok());
+}
+
+TEST_CASE("Node: a scrape has each request once, and how long it took") {
+  Cluster cluster(3);
+  auto caller = cluster.Call(0);
+  const Endpoint at = cluster.node(0).metrics_endpoint();
+  const std::string writes = "{kind=\"write\",level=\"quorum\"";
+  const std::string reads = "{kind=\"read\",level=\"all\"";
+  const std::string took = "dovetail_request_duration_seconds_count";
+  CHECK(SampleOf(Scrape(cluster.loop, at), took + writes + "}") == -1);
+  for (int round = 1; round <= 2; ++round) {
+    std::vector<ClientOperation> adds(20, Add("k", "x"));
+    for (const auto& result :
+         cluster.Execute(*caller, adds, {{}, replica::Level::Quorum()})) {
+      REQUIRE(result.ok());
+    }
+    cluster.Execute(*caller, {Read("k"), Read("k")},
+                    {replica::Level::All(), {}});
+    const std::string text = Scrape(cluster.loop, at);
+    const auto answered = [&](const std::string& which) {
+      return SampleOf(text,
+                      "dovetail_requests_total" + which + ",outcome=\"ok\"}");
+    };
+    CHECK(answered(writes) == 20 * round);
+    CHECK(answered(reads) == 2 * round);
+    CHECK(SampleOf(text, took + writes + "}") == 20 * round);
+    CHECK(SampleOf(text, took + reads + "}") == 2 * round);
+    CHECK(SampleOf(text,
+                   "dovetail_request_duration_seconds_sum" + writes + "}") > 0);
+    CHECK(SampleOf(text, "dovetail_peer_up{peer=\"b\"}") == 1);
+    CHECK(SampleOf(text, "dovetail_client_connections") == 1);
+    CHECK(SampleOf(text, "dovetail_commits_total") > 0);
+  }
+  // The peers hear of the writes and say so.
+  while (SampleOf(Scrape(cluster.loop, at),
+                  "dovetail_sync_lag_events{peer=\"c\"}") != 0) {
+  }
 }
 
 TEST_CASE("Node: a level that cannot be met is refused at once") {
