@@ -94,6 +94,7 @@ struct ClusterMember {
   bool in_ring = false;
   uint32_t partitions = 0;  // that it owns
   bool staged = false;      // a change of it waits for a commit
+  friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
 };
 
 // The cluster as one node sees it.
@@ -110,15 +111,22 @@ struct ClusterView {
   uint64_t hints = 0;
   uint64_t hint_bytes = 0;
   uint64_t data_bytes = 0;
+  friend bool operator==(const ClusterView&, const ClusterView&) = default;
 };
 
 struct StageJoins {
   std::vector<std::string> names;  // none: all who can
+  friend bool operator==(const StageJoins&, const StageJoins&) = default;
 };
-struct AbortStaged {};
-struct ShowPlan {};
+struct AbortStaged {
+  friend bool operator==(AbortStaged, AbortStaged) = default;
+};
+struct ShowPlan {
+  friend bool operator==(ShowPlan, ShowPlan) = default;
+};
 struct CommitPlan {
   uint64_t base_epoch = 0;  // of the plan that was looked at; 0: none was
+  friend bool operator==(CommitPlan, CommitPlan) = default;
 };
 using ClusterAdmin =
     std::variant<StageJoins, AbortStaged, ShowPlan, CommitPlan>;
@@ -132,6 +140,7 @@ struct PlanView {
   std::vector<replica::NodeChange> nodes;
   uint64_t below_n = 0;       // partitions with fewer than N owners
   uint64_t zones_shared = 0;  // and with owners that share a zone
+  friend bool operator==(const PlanView&, const PlanView&) = default;
 };
 
 // A failed mutation that may have taken effect, or may still.

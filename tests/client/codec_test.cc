@@ -314,11 +314,10 @@ TEST_CASE("Client codec: damaged bytes never crash it") {
 
 TEST_CASE("Client codec: results survive the wire, in order") {
   WriteReply write;
-  write.receipt = {
-      {replica::NodeId{1}, replica::NodeId{0}},
-      {replica::NodeId{0}},
-      2,
-      replica::Durability::kFsync};
+  write.receipt = {{replica::NodeId{1}, replica::NodeId{0}},
+                   {replica::NodeId{0}},
+                   2,
+                   replica::Durability::kFsync};
   write.not_observed = {true, false, true};
   write.deltas = 3;
   ReadReply read;
@@ -495,6 +494,66 @@ TEST_CASE("Client codec: hello, status and digests survive the wire") {
   REQUIRE(rest->partitions.size() == 1);
   CHECK(rest->partitions[0] == digests.partitions[1]);
   CHECK_FALSE(rest->more);
+}
+
+TEST_CASE("Codec: the cluster, changes of it and plans come back") {
+  net::ClusterMember member;
+  member.id = replica::NodeId{~uint64_t{0}};
+  member.name = "a";
+  member.zone = "z";
+  member.region = "r";
+  member.weight = 7;
+  member.client_address = "127.0.0.1:1";
+  member.peer_address = "127.0.0.1:2";
+  member.condition = net::Condition::kLeft;
+  member.since = absl::Milliseconds(1'234);
+  member.reachable = true;
+  member.epoch = 8;
+  member.in_ring = true;
+  member.partitions = 9;
+  member.staged = true;
+  net::ClusterView view;
+  view.cluster = "demo";
+  view.node = replica::NodeId{3};
+  view.node_name = "n";
+  view.config = std::string("\0ring", 5);
+  view.superseded_epoch = 4;
+  view.superseded_by = "b";
+  view.members = {member, {}};
+  view.hints = 5;
+  view.hint_bytes = 6;
+  view.data_bytes = 7;
+  capnp::MallocMessageBuilder message;
+  auto wire_view = message.initRoot<wire::ClusterView>();
+  net::EncodeClusterView(view, wire_view);
+  CHECK(*net::DecodeClusterView(wire_view.asReader()) == view);
+
+  for (const net::ClusterAdmin& admin : std::vector<net::ClusterAdmin>{
+           net::ShowPlan{}, net::AbortStaged{}, net::CommitPlan{12},
+           net::StageJoins{{"a", "b"}}, net::StageJoins{}}) {
+    capnp::MallocMessageBuilder call;
+    auto wire_admin = call.initRoot<wire::ClusterAdmin>();
+    net::EncodeClusterAdmin(admin, wire_admin);
+    CHECK(*net::DecodeClusterAdmin(wire_admin.asReader()) == admin);
+  }
+
+  net::PlanView plan;
+  plan.epoch = 2;
+  plan.staged = {"a"};
+  plan.planned = true;
+  plan.partitions_moved = 3;
+  plan.nodes = {{replica::NodeId{1}, "a", 1, 2, 3, 4}};
+  plan.below_n = 5;
+  plan.zones_shared = 6;
+  const absl::Status refused = absl::FailedPreconditionError("no");
+  for (const absl::StatusOr<net::PlanView>& reply :
+       {absl::StatusOr<net::PlanView>(plan),
+        absl::StatusOr<net::PlanView>(refused)}) {
+    capnp::MallocMessageBuilder answer;
+    auto wire_reply = answer.initRoot<wire::ClusterAdminReply>();
+    net::EncodeClusterAdminReply(reply, wire_reply);
+    CHECK(net::DecodeClusterAdminReply(wire_reply.asReader()) == reply);
+  }
 }
 
 }  // namespace
