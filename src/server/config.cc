@@ -116,6 +116,9 @@ const std::vector<Setting>& Table() {
         "HOST:PORT for the other members (default: this member's "
         "peer_address)"},
        [](C& c, S& t) { return SetText(c.peer_listen, t); }},
+      {{"metrics_listen",
+        "HOST:PORT for Prometheus, http://HOST:PORT/metrics (default: none)"},
+       [](C& c, S& t) { return SetText(c.metrics_listen, t); }},
       {{"data_dir", "directory of this node's data; made if it is missing"},
        [](C& c, S& t) { return SetText(c.data_dir, t); }},
       {{"partitions",
@@ -472,6 +475,11 @@ absl::Status Check(Config& config) {
   DOVETAIL_RETURN_IF_ERROR(CheckEndpoint("peer_listen", config.peer_listen,
                                          config.insecure,
                                          config.peer_endpoint));
+  if (!config.metrics_listen.empty()) {
+    DOVETAIL_RETURN_IF_ERROR(
+        CheckEndpoint("metrics_listen", config.metrics_listen, config.insecure,
+                      config.metrics_endpoint.emplace()));
+  }
   if (!joins) return absl::OkStatus();
   DOVETAIL_RETURN_IF_ERROR(CheckDialable("listen", config.client_endpoint));
   return CheckDialable("peer_listen", config.peer_endpoint);

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -42,8 +43,9 @@ struct Config {
   std::vector<std::string> join;
   std::string zone;  // of this node
   std::string region;
-  std::string listen;       // HOST:PORT
-  std::string peer_listen;  // HOST:PORT
+  std::string listen;          // HOST:PORT
+  std::string peer_listen;     // HOST:PORT
+  std::string metrics_listen;  // HOST:PORT; empty: no metrics
   std::string data_dir;
   uint32_t partitions = 0;  // 0: kPartitionsDefault, or what the cluster has
   uint32_t replicas = 0;    // N of a new cluster; 0: 3, or as there are members
@@ -65,6 +67,7 @@ struct Config {
   // Set by Check().
   net::Endpoint client_endpoint;
   net::Endpoint peer_endpoint;
+  std::optional<net::Endpoint> metrics_endpoint;
 };
 
 // The settings that a file and flags share: key in the file, flag (the same

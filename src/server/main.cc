@@ -188,6 +188,7 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
   out.peer_address = state.self.peer_address;
   out.listen = config.client_endpoint;
   out.peer_listen = config.peer_endpoint;
+  out.metrics_listen = config.metrics_endpoint;
   out.version = kVersion;
   out.actor = actor;
   out.host.shards = config.shards;

@@ -104,6 +104,10 @@ TEST_CASE("Config: every mistake is one line that names it") {
       {With(kGood, "127.0.0.1:7001", "127.0.0.1"), "there is no ':'"},
       {With(kGood, "127.0.0.1:7102", "0.0.0.0:7102"), "--insecure"},
       {With(kGood, "127.0.0.1:7002", "192.0.2.1:7002"), "peer_listen: 192.0"},
+      {"metrics_listen = \"127.0.0.1\"\n" + std::string(kGood),
+       "metrics_listen: \"127.0.0.1\" is not HOST:PORT"},
+      {"metrics_listen = \"0.0.0.0:9464\"\n" + std::string(kGood),
+       "metrics_listen: 0.0.0.0:9464 can be reached from other machines"},
       {With(kGood, "\"demo\"", "\"demo"), "node.toml:2:"},
       {"members = 3", "members is a list"},
   };
@@ -120,6 +124,17 @@ TEST_CASE("Config: --insecure allows what others can reach") {
   CHECK(
       Load("insecure = true\n" + With(kGood, "127.0.0.1:7102", "0.0.0.0:7102"))
           .ok());
+}
+
+TEST_CASE("Config: there are metrics only where they were asked for") {
+  CHECK_FALSE(Load(kGood)->metrics_endpoint.has_value());
+  const auto config =
+      Load("metrics_listen = '127.0.0.1:9464'\n" + std::string(kGood));
+  REQUIRE_MESSAGE(config.ok(), config.status().ToString());
+  CHECK(config->metrics_endpoint == net::Endpoint{"127.0.0.1", 9464});
+  CHECK(Load("insecure = true\nmetrics_listen = '0.0.0.0:9464'\n" +
+             std::string(kGood))
+            .ok());
 }
 
 TEST_CASE("Config: a setting by flag overrides the file") {
