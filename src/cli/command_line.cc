@@ -20,7 +20,6 @@
 #include "src/cli/help.h"
 #include "src/cli/local_cluster.h"
 #include "src/cli/operation.h"
-#include "src/cli/vocabulary.h"
 #include "src/cli/words.h"
 #include "src/client/client.h"
 
