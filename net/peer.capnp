@@ -68,6 +68,7 @@ struct PeerMessage {
       answer @9 :Bool;
       periodic @10 :Bool;
       pull @46 :Bool;
+      epoch @53 :UInt64;
     }
     syncDeltas :group {
       deltas @11 :List(Data);

@@ -177,6 +177,7 @@ struct BodyEncoder {
     body.setAnswer(m.answer);
     body.setPeriodic(m.periodic);
     body.setPull(m.pull);
+    body.setEpoch(m.epoch);
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();

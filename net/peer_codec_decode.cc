@@ -227,6 +227,7 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   summary.answer = in.getAnswer();
   summary.periodic = in.getPeriodic();
   summary.pull = in.getPull();
+  summary.epoch = in.getEpoch();
   return summary;
 }
 

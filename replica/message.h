@@ -63,11 +63,14 @@ struct Summary {
   // Events applied within the last moments may be on their way already: the
   // sender of a periodic summary is not sent those (sync.h).
   bool periodic = false;
+  // Of the ring by which the sender knows whether it is an owner.
+  uint64_t epoch = 0;
 };
 
-// Replica → owner, in answer to a Summary: deltas from the log that the receiver
-// lacked, at most SyncOptions::chunk_bytes of them. With `more` the receiver
-// sends its summary again, which is the flow control. Lost: nothing but time.
+// Replica → owner, in answer to a Summary: deltas from the log that the
+// receiver lacked, at most SyncOptions::chunk_bytes of them. With `more` the
+// receiver sends its summary again, which is the flow control. Lost: nothing
+// but time.
 struct SyncDeltas {
   std::vector<std::string> deltas;
   bool more = false;
@@ -158,8 +161,8 @@ struct PresenceAnswer {
 // until its deadline; a write may or may not have taken effect.
 struct Forward {
   ReadTicket ticket;
-  uint64_t number = 0;        // 1, 2, … of this sender to this receiver
-  crdt::ActorId receiver{};   // its incarnation
+  uint64_t number = 0;       // 1, 2, … of this sender to this receiver
+  crdt::ActorId receiver{};  // its incarnation
   RequestOptions options;
   std::variant<WriteRequest, ReadRequest> body;
 };

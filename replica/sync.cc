@@ -36,6 +36,7 @@ void Sync::OnPlacement(Now now) {
   std::erase_if(peers_, [&](const auto& entry) {
     return !core_.placement.Owns(entry.first.second, entry.first.first);
   });
+  for (auto& [name, peer] : peers_) peer.heard = false;
   pulls_.clear();
   for (const auto& [peer, incarnation] : core_.peers_up) OnPeerUp(peer, now);
 }
@@ -84,7 +85,7 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
   core_.Send(peer, id,
              Summary{std::move(applied), partition.durable(),
                      answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
-                     core_.IsOwner(id), periodic});
+                     core_.IsOwner(id), periodic, core_.placement.epoch()});
 }
 
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
@@ -99,6 +100,8 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   state.applied = summary.applied;
   state.durable = summary.durable;
   state.heard = true;
+  state.owner = summary.pull;
+  state.epoch = summary.epoch;
   state.lag.OnTheirs();
 
   const bool held_back =
@@ -239,6 +242,20 @@ void Sync::Round(NodeId peer, Partition& partition, Now now) {
               /*periodic=*/true);
 }
 
+const Sync::PeerState* Sync::WordOf(NodeId owner, PartitionId partition) const {
+  const auto peer = peers_.find({partition, owner});
+  if (peer == peers_.end() || !peer->second.heard) return nullptr;
+  const PeerState& state = peer->second;
+  const bool by_this_ring =
+      state.owner && state.epoch >= core_.placement.epoch();
+  DOVETAIL_MARK_IF("sync: the word of an owner by another ring", !by_this_ring);
+  if (!by_this_ring &&
+      !DOVETAIL_MUTANT("sync: takes the word of an old ring")) {
+    return nullptr;
+  }
+  return &state;
+}
+
 crdt::EventSet Sync::StableEvents(PartitionId partition) const {
   if (DOVETAIL_BUGGIFY("sync: nothing is stable yet")) return {};
   const bool hasty = DOVETAIL_MUTANT("truncate: on what is not durable");
@@ -247,15 +264,14 @@ crdt::EventSet Sync::StableEvents(PartitionId partition) const {
   if (!core_.IsOwner(partition)) return {};
   crdt::EventSet stable = hasty ? mine.context().applied : mine.durable();
   for (NodeId owner : core_.OtherOwners(partition)) {
-    auto peer = peers_.find({partition, owner});
+    const PeerState* peer = WordOf(owner, partition);
     DOVETAIL_MARK_IF("truncate: waits for an owner never heard of",
-                     peer == peers_.end());
-    if (peer == peers_.end()) {
+                     peer == nullptr);
+    if (peer == nullptr) {
       if (DOVETAIL_MUTANT("truncate: waits for nobody")) continue;
       return {};
     }
-    stable =
-        stable.Intersect(hasty ? peer->second.applied : peer->second.durable);
+    stable = stable.Intersect(hasty ? peer->applied : peer->durable);
   }
   return stable;
 }
@@ -264,13 +280,11 @@ uint32_t Sync::OwnersThatHave(PartitionId partition,
                               const crdt::EventSet& events) const {
   uint32_t owners = 0;
   for (NodeId owner : core_.placement.Owners(partition)) {
-    const auto peer = peers_.find({partition, owner});
+    const PeerState* peer = WordOf(owner, partition);
     const bool hasty = DOVETAIL_MUTANT("hints: dropped when applied");
-    owners += peer != peers_.end() && peer->second.heard &&
-                      events.IsSubsetOf(hasty ? peer->second.applied
-                                              : peer->second.durable)
-                  ? 1
-                  : 0;
+    const bool has = peer != nullptr &&
+                     events.IsSubsetOf(hasty ? peer->applied : peer->durable);
+    owners += has ? 1 : 0;
   }
   return owners;
 }

@@ -75,6 +75,8 @@ class Sync {
     crdt::EventSet applied;
     crdt::EventSet durable;
     bool heard = false;
+    bool owner = false;  // it said that it is one, by the ring of `epoch`
+    uint64_t epoch = 0;
     uint64_t sent_version = 0;  // Partition::version() in the last summary
     absl::Duration next_send;   // not before, while nothing changes
     absl::Duration period;      // the wait after that
@@ -93,6 +95,11 @@ class Sync {
   void Round(NodeId peer, Partition& partition, Now now);
   void LookAtLag(NodeId peer, const Partition& partition, Now now);
   bool MayPullFrom(NodeId peer, PartitionId partition, Now now);
+  // What an owner has said under this node's ring or a newer one; nullptr if
+  // nothing. Who says that it has something, and is no owner by its own ring,
+  // is about to hand it over, perhaps to this node; and what an owner had under
+  // an older ring it may have handed over since.
+  const PeerState* WordOf(NodeId owner, PartitionId partition) const;
   // Whether there is a reason to send `peer` summaries of the partition.
   bool Concerns(NodeId peer, const Partition& partition) const;
 

@@ -111,11 +111,13 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
     const auto m = RoundTrip(
         {p, replica::Summary{Events(1, 1, 9),
                              Events(1, 2, 8).Intersect(Events(1, 1, 9)), true,
-                             false}});
+                             false, false, 7}});
     const auto& summary = std::get<replica::Summary>(m.body);
     CHECK(summary.applied == Events(1, 1, 9));
     CHECK(summary.answer);
+    CHECK_FALSE(summary.pull);
     CHECK_FALSE(summary.periodic);
+    CHECK(summary.epoch == 7);
   }
   SUBCASE("summary of a node that holds nothing") {
     const auto m = RoundTrip({p, replica::Summary{{}, {}, false, true}});

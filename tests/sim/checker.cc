@@ -341,8 +341,10 @@ void Checker::OnWriteReply(const Pending& pending,
       }
     } else if (Holds(id, pending.partition, *pending.minted)) {
       acknowledged.holders.insert(id);
-    } else if (!Owns(id, pending.partition)) {
+    } else if (!Owns(id, pending.partition) ||
+               !cluster_->RingKnownSince(pending.submitted_us)) {
       // A stand-in that has handed it over meanwhile.
+      AddHolders(acknowledged);
     } else if (!LossIsLegal(id, pending.submitted_us, pending.fsync)) {
       return OnViolation(absl::StrCat(Story(pending),
                                       " is acknowledged by node ", id,
@@ -452,9 +454,10 @@ void Checker::OnStarted(uint32_t node) {
     }
     write.holders.erase(node);
     if (disk || (power && !write.fsync)) continue;
-    if (!Owns(node, write.partition)) {
+    const bool moved = disk_faults_ && cluster_->placement().epoch() > 1;
+    if (!Owns(node, write.partition) || moved) {
       // It may have forgotten it in a turn that failed and came true.
-      AddOwnersThatHold(write);
+      AddHolders(write);
       continue;
     }
     OnViolation(absl::StrCat(

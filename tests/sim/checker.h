@@ -213,7 +213,8 @@ class Checker final : public Observer {
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
   void OnForgotten(uint32_t node, replica::PartitionId partition);
-  void AddOwnersThatHold(Acknowledged& write);
+  bool MayForget(replica::PartitionId partition, const crdt::EventSet& held);
+  void AddHolders(Acknowledged& write);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
   bool Owns(uint32_t node, replica::PartitionId partition) const {
     return cluster_->placement().Owns(replica::NodeId{node}, partition);

@@ -17,12 +17,13 @@ void Checker::CheckReceipt(const Pending& pending,
   const replica::PartitionId partition = pending.partition;
   uint32_t owners = 0;
   for (uint32_t node : nodes) owners += Owns(node, partition) ? 1 : 0;
+  const bool sure = cluster_->RingKnownSince(pending.submitted_us);
   // A read of one replica is of this one, whatever it owns.
   const bool strict =
       plan_.options.strict != 0 && (!pending.spec || receipt.required > 1);
   const uint32_t counted =
-      strict ? owners : static_cast<uint32_t>(nodes.size());
-  if (receipt.stand_ins.size() != nodes.size() - owners) {
+      strict && sure ? owners : static_cast<uint32_t>(nodes.size());
+  if (sure && receipt.stand_ins.size() != nodes.size() - owners) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
                              receipt.stand_ins.size(), " stand-ins of ",
                              nodes.size() - owners));
@@ -37,30 +38,17 @@ void Checker::CheckReceipt(const Pending& pending,
 void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    if (Owns(node, partition) ||
-        &cluster_->ShardOf(node, partition) != &shard) {
+    if (&cluster_->ShardOf(node, partition) != &shard ||
+        cluster_->PlacementAt(node, partition).Owns(NodeId{node}, partition)) {
       continue;
     }
     crdt::EventSet& held = held_[{node, partition}];
     const crdt::EventSet& now = shard.ContextOf(partition).applied;
     if (!held.empty() && now.empty()) {
-      uint32_t have = 0;
-      uint32_t owners = 0;
-      for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
-        if (!Owns(owner, partition)) continue;
-        ++owners;
-        // Of who is down, or was since it said so, nothing can be said.
-        const bool unknown =
-            !cluster_->node(owner).running() || !ends_[owner].empty();
-        have += unknown || held.IsSubsetOf(cluster_->ShardOf(owner, partition)
-                                               .DurableOf(partition))
-                    ? 1
-                    : 0;
-      }
-      if (2 * have <= owners) {
+      if (!MayForget(partition, held)) {
         OnViolation(absl::StrCat("node ", node, " forgets what it held of ",
-                                 "partition ", p, ", which ", have, " of ",
-                                 owners, " owners have on disk"));
+                                 "partition ", p,
+                                 ", which is not on the owners' disks"));
       }
       OnForgotten(node, partition);
     }
@@ -68,22 +56,50 @@ void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
   }
 }
 
-// Its owners answer for what was acknowledged from now on.
+bool Checker::MayForget(PartitionId partition, const crdt::EventSet& held) {
+  const auto has = [&](uint32_t node) -> const crdt::EventSet& {
+    return cluster_->ShardOf(node, partition).DurableOf(partition);
+  };
+  if (cluster_->placement().epoch() > 1) {
+    // Whoever owned it when it said so may have handed it over since.
+    crdt::EventSet missing = held;
+    for (uint32_t node = 0; node < cluster_->size(); ++node) {
+      if (disks_replaced_ || !cluster_->node(node).running()) return true;
+      missing.Subtract(has(node));
+    }
+    return missing.empty();
+  }
+  uint32_t have = 0;
+  uint32_t owners = 0;
+  for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
+    if (!Owns(owner, partition)) continue;
+    ++owners;
+    // Of who is down, or was since it said so, nothing can be said.
+    const bool unknown =
+        !cluster_->node(owner).running() || !ends_[owner].empty();
+    have += unknown || held.IsSubsetOf(has(owner)) ? 1 : 0;
+  }
+  return 2 * have > owners;
+}
+
+// Others answer for what was acknowledged from now on.
 void Checker::OnForgotten(uint32_t node, PartitionId partition) {
   for (Acknowledged& write : acknowledged_) {
     if (write.partition != partition || write.holders.erase(node) == 0) {
       continue;
     }
-    AddOwnersThatHold(write);
+    AddHolders(write);
   }
 }
 
-void Checker::AddOwnersThatHold(Acknowledged& write) {
-  for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
-    if (Owns(owner, write.partition) && cluster_->node(owner).running() &&
-        Holds(owner, write.partition, write.events)) {
-      write.holders.insert(owner);
-    }
+void Checker::AddHolders(Acknowledged& write) {
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    if (!cluster_->node(node).running()) continue;
+    const bool holds = write.fsync ? cluster_->ShardOf(node, write.partition)
+                                         .DurableOf(write.partition)
+                                         .ContainsRun(write.events)
+                                   : Holds(node, write.partition, write.events);
+    if (holds) write.holders.insert(node);
   }
 }
 

@@ -87,6 +87,10 @@ void DrawRandomFaults(Stream& chance, const std::string& profile,
 void DrawCore(Plan& plan) {
   Stream chance(plan.seed, "core");
   if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
+  // Its owners must not move away from it.
+  for (const PlanEvent& event : plan.events) {
+    if (event.kind == EventKind::kRing) return;
+  }
   std::vector<int64_t> others(static_cast<size_t>(plan.options.nodes));
   std::iota(others.begin(), others.end(), 0);
   std::vector<int64_t> core;

@@ -125,6 +125,7 @@ class Drawer {
       const int64_t count = stream.Between(1, habit.count_max);
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
+    if (profile != "quiet") MoveOwners();
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
     if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
@@ -265,6 +266,26 @@ class Drawer {
       event.node = static_cast<uint32_t>(its.who[1] - '0');
       plan_.events.push_back(std::move(event));
       return;
+    }
+  }
+
+  // New owners are filled from logs, so these must be kept.
+  void MoveOwners() {
+    Stream stream(plan_.seed, "ring");
+    PlanOptions& options = plan_.options;
+    if (options.owners == 0 || options.owners >= options.nodes ||
+        options.may_lose != 0 || !stream.OneIn(3)) {
+      return;
+    }
+    options.truncate_entries_per_turn = 0;
+    const int64_t changes = stream.Between(1, 5);
+    for (int64_t i = 0; i < changes; ++i) {
+      PlanEvent event;
+      event.kind = EventKind::kRing;
+      event.at_us = stream.Between(0, options.duration_us);
+      event.value = i;
+      event.for_us = stream.LogBetween(1 * kMs, 20 * kS);
+      plan_.events.push_back(std::move(event));
     }
   }
 

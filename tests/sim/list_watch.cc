@@ -38,6 +38,7 @@ void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
   const RequestId id{next_request_++};
   Asked asked;
   asked.node = node;
+  asked.at_us = cluster.now_us();
   asked.r = r;
   asked.request = request;
   Learn(cluster, asked);
@@ -103,6 +104,8 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   const oracle::Oracle& oracle = oracles_[Index(partition)];
   const oracle::Object object = ToOracle(id);
   if (oracle.WritesOf(object) != known.writes) return std::nullopt;
+  // Else it may have asked nodes that own nothing any more.
+  if (!cluster.RingKnownSince(asked.at_us)) return std::nullopt;
   const auto still = static_cast<uint32_t>(std::count_if(
       known.holders.begin(), known.holders.end(), [&](uint32_t node) {
         return cluster.node(node).running() &&

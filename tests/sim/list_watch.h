@@ -61,6 +61,7 @@ class ListWatch {
     uint32_t r = 1;
     replica::ListRequest request;
     std::vector<uint64_t> starts;  // of all nodes
+    int64_t at_us = 0;
     std::map<crdt::ObjectId, Known> known;
   };
   void Learn(SimCluster& cluster, Asked& asked) const;

@@ -83,12 +83,17 @@ struct PeerInput {
 };
 // The fsync that a shard asked for is done.
 struct FsyncDone {};
-using Input =
-    std::variant<replica::ClientRequest, PeerInput, PeerChange, FsyncDone>;
+struct RingChange {
+  std::shared_ptr<const replica::Placement> placement;
+};
+using Input = std::variant<replica::ClientRequest, PeerInput, PeerChange,
+                           FsyncDone, RingChange>;
 
 // One shard of a running process.
 struct Lane {
   std::unique_ptr<replica::Shard> shard;
+  // Who owns what, as far as it has heard.
+  std::shared_ptr<const replica::Placement> placement;
   std::deque<Input> inbox;
   int64_t wake_at_us = kNever;  // of the newest wake that is scheduled
   int64_t busy_until_us = 0;    // outputs of the last turn leave then

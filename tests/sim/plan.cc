@@ -18,8 +18,8 @@ constexpr std::array<const char*, kEventKinds> kNames = {
     "clock-jump",  "cut-one-way", "cut-pair",    "isolate",   "split",
     "flap",        "clog",        "blink",       "replay",    "withhold",
     "fail-commit", "fail-sync",   "disk-full",   "slow-disk", "read-error",
-    "corrupt-row", "checkpoint",  "sync-now"};
-static_assert(static_cast<int>(EventKind::kSyncNow) + 1 == kEventKinds);
+    "corrupt-row", "checkpoint",  "sync-now",    "ring"};
+static_assert(static_cast<int>(EventKind::kRing) + 1 == kEventKinds);
 
 std::optional<EventKind> KindOf(absl::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {

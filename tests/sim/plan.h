@@ -126,8 +126,11 @@ enum class EventKind {
   // Controls that a node has anyway.
   kCheckpoint,  // node
   kSyncNow,     // node, peer
+  // The ring: other owners for some partitions, as `value` draws them; each
+  // node learns of it within `for`.
+  kRing,
 };
-inline constexpr int kEventKinds = 28;
+inline constexpr int kEventKinds = 29;
 const char* EventName(EventKind kind);
 
 struct PlanEvent {

@@ -75,7 +75,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
       hooks_(hooks),
       observer_(observer),
       shard_options_(ToShardOptions(plan.options)),
-      placement_(Place(plan.options)),
+      placement_(std::make_shared<replica::Placement>(Place(plan.options))),
       network_(scheduler, plan,
                [this](uint32_t from, uint32_t to, const Frame& frame) {
                  OnFrame(from, to, frame);
@@ -155,8 +155,9 @@ absl::Status SimCluster::Open(uint32_t id) {
   for (uint32_t i = 0; i < shards; ++i) {
     Lane lane;
     lane.shard = std::make_unique<Shard>(
-        shard_options_, placement_,
+        shard_options_, *placement_,
         Shard::Identity{NodeId{id}, process.actor, i, shards}, process.door);
+    lane.placement = placement_;
     DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));
     process.lanes.push_back(std::move(lane));
   }
@@ -476,6 +477,16 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     observer_.AfterMessage(id, shard, SeatOf(peer->from), copy);
   } else if (std::holds_alternative<FsyncDone>(input)) {
     shard.HandleFsynced();
+  } else if (const auto* ring = std::get_if<RingChange>(&input)) {
+    for (Lane& lane : nodes_[id].process->lanes) {
+      if (lane.shard.get() != &shard ||
+          lane.placement->epoch() >= ring->placement->epoch()) {
+        continue;
+      }
+      lane.placement = ring->placement;
+      ring_heard_us_ = scheduler_.now_us();
+      shard.HandlePlacement(*ring->placement, now);
+    }
   } else {
     const auto& change = std::get<PeerChange>(input);
     if (change.up) {

@@ -5,6 +5,7 @@
 #define DOVETAIL_TESTS_SIM_SIM_CLUSTER_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -62,8 +63,13 @@ class SimCluster {
              hooks::Run& hooks, Observer& observer);
 
   uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
-  uint32_t partitions() const { return placement_.partitions(); }
-  const replica::Placement& placement() const { return placement_; }
+  uint32_t partitions() const { return placement_->partitions(); }
+  // The newest; a node may not have heard of it yet.
+  const replica::Placement& placement() const { return *placement_; }
+  const replica::Placement& PlacementAt(uint32_t node,
+                                        replica::PartitionId partition) const;
+  // Whether all running nodes have known the newest since then.
+  bool RingKnownSince(int64_t at_us) const;
   Node& node(uint32_t id) { return nodes_[id]; }
   Network& network() { return network_; }
   replica::Shard& ShardOf(uint32_t node, replica::PartitionId partition);
@@ -84,6 +90,8 @@ class SimCluster {
   void Start(uint32_t node);
   void Pause(uint32_t node, int64_t for_us);
   void Blink(uint32_t node, uint32_t peer);
+  // Draws other owners for some partitions.
+  void ChangeRing(uint64_t draw, int64_t spread_us);
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
   // Ends every fault, starts who is down.
   void HealAll();
@@ -91,6 +99,7 @@ class SimCluster {
   void HealCore(uint64_t nodes);
 
   uint64_t turns() const { return turns_; }
+  int64_t now_us() const { return scheduler_.now_us(); }
 
  private:
   void Heal(uint32_t node);
@@ -122,7 +131,8 @@ class SimCluster {
   hooks::Run& hooks_;
   Observer& observer_;
   replica::ShardOptions shard_options_;
-  replica::Placement placement_;
+  std::shared_ptr<const replica::Placement> placement_;
+  int64_t ring_heard_us_ = 0;  // when somebody last heard of a change
   Network network_;
   std::vector<Node> nodes_;
   Stream chance_;
