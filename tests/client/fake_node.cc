@@ -5,6 +5,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -26,10 +27,26 @@ struct Knobs {
   Behaviour behaviour = Behaviour::kServe;
   uint32_t oldest_version = 1;
   uint32_t newest_version = 2;
+  replica::NodeId id{0};
+  uint64_t epoch = 0;
+  std::optional<net::ClusterView> view;
   std::vector<size_t> call_sizes;
+  std::vector<std::string> keys;
+  size_t lists = 0;
+  size_t views = 0;
   replica::RequestOptions last_options;
   size_t connections = 0;
 };
+
+std::string KeyOf(const absl::StatusOr<net::ClientOperation>& operation) {
+  if (!operation.ok()) return "";
+  if (const auto* read = std::get_if<replica::ReadRequest>(&*operation)) {
+    return read->spec.object.key;
+  }
+  const auto& mutations =
+      std::get<replica::WriteRequest>(*operation).operations;
+  return mutations.empty() ? "" : mutations.front().object.key;
+}
 
 }  // namespace
 
@@ -68,7 +85,8 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
   kj::Promise<void> hello(HelloContext context) override {
     std::lock_guard<std::mutex> lock(state_.knobs.mutex);
     net::EncodeHello({state_.knobs.newest_version, state_.knobs.oldest_version,
-                      "fake", replica::NodeId{0}, "fake"},
+                      "fake", state_.knobs.id, "fake",
+                      MemoryReplica::kPartitions, state_.knobs.epoch},
                      context.getResults());
     return kj::READY_NOW;
   }
@@ -81,7 +99,12 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       behaviour = state_.knobs.behaviour;
       state_.knobs.call_sizes.push_back(call.ok() ? call->operations.size()
                                                   : 0);
-      if (call.ok()) state_.knobs.last_options = call->options;
+      if (call.ok()) {
+        state_.knobs.last_options = call->options;
+        for (const auto& operation : call->operations) {
+          state_.knobs.keys.push_back(KeyOf(operation));
+        }
+      }
     }
     switch (behaviour) {
       case Behaviour::kServe:
@@ -113,6 +136,7 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     auto request = net::DecodeList(context.getParams());
     if (request.ok()) {
       std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      ++state_.knobs.lists;
       state_.knobs.last_options = request->options;
     }
     net::EncodeListReply(request.ok()
@@ -129,6 +153,17 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     status.version = "0";
     status.partitions = MemoryReplica::kPartitions;
     net::EncodeStatus(status, context.getResults().initStatus());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> cluster(ClusterContext context) override {
+    std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+    if (!state_.knobs.view.has_value()) {
+      return wire::Dovetail::Server::cluster(context);
+    }
+    ++state_.knobs.views;
+    net::EncodeClusterView(*state_.knobs.view,
+                           context.getResults().initCluster());
     return kj::READY_NOW;
   }
 
@@ -254,6 +289,17 @@ void FakeNode::SetVersions(uint32_t oldest, uint32_t newest) {
   state_->knobs.newest_version = newest;
 }
 
+void FakeNode::SetHello(replica::NodeId id, uint64_t epoch) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.id = id;
+  state_->knobs.epoch = epoch;
+}
+
+void FakeNode::SetView(net::ClusterView view) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.view = std::move(view);
+}
+
 void FakeNode::Hold() {
   std::promise<void> done;
   state_->loop->Post([this, &done] {
@@ -283,6 +329,21 @@ void FakeNode::HangUpAll() {
 std::vector<size_t> FakeNode::call_sizes() const {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   return state_->knobs.call_sizes;
+}
+
+std::vector<std::string> FakeNode::keys() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.keys;
+}
+
+size_t FakeNode::lists() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.lists;
+}
+
+size_t FakeNode::views() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.views;
 }
 
 replica::RequestOptions FakeNode::last_options() const {
