@@ -9,6 +9,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "replica/hash.h"
 #include "replica/ring.h"
+#include "src/cli/command_line.h"
 #include "src/client/client.h"
 #include "src/client/routes.h"
 #include "src/client/steady_clock.h"
@@ -459,6 +461,28 @@ TEST_CASE("Router: a client that is told not to route has one connection") {
   }
   CHECK(cluster.node(1).keys().size() == 50);
   CHECK(cluster.node(2).connections() == 0);
+}
+
+TEST_CASE("Router: the command line asks the node that it is told to ask") {
+  FakeCluster cluster(RingOf({Member(1), Member(2)}, 1));
+  std::istringstream in;
+  std::ostringstream out;
+  std::ostringstream error;
+  for (int i = 0; i < 20; ++i) {
+    CHECK(cli::RunCommandLine({"--node", cluster.address(1), "counter", "add",
+                               "b", absl::StrCat("k", i), "1"},
+                              {in, out, error}) == 0);
+  }
+  CHECK(cluster.node(1).keys().size() == 20);
+  CHECK(cluster.node(1).views() == 0);
+  CHECK(cluster.node(2).connections() == 0);
+
+  // `exec --route` asks for the ring, and all lines succeed on the way to it.
+  std::istringstream lines(
+      R"({"type":"counter","verb":"add","bucket":"b","key":"k","amount":1})");
+  CHECK(cli::RunCommandLine({"--node", cluster.address(1), "exec", "--route"},
+                            {lines, out, error}) == 0);
+  CHECK(cluster.node(1).views() == 1);
 }
 
 TEST_CASE("Router: owners that only the nodes can reach cost nothing") {
