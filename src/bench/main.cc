@@ -81,6 +81,7 @@ Json ReportJson(const std::string& phase, const Report& report,
               {"loop", loop == Loop::kOpen ? "open" : "closed"},
               {"connections", options.connections},
               {"in_flight", options.InFlight(loop)},
+              {"route", options.route},
               {"records", words.records},
               {"value_bytes", options.value_bytes},
               {"r", words.r},
@@ -196,6 +197,8 @@ void AddOptions(CLI::App& app, Words& words, RunOptions& options) {
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
   app.add_option("--bucket", options.bucket)->capture_default_str();
+  app.add_flag("--route", options.route,
+               "send each operation straight to an owner of its key");
   app.add_option("--seed", options.seed)->capture_default_str();
   app.add_option("--r", words.r)->capture_default_str();
   app.add_option("--w", words.w)->capture_default_str();

@@ -281,6 +281,7 @@ absl::StatusOr<std::unique_ptr<Runner>> Runner::Open(
                 nodes.end());
     ClientOptions client_options;
     client_options.name = "dovetail-bench";
+    client_options.route = options.route;
     DOVETAIL_ASSIGN_OR_RETURN(auto client,
                               Client::Connect(nodes, client_options));
     runner->clients_.push_back(std::move(client));

@@ -31,6 +31,8 @@ struct RunOptions {
   size_t connections = 3;  // connection i starts at node i mod nodes
   // Operations of each connection. Left out: InFlight().
   std::optional<size_t> in_flight;
+  // Each connection is a client; with this it has one to every owner.
+  bool route = false;
   double rate = 0;          // operations a second of all; 0: closed loop
   uint64_t operations = 0;  // 0: no limit
   absl::Duration duration = absl::ZeroDuration();  // zero: no limit

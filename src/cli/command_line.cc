@@ -49,6 +49,7 @@ struct Words {
   std::string token;
   bool token_out = false;
   size_t in_flight = 256;
+  bool route = false;
   std::string file = "-";
   uint64_t epoch = 0;
   LocalCluster local;
@@ -340,6 +341,8 @@ void CommandLine::AddExec() {
                    "lines on their way at once")
       ->capture_default_str()
       ->check(CLI::Range(size_t{1}, size_t{65536}));
+  exec->add_flag("--route", words_.route,
+                 "send each line straight to an owner of its key");
   exec->footer(kExecFooter);
   exec->callback([this] { chosen_ = [this] { return ExecJob(); }; });
 }
@@ -474,6 +477,8 @@ absl::StatusOr<Job> CommandLine::ExecJob() const {
 absl::StatusOr<ClientOptions> CommandLine::Options() const {
   ClientOptions options;
   options.name = "dovetail command";
+  // --node says who is asked.
+  options.route = words_.route;
   // exec bounds itself, by lines.
   options.operations_in_flight_max = std::numeric_limits<size_t>::max();
   options.bytes_in_flight_max = std::numeric_limits<size_t>::max();

@@ -10,19 +10,20 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "net/endpoint.h"
 #include "net/dovetail.capnp.h"
+#include "net/endpoint.h"
 #include "net/event_loop.h"
 #include "net/frame.h"
 #include "src/client/answers.h"
 #include "src/client/dispatcher.h"
+#include "src/client/router.h"
 
 namespace dovetail {
 namespace {
 
-using internal::Dispatcher;
 using internal::Lookup;
 using internal::Pending;
+using internal::Router;
 using internal::Session;
 using internal::SteadyNow;
 
@@ -113,11 +114,14 @@ class Client::Impl final : public internal::Caller {
   void After(absl::Duration pause, std::function<void()> task) override {
     thread_loop_->After(pause, std::move(task));
   }
-  uint64_t connection() const override { return dispatcher_->epoch(); }
-  void NextNode() override { dispatcher_->NextNode(); }
-  // A client of the same nodes that speaks the protocol of sessions.
+  uint64_t connection() const override { return router_->home().epoch(); }
+  void NextNode() override { router_->home().NextNode(); }
+  // A client of the same nodes that speaks the protocol of sessions. On one
+  // connection, which is what the two above are about.
   std::unique_ptr<Impl> ForSession() const {
-    return std::make_unique<Impl>(nodes_, options_, kSessionProtocol);
+    ClientOptions options = options_;
+    options.route = false;
+    return std::make_unique<Impl>(nodes_, options, kSessionProtocol);
   }
 
   void CheckMayBlock() const override {
@@ -167,7 +171,7 @@ class Client::Impl final : public internal::Caller {
  private:
   void Run(std::promise<absl::Status> first);
   // On the client's thread: takes over what was submitted.
-  void Drain(Dispatcher& dispatcher);
+  void Drain(Router& router);
   // Reserves room for `weight`, or says why there is none.
   absl::Status Reserve(const internal::Weight& weight);
   absl::AnyInvocable<void(Result)> Releasing(
@@ -182,8 +186,8 @@ class Client::Impl final : public internal::Caller {
   std::atomic<size_t> bytes_in_flight_{0};
 
   mutable std::mutex mutex_;
-  net::EventLoop* loop_ = nullptr;    // while the thread takes submissions
-  Dispatcher* dispatcher_ = nullptr;  // for the client's thread
+  net::EventLoop* loop_ = nullptr;  // while the thread takes submissions
+  Router* router_ = nullptr;        // for the client's thread
   std::vector<Pending> submitted_;
   std::vector<Lookup> submitted_lookups_;
   bool drain_posted_ = false;
@@ -193,7 +197,7 @@ class Client::Impl final : public internal::Caller {
 void Client::Impl::Run(std::promise<absl::Status> first) {
   net::EventLoop loop;
   thread_loop_ = &loop;
-  Dispatcher dispatcher(
+  Router router(
       loop, nodes_, options_, protocol_min_,
       [&first](absl::Status status) { first.set_value(std::move(status)); },
       [this](const net::Endpoint& node) {
@@ -203,12 +207,12 @@ void Client::Impl::Run(std::promise<absl::Status> first) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
     loop_ = &loop;
-    dispatcher_ = &dispatcher;
+    router_ = &router;
   }
   loop.Run();
   // Stop() has closed the door: what came in before it still gets an answer.
-  Drain(dispatcher);
-  dispatcher.Shutdown();
+  Drain(router);
+  router.Shutdown();
 }
 
 void Client::Impl::Stop() {
@@ -223,7 +227,7 @@ void Client::Impl::Stop() {
   thread_.join();
 }
 
-void Client::Impl::Drain(Dispatcher& dispatcher) {
+void Client::Impl::Drain(Router& router) {
   std::vector<Pending> submitted;
   std::vector<Lookup> lookups;
   {
@@ -232,8 +236,8 @@ void Client::Impl::Drain(Dispatcher& dispatcher) {
     lookups.swap(submitted_lookups_);
     drain_posted_ = false;
   }
-  for (Pending& pending : submitted) dispatcher.Add(std::move(pending));
-  for (Lookup& lookup : lookups) dispatcher.Add(std::move(lookup));
+  for (Pending& pending : submitted) router.Add(std::move(pending));
+  for (Lookup& lookup : lookups) router.Add(std::move(lookup));
 }
 
 bool Client::Impl::Post(std::function<void()> task) {
@@ -298,8 +302,8 @@ void Client::Impl::Submit(Operation operation, const CallOptions& options,
                         Releasing(weight, std::move(done))});
   if (std::exchange(drain_posted_, true)) return;
   loop_->Post([this] {
-    Drain(*dispatcher_);
-    dispatcher_->Pump();
+    Drain(*router_);
+    router_->Pump();
   });
 }
 
@@ -312,8 +316,8 @@ void Client::Impl::Submit(Lookup lookup) {
   submitted_lookups_.push_back(std::move(lookup));
   if (std::exchange(drain_posted_, true)) return;
   loop_->Post([this] {
-    Drain(*dispatcher_);
-    dispatcher_->Pump();
+    Drain(*router_);
+    router_->Pump();
   });
 }
 
@@ -362,13 +366,12 @@ absl::StatusOr<std::unique_ptr<OnceSession>> Client::ExactlyOnceSession() {
   impl_->CheckMayBlock();
   std::unique_ptr<Impl> caller = impl_->ForSession();
   DOVETAIL_RETURN_IF_ERROR(caller->Start());
-  DOVETAIL_ASSIGN_OR_RETURN(const NodeStatus status,
-                            caller->Status());
+  DOVETAIL_ASSIGN_OR_RETURN(const NodeStatus status, caller->Status());
   std::random_device random;
   const uint64_t bits = (uint64_t{random()} << 32) | random();
   return std::make_unique<OnceSession>(
-      std::move(caller),
-      crdt::MakeActorId(crdt::ActorKind::kSession, bits), status.partitions);
+      std::move(caller), crdt::MakeActorId(crdt::ActorKind::kSession, bits),
+      status.partitions);
 }
 
 void Client::SubmitList(

@@ -14,17 +14,24 @@
 //  - Operations that are in flight at the same time, from any thread, share
 //    calls to the node; one at a time costs a round trip, a thousand together
 //    not much more.
-//  - When a node cannot be reached it goes to the next one of the list.
-//    Operations that were not sent yet, and reads, go along.
+//  - It asks a node who owns what, and sends each operation straight to an
+//    owner of its partition, near ones first (ClientOptions::zone and region).
+//    It follows when the ring changes, and passes over owners that are down.
+//    ClientOptions::route = false keeps it on one connection.
+//  - Until it knows, and for listings and inspection, it talks to the first
+//    node of the list that answers. When that cannot be reached it goes to the
+//    next, and to other members at last.
+//  - Operations that were not sent yet when a connection breaks, and reads, go
+//    to another node.
 //  - A mutation whose fate is unknown, because the connection broke before the
 //    answer, is never repeated: it fails with Unavailable and "may have taken
 //    effect". Repeating an add of an element or a write is harmless, repeating
 //    a counter's add is not: that is for you to decide, or for an
 //    ExactlyOnceSession() to do right.
 //
-// A client is safe for use from any thread. It has one thread and one
-// connection of its own. Callbacks run on that thread: they must not block,
-// and must not destroy the client.
+// A client is safe for use from any thread. It has one thread of its own, and a
+// connection to each node that owns something it is asked for. Callbacks run on
+// that thread: they must not block, and must not destroy the client.
 #ifndef DOVETAIL_SRC_CLIENT_CLIENT_H_
 #define DOVETAIL_SRC_CLIENT_CLIENT_H_
 
@@ -56,9 +63,9 @@ struct ClientOptions {
   // Of operations that name none. 5 s: above the 2 s that a node takes by
   // default, so that a node's own answer comes first, with time for a retry.
   absl::Duration timeout = absl::Seconds(5);
-  // Calls that may wait for their answers at once. While so many do, what is
-  // submitted gathers for the next one: more calls mean smaller ones. 4 keeps
-  // the node busy while answers travel.
+  // Calls that may wait for one node's answers at once. While so many do, what
+  // is submitted gathers for the next one: more calls mean smaller ones. 4
+  // keeps the node busy while answers travel.
   size_t calls_in_flight_max = 4;
   // While calls are unanswered, the next one leaves no sooner than this after
   // the last, so that what is submitted one by one gathers as well. With
@@ -67,11 +74,22 @@ struct ClientOptions {
   absl::Duration call_spacing = absl::Microseconds(500);
   // Operations in one call, a bound on how long its first waits for its last.
   size_t operations_per_call_max = 1'000;
-  // Submitted and not answered; one more fails with ResourceExhausted.
+  // Submitted and not answered, at whatever node; one more fails with
+  // ResourceExhausted.
   size_t operations_in_flight_max = 65'536;
   size_t bytes_in_flight_max = 256 << 20;
   // Shown in the node's log.
   std::string name = "dovetail-client";
+  // Whether operations go straight to owners. False: all to one node.
+  bool route = true;
+  // Where this client is, in the words of the nodes' configurations. Owners in
+  // the same zone of the region are asked first, then those in the region.
+  // Region left out: that of the node in use for listings. Zone left out: the
+  // zones of the region are alike.
+  std::string zone = "";
+  std::string region = "";
+  // How often the cluster is asked for changes that nothing else told of.
+  absl::Duration view_refresh = absl::Seconds(10);
 };
 
 class Client {
@@ -118,7 +136,7 @@ class Client {
       absl::string_view bucket, absl::string_view prefix,
       const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0,
       const CallOptions& options = {});
-  // Of the node this client is connected to.
+  // Of the node in use for these: node().
   absl::StatusOr<NodeStatus> Status();
   absl::StatusOr<NodeDigests> Digests();
   // The cluster as that node sees it.
@@ -127,7 +145,7 @@ class Client {
   // breaks meanwhile has it asked again of the next node: a commit that had
   // taken effect is then refused as one of an old plan.
   absl::StatusOr<PlanView> Administer(const ClusterAdmin& admin);
-  // "127.0.0.1:7101": the node it is or was last connected to.
+  // "127.0.0.1:7101": the node that listings and inspection go to, or last did.
   std::string node() const;
 
   // --- The form below: operations as data ---

@@ -18,7 +18,6 @@ constexpr size_t kCallBytesMax = net::kClientFrameBytesMax / 4;
 // answers at the deadline at the latest, so this is for the way there and back.
 constexpr absl::Duration kAnswerGrace = absl::Seconds(1);
 constexpr absl::Duration kPauseMin = absl::Milliseconds(20);
-constexpr absl::Duration kPauseMax = absl::Seconds(1);
 // Times a read is sent before it fails: one that brings nodes down, or is cut
 // off every time, must not go on for ever.
 constexpr uint32_t kSendsMax = 3;
@@ -33,23 +32,24 @@ absl::Status CheckVersions(const net::Hello& hello, uint32_t oldest) {
       hello.oldest_protocol_version <= net::wire::PROTOCOL_VERSION) {
     return absl::OkStatus();
   }
-  return absl::UnavailableError(absl::StrCat(
-      "speaks protocol versions ", hello.oldest_protocol_version, " to ",
-      hello.protocol_version, ", this client ", oldest, " to ", net::wire::PROTOCOL_VERSION));
+  return absl::UnavailableError(
+      absl::StrCat("speaks protocol versions ", hello.oldest_protocol_version,
+                   " to ", hello.protocol_version, ", this client ", oldest,
+                   " to ", net::wire::PROTOCOL_VERSION));
 }
 
 }  // namespace
 
 Dispatcher::Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
                        const ClientOptions& options, uint32_t protocol_min,
-                       std::function<void(absl::Status)> first,
-                       std::function<void(const net::Endpoint&)> connected)
+                       ConnectionEvents events, absl::Duration pause_max)
     : loop_(loop),
       nodes_(std::move(nodes)),
+      nodes_given_(nodes_.size()),
       options_(options),
       protocol_min_(protocol_min),
-      first_(std::move(first)),
-      connected_(std::move(connected)),
+      events_(std::move(events)),
+      pause_max_(pause_max),
       failures_(nodes_.size()),
       pause_(kPauseMin) {
   Dial();
@@ -60,7 +60,9 @@ Dispatcher::Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
 void Dispatcher::Dial() {
   const uint64_t epoch = ++epoch_;
   net::Dial(loop_, nodes_[node_], options_.connect_timeout,
-            [this, epoch](absl::StatusOr<net::Socket> socket) {
+            [this, epoch, alive = std::weak_ptr<char>(alive_)](
+                absl::StatusOr<net::Socket> socket) {
+              if (alive.expired()) return;
               if (epoch == epoch_) OnDialed(std::move(socket));
             });
 }
@@ -86,25 +88,47 @@ void Dispatcher::OnHello(absl::StatusOr<net::Hello> hello) {
   if (status.ok()) status = CheckVersions(*hello, protocol_min_);
   if (!status.ok()) return OnLost(std::move(status));
   greeted_ = true;
+  failing_ = false;
+  hello_ = *std::move(hello);
   failed_in_row_ = 0;
   pause_ = kPauseMin;
-  connected_(nodes_[node_]);
-  if (first_) std::exchange(first_, nullptr)(absl::OkStatus());
+  if (events_.connected) events_.connected(nodes_[node_]);
+  if (events_.first) std::exchange(events_.first, nullptr)(absl::OkStatus());
   Pump();
 }
 
 // Goes on to the next node, after a pause if none of them answered.
 void Dispatcher::OnNodeFailed(absl::Status why) {
+  failing_ = true;
   failures_[node_] = std::move(why);
   node_ = (node_ + 1) % nodes_.size();
   if (++failed_in_row_ < nodes_.size()) return Dial();
   failed_in_row_ = 0;
-  if (first_) std::exchange(first_, nullptr)(EveryNodeFailed());
+  if (events_.first) std::exchange(events_.first, nullptr)(EveryNodeFailed());
   const uint64_t epoch = ++epoch_;
-  loop_.After(pause_, [this, epoch] {
+  After(pause_, [this, epoch] {
     if (epoch == epoch_) Dial();
   });
-  pause_ = std::min(2 * pause_, kPauseMax);
+  pause_ = std::min(2 * pause_, pause_max_);
+}
+
+void Dispatcher::SetFallbacks(const std::vector<net::Endpoint>& nodes) {
+  const net::Endpoint now = nodes_[node_];
+  const auto place = [this](const net::Endpoint& node) {
+    return std::find(nodes_.begin(), nodes_.end(), node);
+  };
+  nodes_.resize(nodes_given_);
+  failures_.resize(nodes_given_);
+  for (const net::Endpoint& node : nodes) {
+    if (place(node) == nodes_.end()) nodes_.push_back(node);
+  }
+  if (place(now) == nodes_.end()) nodes_.push_back(now);
+  failures_.resize(nodes_.size());
+  node_ = static_cast<size_t>(place(now) - nodes_.begin());
+}
+
+Waiting Dispatcher::TakeWaiting() {
+  return {std::exchange(queue_, {}), std::exchange(lookups_, {})};
 }
 
 absl::Status Dispatcher::EveryNodeFailed() const {
@@ -155,6 +179,7 @@ void Dispatcher::OnLost(absl::Status why) {
   } else {
     OnNodeFailed(std::move(why));
   }
+  if (greeted && events_.lost) events_.lost(TakeWaiting());
   // In order of submission, and last: they may submit more.
   std::reverse(failed.begin(), failed.end());
   for (Pending& pending : failed) {
@@ -184,7 +209,7 @@ bool Dispatcher::Gathering() {
   if (left <= absl::ZeroDuration()) return false;
   if (!gathering_) {
     gathering_ = true;
-    loop_.After(left, [this] {
+    After(left, [this] {
       gathering_ = false;
       Pump();
     });
@@ -261,7 +286,14 @@ void Dispatcher::ArmTimer() {
                       !asked_.empty() || (session_ != nullptr && !greeted_);
   if (timer_armed_ || !wanted) return;
   timer_armed_ = true;
-  loop_.After(kTick, [this] { OnTimer(); });
+  After(kTick, [this] { OnTimer(); });
+}
+
+void Dispatcher::After(absl::Duration delay, std::function<void()> task) {
+  loop_.After(delay,
+              [alive = std::weak_ptr<char>(alive_), task = std::move(task)] {
+                if (!alive.expired()) task();
+              });
 }
 
 void Dispatcher::OnTimer() {
@@ -317,6 +349,7 @@ void Dispatcher::FailExpired(absl::Duration now) {
 
 void Dispatcher::Shutdown() {
   ++epoch_;
+  greeted_ = false;
   session_.reset();
   const absl::Status closed = absl::UnavailableError("the client was closed");
   const absl::Status maybe = net::MarkMaybe(absl::UnavailableError(
@@ -330,7 +363,7 @@ void Dispatcher::Shutdown() {
   for (Pending& pending : std::exchange(queue_, {})) pending.done(closed);
   for (auto& [id, lookup] : std::exchange(asked_, {})) lookup.fail(closed);
   for (Lookup& lookup : std::exchange(lookups_, {})) lookup.fail(closed);
-  if (first_) std::exchange(first_, nullptr)(closed);
+  if (events_.first) std::exchange(events_.first, nullptr)(closed);
 }
 
 }  // namespace dovetail::internal

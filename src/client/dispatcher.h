@@ -7,7 +7,9 @@
 //  - A connection that breaks, or owes an answer for too long, is given up:
 //    the reads it owed go back to the front of the queue, the mutations fail
 //    as ones that may have taken effect. Then the next node is dialled; after
-//    a round without success there is a pause, doubling up to a second.
+//    a round without success there is a pause, doubling up to pause_max.
+//  - With a router above (router.h) what waits when a connection breaks is its
+//    to place again.
 //  - Nothing waits longer than its deadline.
 #ifndef DOVETAIL_SRC_CLIENT_DISPATCHER_H_
 #define DOVETAIL_SRC_CLIENT_DISPATCHER_H_
@@ -52,19 +54,52 @@ struct Lookup {
   std::function<void(absl::Status)> fail;
 };
 
+// What has not been sent, or may be sent again.
+struct Waiting {
+  std::deque<Pending> operations;
+  std::deque<Lookup> lookups;
+};
+
+// What a dispatcher tells of its connection. Each may be left out.
+struct ConnectionEvents {
+  // Once: OK when a node has said hello, or what each of them failed with.
+  std::function<void(absl::Status)> first;
+  // At each hello.
+  std::function<void(const net::Endpoint&)> connected;
+  // A node that had said hello is gone; takes over all that waits. Left out:
+  // that waits for the next node.
+  std::function<void(Waiting)> lost;
+};
+
 class Dispatcher {
  public:
-  // Starts to dial. `first` runs once: with OK when a node has said hello, or
-  // with what each of them failed with. `connected` runs at each hello.
+  static constexpr absl::Duration kPauseMax = absl::Seconds(1);
+
+  // Starts to dial. Not to be destroyed inside a callback of its own.
   Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
              const ClientOptions& options, uint32_t protocol_min,
-             std::function<void(absl::Status)> first,
-             std::function<void(const net::Endpoint&)> connected);
+             ConnectionEvents events, absl::Duration pause_max = kPauseMax);
+  Dispatcher(const Dispatcher&) = delete;
+  Dispatcher& operator=(const Dispatcher&) = delete;
 
   void Add(Pending pending) { queue_.push_back(std::move(pending)); }
   void Add(Lookup lookup) { lookups_.push_back(std::move(lookup)); }
   // Sends what may be sent; call it after some Add().
   void Pump();
+  // A node has said hello(), and its connection is not known to be broken.
+  bool ready() const { return greeted_; }
+  const net::Hello& hello() const { return hello_; }
+  // Not ready, and the last attempt at that has failed.
+  bool failing() const { return failing_; }
+  // Nothing waits or is unanswered.
+  bool idle() const {
+    return queue_.empty() && lookups_.empty() && calls_.empty() &&
+           asked_.empty();
+  }
+  Waiting TakeWaiting();
+  // To be tried after the nodes it was made with, in place of such nodes of
+  // before. The connection of now stays.
+  void SetFallbacks(const std::vector<net::Endpoint>& nodes);
   // Raised with every change of connection.
   uint64_t epoch() const { return epoch_; }
   // Gives up the connection for one to the next node, if there is another. What
@@ -100,12 +135,16 @@ class Dispatcher {
   bool Overdue(absl::Duration now) const;
   void FailExpired(absl::Duration now);
 
+  // Runs `task` after `delay`, unless this is gone by then.
+  void After(absl::Duration delay, std::function<void()> task);
+
   net::EventLoop& loop_;
-  const std::vector<net::Endpoint> nodes_;
+  std::vector<net::Endpoint> nodes_;
+  const size_t nodes_given_;  // the others are fallbacks
   const ClientOptions options_;
   const uint32_t protocol_min_;  // nodes with an older one will not do
-  std::function<void(absl::Status)> first_;  // empty once it ran
-  std::function<void(const net::Endpoint&)> connected_;
+  ConnectionEvents events_;      // `first` is empty once it ran
+  const absl::Duration pause_max_;
 
   // The node that is dialled or connected, and what each last failed with.
   size_t node_ = 0;
@@ -116,6 +155,8 @@ class Dispatcher {
   uint64_t epoch_ = 0;
   std::unique_ptr<Session> session_;
   bool greeted_ = false;  // the session may be used
+  bool failing_ = false;
+  net::Hello hello_;
   absl::Duration greet_deadline_;
 
   std::deque<Pending> queue_;
@@ -126,6 +167,8 @@ class Dispatcher {
   absl::Duration last_call_ = -absl::InfiniteDuration();
   bool gathering_ = false;  // a Pump() is scheduled
   bool timer_armed_ = false;
+  // What callbacks look at that may come after the end of this.
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
 };
 
 }  // namespace dovetail::internal

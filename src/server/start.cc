@@ -82,7 +82,7 @@ void Overlay(const std::vector<replica::MemberRecord>& said,
 
 absl::StatusOr<ClusterView> Ask(const std::vector<std::string>& nodes) {
   DOVETAIL_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
-                            Client::Connect(nodes));
+                            Client::Connect(nodes, {.route = false}));
   return client->Cluster();
 }
 

@@ -5,6 +5,7 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -26,7 +27,13 @@ struct Knobs {
   Behaviour behaviour = Behaviour::kServe;
   uint32_t oldest_version = wire::OLDEST_PROTOCOL_VERSION;
   uint32_t newest_version = wire::PROTOCOL_VERSION;
+  replica::NodeId id{0};
+  uint64_t epoch = 0;
+  std::optional<net::ClusterView> view;
   std::vector<size_t> call_sizes;
+  std::vector<std::string> keys;
+  size_t lists = 0;
+  size_t views = 0;
   replica::RequestOptions last_options;
   std::optional<replica::SessionToken> last_session;
   size_t connections = 0;
@@ -39,6 +46,16 @@ std::optional<replica::SessionToken> SessionOfLast(
   }
   return std::visit([](const auto& request) { return request.session; },
                     *call.operations.back());
+}
+
+std::string KeyOf(const absl::StatusOr<net::ClientOperation>& operation) {
+  if (!operation.ok()) return "";
+  if (const auto* read = std::get_if<replica::ReadRequest>(&*operation)) {
+    return read->spec.object.key;
+  }
+  const auto& mutations =
+      std::get<replica::WriteRequest>(*operation).operations;
+  return mutations.empty() ? "" : mutations.front().object.key;
 }
 
 }  // namespace
@@ -78,7 +95,8 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
   kj::Promise<void> hello(HelloContext context) override {
     std::lock_guard<std::mutex> lock(state_.knobs.mutex);
     net::EncodeHello({state_.knobs.newest_version, state_.knobs.oldest_version,
-                      "fake", replica::NodeId{0}, "fake"},
+                      "fake", state_.knobs.id, "fake",
+                      MemoryReplica::kPartitions, state_.knobs.epoch},
                      context.getResults());
     return kj::READY_NOW;
   }
@@ -94,6 +112,9 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       if (call.ok()) {
         state_.knobs.last_options = call->options;
         state_.knobs.last_session = SessionOfLast(*call);
+        for (const auto& operation : call->operations) {
+          state_.knobs.keys.push_back(KeyOf(operation));
+        }
       }
     }
     switch (behaviour) {
@@ -126,6 +147,7 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     auto request = net::DecodeList(context.getParams());
     if (request.ok()) {
       std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      ++state_.knobs.lists;
       state_.knobs.last_options = request->options;
     }
     net::EncodeListReply(request.ok()
@@ -142,6 +164,17 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     status.version = "0";
     status.partitions = MemoryReplica::kPartitions;
     net::EncodeStatus(status, context.getResults().initStatus());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> cluster(ClusterContext context) override {
+    std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+    if (!state_.knobs.view.has_value()) {
+      return wire::Dovetail::Server::cluster(context);
+    }
+    ++state_.knobs.views;
+    net::EncodeClusterView(*state_.knobs.view,
+                           context.getResults().initCluster());
     return kj::READY_NOW;
   }
 
@@ -267,6 +300,17 @@ void FakeNode::SetVersions(uint32_t oldest, uint32_t newest) {
   state_->knobs.newest_version = newest;
 }
 
+void FakeNode::SetHello(replica::NodeId id, uint64_t epoch) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.id = id;
+  state_->knobs.epoch = epoch;
+}
+
+void FakeNode::SetView(net::ClusterView view) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.view = std::move(view);
+}
+
 void FakeNode::Hold() {
   std::promise<void> done;
   state_->loop->Post([this, &done] {
@@ -296,6 +340,21 @@ void FakeNode::HangUpAll() {
 std::vector<size_t> FakeNode::call_sizes() const {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   return state_->knobs.call_sizes;
+}
+
+std::vector<std::string> FakeNode::keys() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.keys;
+}
+
+size_t FakeNode::lists() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.lists;
+}
+
+size_t FakeNode::views() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.views;
 }
 
 replica::RequestOptions FakeNode::last_options() const {

@@ -47,11 +47,20 @@ class FakeNode {
   void Release();
   // Says this of its protocol in hello.
   void SetVersions(uint32_t oldest, uint32_t newest);
+  // Says of itself in hello: its id and the epoch of its ring.
+  void SetHello(replica::NodeId id, uint64_t epoch);
+  // What it answers when asked for the cluster. Without one it is a node that
+  // does not know this call.
+  void SetView(net::ClusterView view);
   // Closes every connection.
   void HangUpAll();
 
   // Operations in each execute call so far, in order.
   std::vector<size_t> call_sizes() const;
+  // The key of each operation so far (of a batch: its first), in order.
+  std::vector<std::string> keys() const;
+  size_t lists() const;
+  size_t views() const;
   // The options of the last call.
   replica::RequestOptions last_options() const;
   // What came with the last operation of the last execute call.
