@@ -122,6 +122,10 @@ void ReplicaSet::ListNodes() {
   for (NodeId owner : placement.Owners(partition_)) {
     if (owner != core.identity.self) other_owners_.push_back(owner);
     if (core.IsUp(owner)) continue;
+    // Who stood in for owners of another region at a local level would be
+    // counted for those of this one, which miss nobody; and what these have is
+    // all that the others will lack.
+    if (DemandOf(owner) == Tally::kNoDemand) continue;
     ++missing_owners_;
     missing_in.insert(placement.RegionOf(owner));
   }

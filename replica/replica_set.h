@@ -3,9 +3,10 @@
 //
 // A level is one demand ("two of these") or several (`each_quorum`: a majority
 // in each region). A stand-in counts where it stands: for the demand of its own
-// region; with strict quorums for none, since it is no owner. A coordinator
-// that owns nothing of the partition counts where an owner is missing, or where
-// it is to take a write alone.
+// region; with strict quorums for none, since it is no owner. Nobody stands in
+// for an owner that would not count itself, as one of another region at a local
+// level: its place is no gap. A coordinator that owns nothing of the partition
+// counts where an owner is missing, or where it is to take a write alone.
 #ifndef DOVETAIL_REPLICA_REPLICA_SET_H_
 #define DOVETAIL_REPLICA_REPLICA_SET_H_
 
@@ -69,7 +70,8 @@ class ReplicaSet {
   // first whoever is in the region of an owner that cannot be reached. Empty
   // with strict quorums.
   const std::vector<NodeId>& stand_ins() const { return stand_ins_; }
-  // How many of them are needed for the first N reachable nodes.
+  // How many of them are needed for the first N reachable nodes: one for each
+  // owner out of reach that counts for a demand.
   uint32_t missing_owners() const { return missing_owners_; }
 
  private:

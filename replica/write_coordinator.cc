@@ -171,6 +171,10 @@ void WriteCoordinator::AskStandIn(Job& job) {
              Replicate{job.delta, job.durability == Durability::kFsync});
 }
 
+void WriteCoordinator::AskStandInFor(NodeId absent, Job& job) {
+  if (job.set.DemandOf(absent) != Tally::kNoDemand) AskStandIn(job);
+}
+
 void WriteCoordinator::HedgeDue(Now now) {
   while (!hedges_.empty() && hedges_.front().at <= now.steady) {
     const Hedge hedge = hedges_.front();
@@ -225,7 +229,7 @@ void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
       continue;
     }
     tally.AddFailure(from);
-    AskStandIn(job->second);
+    AskStandInFor(from, job->second);
     OnVerdict(job, tally.verdict(), refuse.reason);
   }
 }
@@ -241,7 +245,7 @@ void WriteCoordinator::OnPeerDown(NodeId peer) {
     auto job = jobs_.find(id);
     DOVETAIL_MARK("write: an owner that was asked goes down");
     job->second.tally.AddFailure(peer);
-    AskStandIn(job->second);
+    AskStandInFor(peer, job->second);
     OnVerdict(job, job->second.tally.verdict(),
               absl::UnavailableError(absl::StrCat(core_.placement.NameOf(peer),
                                                   " cannot be reached")));

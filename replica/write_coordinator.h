@@ -93,6 +93,8 @@ class WriteCoordinator {
   void Spread(RequestId id, Job& job, std::string delta, Now now);
   // Sends it to the next stand-in, if one is left.
   void AskStandIn(Job& job);
+  // Unless nobody waits for `absent`.
+  void AskStandInFor(NodeId absent, Job& job);
   void HedgeDue(Now now);
   void OnVerdict(Jobs::iterator job, Verdict verdict,
                  const absl::Status& refusal);

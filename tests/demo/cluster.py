@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from dataclasses import dataclass
 
 NAMES = ("a", "b", "c")
 PARTITIONS = 16
@@ -35,6 +36,7 @@ name = "{name}"
 address = "{listen}"
 peer_address = "{peer_listen}"
 zone = "{zone}"
+region = "{region}"
 """
 
 
@@ -76,12 +78,22 @@ def free_port(taken):
     raise ClusterError("no free port on 127.0.0.1")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a node is. `inside`: what runs a command there, as words that go
+    before it."""
+    zone: str = ""
+    region: str = ""
+    host: str = "127.0.0.1"
+    inside: tuple = ()
+
+
 class Node:
-    def __init__(self, name, directory, taken_ports, zone=""):
+    def __init__(self, name, directory, taken_ports, place=Place()):
         self.name = name
-        self.zone = zone
-        self.address = f"127.0.0.1:{free_port(taken_ports)}"
-        self.peer_address = f"127.0.0.1:{free_port(taken_ports)}"
+        self.place = place
+        self.address = f"{place.host}:{free_port(taken_ports)}"
+        self.peer_address = f"{place.host}:{free_port(taken_ports)}"
         self.data = os.path.join(directory, name)
         self.config = os.path.join(directory, f"{name}.toml")
         self.log = os.path.join(directory, f"{name}.log")
@@ -98,19 +110,20 @@ class Node:
 
 class Cluster:
     """Use as a context manager; leaving it ends the processes it started.
-    `settings`: more lines for the configuration of each node. `zones`: the
+    `settings`: more lines for the configuration of each node. `places`: the
     nodes are in these, in turn."""
 
     def __init__(self, binaries, directory, settings="", names=NAMES,
-                 zones=("",)):
+                 places=(Place(),)):
         self.binaries = binaries
         self.directory = directory
         self.taken = set()
-        self.nodes = [Node(name, directory, self.taken, zones[i % len(zones)])
+        self.nodes = [Node(name, directory, self.taken, places[i % len(places)])
                       for i, name in enumerate(names)]
         members = "\n".join(
             MEMBER.format(name=n.name, listen=n.address,
-                          peer_listen=n.peer_address, zone=n.zone)
+                          peer_listen=n.peer_address, zone=n.place.zone,
+                          region=n.place.region)
             for n in self.nodes)
         for node in self.nodes:
             with open(node.config, "w", encoding="utf-8") as file:
@@ -138,7 +151,7 @@ class Cluster:
         with open(node.log, "ab") as log:
             # However this process ends, its nodes end with it.
             node.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL",
+                [*node.place.inside, "setpriv", "--pdeathsig", "KILL",
                  os.path.join(self.binaries, "dovetaild"), "--config",
                  node.config],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -159,8 +172,8 @@ class Cluster:
 
     def move(self, node):
         """Other ports for a node that does not run; the rest it must know."""
-        node.address = f"127.0.0.1:{free_port(self.taken)}"
-        node.peer_address = f"127.0.0.1:{free_port(self.taken)}"
+        node.address = f"{node.place.host}:{free_port(self.taken)}"
+        node.peer_address = f"{node.place.host}:{free_port(self.taken)}"
         with open(node.config, "w", encoding="utf-8") as file:
             file.write(KNOWN.format(listen=node.address,
                                     peer_listen=node.peer_address,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import dataset
 import verify
-from cluster import Cluster, ClusterError
+from cluster import Cluster, ClusterError, Place
 from loaders import Ledger, Loader, LoadFailed
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -151,9 +151,10 @@ def run(binaries, packages, plan, seed, directory, clock):
     """One whole demo in `directory`. Returns its Outcome; raises ClusterError
     or LoadFailed if it could not be played to its end."""
     outcome = Outcome()
-    with Cluster(binaries, directory, names=NAMES, zones=ZONES) as cluster:
+    with Cluster(binaries, directory, names=NAMES,
+                 places=[Place(zone=zone) for zone in ZONES]) as cluster:
         clock.say("nodes " + ", ".join(
-            f"{node.name} ({node.zone}) at {node.address}"
+            f"{node.name} ({node.place.zone}) at {node.address}"
             for node in cluster.nodes))
         started = time.monotonic()
         loaders, back = load(cluster, packages, plan, directory, clock)

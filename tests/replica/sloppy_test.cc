@@ -223,6 +223,50 @@ TEST_CASE("Regions: a local quorum waits for nobody elsewhere") {
   REQUIRE(cluster.Take(read)->body.ok());
 }
 
+// Each missing owner was given a stand-in, wherever it was. With the other
+// region away a local quorum was then one owner and one that stood in for an
+// owner elsewhere, and a local quorum of the other owners did not show the
+// write, though nobody of this region was missing.
+TEST_CASE("Regions: a local quorum counts no stand-in for another region") {
+  // A, B, C own it in east, D, E, F in west; G and H are in east, too.
+  Cluster cluster(
+      Owned(8, 6,
+            {"east", "east", "east", "west", "west", "west", "east", "east"}),
+      {});
+  const auto to_owners = [](const InFlight& item) {
+    return sim::SeatOf(item.to) == 1 || sim::SeatOf(item.to) == 2;
+  };
+  SUBCASE("that was away before") {
+    for (uint32_t west = 3; west < 6; ++west) cluster.Part(0, west);
+    const RequestId id =
+        cluster.Begin(0, {Count("k", 1)}, Writes(Level::LocalQuorum()));
+    cluster.DeliverAll(to_owners);
+    CHECK_FALSE(cluster.Take(id).has_value());
+    cluster.DeliverAll();
+    CHECK(Written(cluster.Take(id)).receipt.stand_ins.empty());
+  }
+  SUBCASE("that goes away meanwhile") {
+    const RequestId id =
+        cluster.Begin(0, {Count("k", 1)}, Writes(Level::LocalQuorum()));
+    for (uint32_t west = 3; west < 6; ++west) cluster.Part(0, west);
+    cluster.DeliverAll(to_owners);
+    CHECK_FALSE(cluster.Take(id).has_value());
+    cluster.DeliverAll();
+    CHECK(Written(cluster.Take(id)).receipt.stand_ins.empty());
+  }
+  SUBCASE("and still counts those for owners of its own") {
+    for (uint32_t away = 1; away < 6; ++away) cluster.Part(0, away);
+    const RequestId id =
+        cluster.Begin(0, {Count("k", 1)}, Writes(Level::LocalQuorum()));
+    cluster.DeliverAll(to_owners);
+    CHECK(Written(cluster.Take(id)).receipt.stand_ins ==
+          std::vector<NodeId>{NodeId{6}});
+    return;
+  }
+  CHECK(Holds(cluster, 6, "k") == 0);
+  CHECK(Holds(cluster, 7, "k") == 0);
+}
+
 TEST_CASE("Hints: a node that holds enough for others takes no more") {
   ShardOptions options;
   options.hint_bytes_max = 1;
