@@ -143,7 +143,9 @@ std::vector<std::pair<ClientRequest, PartitionId>> Forwarder::OnPeerDown(
       End(current);
       continue;
     }
-    const std::optional<NodeId> other = PickOwner(job.partition);
+    // The ring may have moved the partition to this very node meanwhile.
+    const std::optional<NodeId> other =
+        core_.IsOwner(job.partition) ? std::nullopt : PickOwner(job.partition);
     if (other) {
       job.owner = *other;
       Send(current->first, job);

@@ -146,6 +146,18 @@ TEST_CASE("Forward: a read whose owner goes away is asked of another") {
   CHECK(std::get<ReadReply>(*reply->body).result.view.number == 5);
 }
 
+TEST_CASE("Forward: a read whose owner goes away is read here by a new ring") {
+  // Sending it on to oneself once ended the process: simulator seed 0x12f.
+  Cluster cluster(Owned(4, 3), {});
+  const RequestId id = cluster.BeginRead(3, SpecOf("k"), Reads(Level::One()));
+  cluster.network().clear();
+  cluster.at(3).HandlePlacement(Owned(4, 4), cluster.now());
+  cluster.Part(3, 0);
+  const auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  CHECK(reply->body.ok());
+}
+
 TEST_CASE("Forward: an answer that never comes is a deadline that passes") {
   Cluster cluster(Owned(4, 3), {});
   const RequestId id = cluster.Begin(3, {Count("k", 5)}, Writes(Level::One()));
