@@ -318,13 +318,12 @@ void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
   if (next != job.not_asked.end()) {
     Ask(it->first, job, *next);
   } else if (job.tally.verdict() == Verdict::kMet) {
-    Finish(it);  // it waits for its session, and one less can help
+    // It waited for its session, or for an owner's word, and one less can help.
+    DOVETAIL_MARK("read: who was waited for does not answer");
+    Finish(it);
   } else if (job.tally.verdict() == Verdict::kImpossible) {
     DOVETAIL_MARK("read: R cannot be met any more");
     Fail(it, job.last_error);
-  } else if (job.tally.verdict() == Verdict::kMet) {
-    DOVETAIL_MARK("read: the owner that was waited for does not answer");
-    Finish(it);
   }
 }
 

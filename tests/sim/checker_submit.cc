@@ -145,6 +145,10 @@ void Checker::Submit(Pending pending, replica::ClientRequest request) {
 // A core that a shrinker has cut may be too small for what it is asked, and it
 // need not hold owners of every partition.
 bool Checker::MustSucceed(const Pending& pending) const {
+  // A frame that vanishes is not sent again while its link is up.
+  if (plan_.options.loss_permille > 0 || plan_.options.late_permille > 0) {
+    return false;
+  }
   if (((core_ >> pending.node) & 1) == 0 ||
       pending.submitted_us < core_from_us_) {
     return false;
