@@ -235,6 +235,7 @@ bool TakesMany(const std::string& mutant) {
       "register: losers are pruned",
       "session: a write waits for nothing",
       "session: checked against what is superseded too",
+      "sync: takes the word of an old ring",
       "truncate: on what is not durable",
       "truncate: waits for nobody",
   };
