@@ -48,8 +48,12 @@ absl::string_view ToView(const rocksdb::Slice& slice) {
 
 absl::Status ToStatus(const rocksdb::Status& status, absl::string_view action) {
   if (status.ok()) return absl::OkStatus();
-  const std::string message =
+  std::string message =
       absl::StrCat("cannot ", action, ": ", status.ToString());
+  // A commit may hear of a failed fsync before the thread that asked for it.
+  if (absl::StrContains(message, "Writer has previous error")) {
+    absl::StrAppend(&message, " (a write or fsync of the log has failed)");
+  }
   if (status.IsNoSpace()) return absl::ResourceExhaustedError(message);
   if (status.IsCorruption() || status.IsIOError()) {
     return absl::DataLossError(message);

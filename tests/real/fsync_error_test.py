@@ -34,7 +34,9 @@ WAIT_SECONDS_MAX = 30
 SYNC = re.compile(r"^(?P<at>\d+\.\d+) fdatasync\(\d+<[^>]*\.log>\) += "
                   r"(?P<result>-?\d+).*?<(?P<took>\d+\.\d+)>$", re.M)
 LAST_WORDS = "the log cannot be made durable, ending"
-WHY = re.compile("Input/output error|No space left on device")
+# The last: a commit heard of the failure before the thread that had it.
+WHY = re.compile("Input/output error|No space left on device|"
+                 "a write or fsync of the log has failed")
 
 
 @dataclass
