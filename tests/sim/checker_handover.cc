@@ -65,7 +65,12 @@ bool Checker::MayForget(PartitionId partition, const crdt::EventSet& held) {
     crdt::EventSet missing = held;
     for (uint32_t node = 0; node < cluster_->size(); ++node) {
       if (disks_replaced_ || !cluster_->node(node).running()) return true;
-      missing.Subtract(has(node));
+      // What a process found on its disk is there, though it calls nothing
+      // durable before its first fsync.
+      missing.Subtract(ends_[node].empty() ? has(node)
+                                           : cluster_->ShardOf(node, partition)
+                                                 .ContextOf(partition)
+                                                 .applied);
     }
     return missing.empty();
   }
