@@ -144,6 +144,7 @@ void ReplicaSet::ListNodes() {
       stand_ins_.push_back(node);
     }
   }
+  if (missing_in.empty()) return;
   std::stable_partition(stand_ins_.begin(), stand_ins_.end(), [&](NodeId node) {
     return missing_in.contains(placement.RegionOf(node));
   });
@@ -170,20 +171,18 @@ absl::Status ReplicaSet::CheckReachable(absl::string_view effect) const {
   // At most as many as there are owners ever count.
   std::vector<uint32_t> reachable(demands_.size());
   std::vector<std::string> names;
-  uint32_t owners = 0;
-  const auto add = [&](NodeId node, bool owner) {
+  const auto add = [&](NodeId node) {
     if (!core.IsUp(node)) return;
     const size_t demand = DemandOf(node);
     if (demand == Tally::kNoDemand) return;
     ++reachable[demand];
-    owners += owner ? 1 : 0;
     names.push_back(core.placement.NameOf(node));
   };
-  for (NodeId owner : core.placement.Owners(partition_)) add(owner, true);
+  for (NodeId owner : core.placement.Owners(partition_)) add(owner);
   if (!core.placement.Owns(core.identity.self, partition_)) {
-    add(core.identity.self, false);
+    add(core.identity.self);
   }
-  for (NodeId node : stand_ins_) add(node, false);
+  for (NodeId node : stand_ins_) add(node);
   for (size_t i = 0; i < demands_.size(); ++i) {
     const Demand& demand = demands_[i];
     if (reachable[i] >= demand.required) continue;

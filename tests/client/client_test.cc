@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/client/fake_node.h"
+#include "tests/client/submitting.h"
 
 namespace dovetail {
 namespace {
@@ -26,32 +27,6 @@ std::unique_ptr<Client> Open(const std::vector<std::string>& nodes,
 
 bool Says(const absl::Status& status, const char* what) {
   return std::string(status.message()).find(what) != std::string::npos;
-}
-
-Operation AddOne(const std::string& key) {
-  Mutation mutation;
-  mutation.object = {"b", key, Type::kCounter};
-  mutation.verb = crdt::Verb::kAdd;
-  mutation.amount = 1;
-  return replica::WriteRequest{{mutation}};
-}
-
-Operation ReadCounter(const std::string& key) {
-  replica::ReadRequest read;
-  read.spec.object = {"b", key, Type::kCounter};
-  return read;
-}
-
-// Submits and gives the result as a future, so that a test can have many.
-std::future<Result> Start(Client& client, Operation operation,
-                          const CallOptions& options = {}) {
-  std::promise<Result> promise;
-  auto future = promise.get_future();
-  client.Submit(std::move(operation), options,
-                [promise = std::move(promise)](Result result) mutable {
-                  promise.set_value(std::move(result));
-                });
-  return future;
 }
 
 // An address where nobody listens.

@@ -23,6 +23,7 @@
 #include "src/client/routes.h"
 #include "src/client/steady_clock.h"
 #include "tests/client/fake_node.h"
+#include "tests/client/submitting.h"
 
 namespace dovetail {
 namespace {
@@ -163,31 +164,6 @@ std::unique_ptr<Client> Open(const std::vector<std::string>& nodes,
   auto client = Client::Connect(nodes, options);
   REQUIRE_MESSAGE(client.ok(), client.status().ToString());
   return *std::move(client);
-}
-
-Operation AddOne(const std::string& key) {
-  Mutation mutation;
-  mutation.object = {"b", key, Type::kCounter};
-  mutation.verb = crdt::Verb::kAdd;
-  mutation.amount = 1;
-  return replica::WriteRequest{{mutation}};
-}
-
-Operation ReadCounter(const std::string& key) {
-  replica::ReadRequest read;
-  read.spec.object = {"b", key, Type::kCounter};
-  return read;
-}
-
-std::future<Result> Start(Client& client, Operation operation,
-                          const CallOptions& options = {}) {
-  std::promise<Result> promise;
-  auto future = promise.get_future();
-  client.Submit(std::move(operation), options,
-                [promise = std::move(promise)](Result result) mutable {
-                  promise.set_value(std::move(result));
-                });
-  return future;
 }
 
 // Reads `key` until the read arrives at node `id`.
