@@ -73,6 +73,7 @@ struct PeerMessage {
     syncDeltas :group {
       deltas @11 :List(Data);
       more @12 :Bool;
+      unlogged @54 :Data;  # an event set; absent: none
     }
     readQuery :group {
       ticket @13 :ReadTicket;
@@ -131,6 +132,21 @@ struct PeerMessage {
     forwarded :group {
       ticket @51 :ReadTicket;
       reply @52 :Client.ExecuteReply;  # of one result
+    }
+    rangeQuery :group {
+      ticket @55 :ReadTicket;
+      salt @56 :UInt64;
+      contextPrint @57 :UInt64;
+      asks @58 :Data;  # docs/formats.md, "sync by ranges"
+      vouched @64 :Bool;
+    }
+    rangeAnswer :group {
+      ticket @59 :ReadTicket;
+      status @60 :Status;
+      # Absent both: the asker has it.
+      applied @61 :Data;
+      superseded @62 :Data;
+      parts @63 :Data;
     }
   }
 }

@@ -186,6 +186,7 @@ struct BodyEncoder {
       list.set(i, AsData(m.deltas[i]));
     }
     body.setMore(m.more);
+    if (!m.unlogged.empty()) body.setUnlogged(AsData(m.unlogged.Encode()));
   }
   void operator()(const replica::ReadQuery& m) {
     auto body = out.initReadQuery();
@@ -263,6 +264,25 @@ struct BodyEncoder {
     const ClientResult results[] = {m.reply};
     EncodeResults(results, body.initReply());
   }
+  void operator()(const replica::RangeQuery& m) {
+    auto body = out.initRangeQuery();
+    Encode(m.ticket, body.initTicket());
+    body.setSalt(m.salt);
+    body.setContextPrint(m.context_print);
+    body.setVouched(m.vouched);
+    body.setAsks(AsData(replica::EncodeRangeAsks(m.asks)));
+  }
+  void operator()(const replica::RangeAnswer& m) {
+    auto body = out.initRangeAnswer();
+    Encode(m.ticket, body.initTicket());
+    Encode(m.status, body.initStatus());
+    if (!m.status.ok()) return;
+    if (!m.context_same) {
+      body.setApplied(AsData(m.context.applied.Encode()));
+      body.setSuperseded(AsData(m.context.superseded.Encode()));
+    }
+    body.setParts(AsData(replica::EncodeRangeParts(m.parts)));
+  }
 };
 
 size_t EstimateBytes(const crdt::EventSet& events) {
@@ -281,7 +301,7 @@ struct BlobBytes {
   size_t operator()(const replica::SyncDeltas& m) {
     size_t bytes = 0;
     for (const std::string& delta : m.deltas) bytes += delta.size() + 16;
-    return bytes;
+    return bytes + EstimateBytes(m.unlogged);
   }
   size_t operator()(const replica::ReadQuery& m) {
     size_t bytes = m.spec.object.bucket.size() + m.spec.object.key.size();
@@ -350,6 +370,22 @@ struct BlobBytes {
       bytes += 16 + value.size();
     }
     return bytes + 256 * read->result.view.fields.size();
+  }
+  size_t operator()(const replica::RangeQuery& m) {
+    size_t bytes = 64;
+    for (const replica::RangeAsk& ask : m.asks) {
+      bytes += replica::BytesOf(ask);
+    }
+    return bytes;
+  }
+  size_t operator()(const replica::RangeAnswer& m) {
+    size_t bytes = 64 + m.status.message().size() +
+                   EstimateBytes(m.context.applied) +
+                   EstimateBytes(m.context.superseded);
+    for (const replica::RangePart& part : m.parts) {
+      bytes += replica::BytesOf(part);
+    }
+    return bytes;
   }
 };
 

@@ -239,7 +239,43 @@ absl::StatusOr<replica::SyncDeltas> DecodeSyncDeltas(
     sync.deltas.push_back(std::move(bytes));
   }
   sync.more = in.getMore();
+  if (in.hasUnlogged()) {
+    DOVETAIL_ASSIGN_OR_RETURN(sync.unlogged, DecodeEvents(in.getUnlogged()));
+  }
   return sync;
+}
+
+absl::StatusOr<replica::RangeQuery> DecodeRangeQuery(
+    peer_wire::PeerMessage::RangeQuery::Reader in) {
+  replica::RangeQuery query;
+  DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(in.getTicket()));
+  query.salt = in.getSalt();
+  query.context_print = in.getContextPrint();
+  query.vouched = in.getVouched();
+  DOVETAIL_ASSIGN_OR_RETURN(query.asks,
+                            replica::DecodeRangeAsks(AsView(in.getAsks())));
+  return query;
+}
+
+absl::StatusOr<replica::RangeAnswer> DecodeRangeAnswer(
+    peer_wire::PeerMessage::RangeAnswer::Reader in) {
+  replica::RangeAnswer answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
+  if (!answer.status.ok()) return answer;
+  answer.context_same = !in.hasApplied() && !in.hasSuperseded();
+  if (!answer.context_same) {
+    DOVETAIL_ASSIGN_OR_RETURN(answer.context.applied,
+                              DecodeEvents(in.getApplied()));
+    DOVETAIL_ASSIGN_OR_RETURN(answer.context.superseded,
+                              DecodeEvents(in.getSuperseded()));
+    if (!answer.context.applied.Intersect(answer.context.superseded).empty()) {
+      return Malformed("a context that contradicts itself");
+    }
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(answer.parts,
+                            replica::DecodeRangeParts(AsView(in.getParts())));
+  return answer;
 }
 
 absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
@@ -406,6 +442,10 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       return DecodePresenceAnswer(in.getPresenceAnswer());
     case peer_wire::PeerMessage::FORWARD:
       return DecodeForward(in.getForward());
+    case peer_wire::PeerMessage::RANGE_QUERY:
+      return DecodeRangeQuery(in.getRangeQuery());
+    case peer_wire::PeerMessage::RANGE_ANSWER:
+      return DecodeRangeAnswer(in.getRangeAnswer());
     case peer_wire::PeerMessage::FORWARDED:
       return DecodeForwarded(in.getForwarded());
   }

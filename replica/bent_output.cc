@@ -31,6 +31,12 @@ struct Loses {
   bool operator()(const ReadAnswer&) const {
     return DOVETAIL_BUGGIFY("link: a ReadAnswer is lost");
   }
+  bool operator()(const RangeQuery&) const {
+    return DOVETAIL_BUGGIFY("link: a RangeQuery is lost");
+  }
+  bool operator()(const RangeAnswer&) const {
+    return DOVETAIL_BUGGIFY("link: a RangeAnswer is lost");
+  }
   bool operator()(const Forward&) const {
     return DOVETAIL_BUGGIFY("link: a Forward is lost");
   }

@@ -104,6 +104,8 @@ absl::StatusOr<ParsedRowKey> ParseRowKey(absl::string_view key) {
   return parsed;
 }
 
+bool IsMiddleOfObject(absl::string_view key) { return key.size() > kHashBytes; }
+
 KeyRange RowsOfPartition(PartitionId partition, uint32_t partitions) {
   const int bits = std::countr_zero(partitions);
   KeyRange range;
@@ -116,6 +118,65 @@ KeyRange RowsOfPartition(PartitionId partition, uint32_t partitions) {
     AppendBigEndian(range.end, next, kHashBytes);
   }
   return range;
+}
+
+namespace {
+
+// Where a digest leaf in the middle of a partition starts.
+std::string LeafStart(PartitionId partition, uint32_t partitions,
+                      uint32_t leaf) {
+  const int bits = std::countr_zero(partitions);
+  std::string key;
+  AppendBigEndian(
+      key,
+      (static_cast<uint64_t>(Index(partition)) * kLeavesPerPartition + leaf)
+          << (48 - bits - kLeafBits),
+      kHashBytes);
+  return key;
+}
+
+}  // namespace
+
+KeyRange RowsOfLeaves(PartitionId partition, uint32_t partitions,
+                      uint32_t first, uint32_t end) {
+  DOVETAIL_CHECK(first < end && end <= kLeavesPerPartition);
+  KeyRange range = RowsOfPartition(partition, partitions);
+  if (first > 0) range.begin = LeafStart(partition, partitions, first);
+  if (end < kLeavesPerPartition) {
+    range.end = LeafStart(partition, partitions, end);
+  }
+  return range;
+}
+
+std::optional<LeafSpan> LeavesOf(const KeyRange& range, PartitionId partition,
+                                 uint32_t partitions) {
+  const auto leaf_at = [&](const std::string& key) -> std::optional<uint32_t> {
+    if (key.size() != kHashBytes) return std::nullopt;
+    const int below = 48 - std::countr_zero(partitions) - kLeafBits;
+    const uint64_t hash = ReadBigEndian(key);
+    if ((hash & ((uint64_t{1} << below) - 1)) != 0) return std::nullopt;
+    const uint64_t first =
+        static_cast<uint64_t>(Index(partition)) * kLeavesPerPartition;
+    if ((hash >> below) < first ||
+        (hash >> below) > first + kLeavesPerPartition) {
+      return std::nullopt;
+    }
+    return static_cast<uint32_t>((hash >> below) - first);
+  };
+  const KeyRange all = RowsOfPartition(partition, partitions);
+  const auto first = range.begin == all.begin ? 0 : leaf_at(range.begin);
+  const auto end =
+      range.end == all.end ? kLeavesPerPartition : leaf_at(range.end);
+  if (!first || !end || *first >= *end) return std::nullopt;
+  return LeafSpan{*first, *end};
+}
+
+uint32_t LeafOfRowKey(absl::string_view key, uint32_t partitions) {
+  DOVETAIL_CHECK(key.size() >= kHashBytes);
+  const int below = 48 - std::countr_zero(partitions) - kLeafBits;
+  return static_cast<uint32_t>(
+      (ReadBigEndian(key.substr(0, kHashBytes)) >> below) %
+      kLeavesPerPartition);
 }
 
 std::string LogPrefix(PartitionId partition) {
@@ -155,6 +216,10 @@ std::string SupersededKey(PartitionId partition) {
 
 std::string EmptyingKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'D');
+}
+
+std::string RangesKey(PartitionId partition) {
+  return PartitionMetaKey(partition, 'R');
 }
 
 std::string ActorPrefix() { return "na"; }

@@ -6,7 +6,7 @@
 //          sub = 00 (the object's header)  or  01 | path  (one leaf)
 //   log    partition:16 | actor:64 | first:64
 //   meta   'p' | partition:16 | 'C' checkpoint | 'S' block:8 sums | 'X' context
-//          'D' being emptied
+//          'D' being emptied  'R' progress of a sync by ranges
 //          'n' | 'a' | ordinal:32 actor        'n' | 'h' | shard:32 clock
 //   index  esc(bucket) 00 01 | esc(key) 00 01 | type:8
 //
@@ -51,12 +51,37 @@ struct ParsedRowKey {
 };
 absl::StatusOr<ParsedRowKey> ParseRowKey(absl::string_view key);
 
+// Whether a place among row keys is that of a row; else it is a boundary of
+// digest leaves, or of all keys.
+bool IsMiddleOfObject(absl::string_view key);
+
 // The range of all rows of one partition.
 struct KeyRange {
   std::string begin;
   std::string end;  // empty: to the end of the family
 };
 KeyRange RowsOfPartition(PartitionId partition, uint32_t partitions);
+
+// The longest key of a row: hash, bucket, key, type and path, escaped.
+inline constexpr size_t kRowKeyBytesMax = 512 << 10;
+
+// The digest leaves of a partition are ranges of row keys, too: those of
+// [first, end), 0 <= first < end <= kLeavesPerPartition.
+inline constexpr int kLeafBits = 12;
+inline constexpr uint32_t kLeavesPerPartition = 1 << kLeafBits;
+KeyRange RowsOfLeaves(PartitionId partition, uint32_t partitions,
+                      uint32_t first, uint32_t end);
+// Which digest leaves `range` consists of, if it consists of whole ones of the
+// partition.
+struct LeafSpan {
+  uint32_t first = 0;
+  uint32_t end = 0;
+  friend bool operator==(const LeafSpan&, const LeafSpan&) = default;
+};
+std::optional<LeafSpan> LeavesOf(const KeyRange& range, PartitionId partition,
+                                 uint32_t partitions);
+// The digest leaf in which a row key lies.
+uint32_t LeafOfRowKey(absl::string_view key, uint32_t partitions);
 
 std::string LogKey(PartitionId partition, crdt::Dot first);
 std::string LogPrefix(PartitionId partition);
@@ -67,6 +92,7 @@ std::string CheckpointKey(PartitionId partition);
 std::string SumsKey(PartitionId partition, uint8_t block);
 std::string SupersededKey(PartitionId partition);
 std::string EmptyingKey(PartitionId partition);
+std::string RangesKey(PartitionId partition);
 std::string ActorKey(uint32_t ordinal);
 std::string ActorPrefix();
 std::string ClockKey(uint32_t shard);

@@ -153,8 +153,7 @@ absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
                                       std::vector<NodeId> nodes) {
   const size_t given = nodes.size();
   const Cover cover = GrowCover(
-      core_.placement, job.required, std::move(nodes),
-      [&](NodeId node) {
+      core_.placement, job.required, std::move(nodes), [&](NodeId node) {
         const Placement& placement = core_.placement;
         return core_.IsUp(node) && !Has(job.asked, node) &&
                (!job.local || placement.RegionOf(node) ==

@@ -23,10 +23,9 @@ uint32_t CountIn(const std::vector<NodeId>& nodes,
 
 }  // namespace
 
-absl::StatusOr<std::vector<uint32_t>> RequiredOwners(const Placement& placement,
-                                                     const Level& level,
-                                                     uint32_t fallback,
-                                                     const std::string& region) {
+absl::StatusOr<std::vector<uint32_t>> RequiredOwners(
+    const Placement& placement, const Level& level, uint32_t fallback,
+    const std::string& region) {
   if (level.kind == Level::Kind::kEachQuorum) {
     return absl::InvalidArgumentError(
         "R=each_quorum: a listing takes quorum or local_quorum instead");

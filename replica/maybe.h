@@ -1,5 +1,6 @@
 // Of a write that failed: may it have taken effect all the same, or may it
-// still? The mark is a payload of the status, and travels with it over the wire.
+// still? The mark is a payload of the status, and travels with it over the
+// wire.
 #ifndef DOVETAIL_REPLICA_MAYBE_H_
 #define DOVETAIL_REPLICA_MAYBE_H_
 

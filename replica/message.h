@@ -23,6 +23,7 @@
 #include "crdt/event_set.h"
 #include "crdt/query.h"
 #include "replica/ids.h"
+#include "replica/range_message.h"
 #include "replica/request.h"
 
 namespace dovetail::replica {
@@ -74,6 +75,9 @@ struct Summary {
 struct SyncDeltas {
   std::vector<std::string> deltas;
   bool more = false;
+  // Events that the receiver lacked and the sender has, but no longer in its
+  // log. If no owner has them there, only ranges can bring them (RangeQuery).
+  crdt::EventSet unlogged;
 };
 
 // Names one read of one coordinator incarnation, so that an answer from before
@@ -173,11 +177,35 @@ struct Forwarded {
   absl::StatusOr<std::variant<WriteReply, ReadReply>> reply;
 };
 
+// Replica that lacks what is in no log any more → an owner that has it: "where
+// do we differ, and what do you hold there?" Nothing is remembered at the
+// receiver. Lost: asked again, there or elsewhere (range_sync.h).
+struct RangeQuery {
+  ReadTicket ticket;
+  uint64_t salt = 0;           // of the prints
+  uint64_t context_print = 0;  // of the context that the asker has of it
+  // The asker was damaged and takes what is answered for the truth: it must
+  // have been compared with the digest.
+  bool vouched = false;
+  std::vector<RangeAsk> asks;
+};
+
+// Owner → asker: the answers to the first of its questions, as many as fit in a
+// message; rows and context are of the same moment, and on stable storage.
+// Lost: as RangeQuery.
+struct RangeAnswer {
+  ReadTicket ticket;
+  absl::Status status;
+  bool context_same = false;  // the asker has it; `context` is empty
+  crdt::Context context;
+  std::vector<RangePart> parts;
+};
+
 struct Message {
   PartitionId partition{};
   std::variant<Replicate, Ack, Refuse, Summary, SyncDeltas, ReadQuery,
                ReadAnswer, ListQuery, ListAnswer, PresenceQuery, PresenceAnswer,
-               Forward, Forwarded>
+               Forward, Forwarded, RangeQuery, RangeAnswer>
       body;
 };
 

@@ -9,6 +9,7 @@
 #include "crdt/dot_codec.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
+#include "replica/key_ranges.h"
 
 namespace dovetail::replica {
 namespace {
@@ -293,13 +294,8 @@ void ObjectRows::WriteHeader(Located& at) {
   }
   DOVETAIL_MARK_IF("rows: a large object has become small",
                    header.count <= options_.inline_leaves_max);
-  std::string bytes;
-  crdt::Writer out(&bytes);
-  out.Byte(crdt::kCodecVersion);
-  out.Byte(kExploded);
-  out.Varint(header.visible);
-  out.Varint(header.count);
-  rows_.Put(at.key.HeaderKey(), std::move(bytes));
+  rows_.Put(at.key.HeaderKey(),
+            EncodeExplodedHeader(header.visible, header.count));
 }
 
 void ObjectRows::Explode(Located& at) {
@@ -316,34 +312,107 @@ void ObjectRows::Explode(Located& at) {
 absl::Status ForEachLeaf(
     RowStore& rows, const KeyRange& range,
     absl::FunctionRef<void(const ObjectId&, const Path&, const Leaf&)> visit) {
+  return ForEachLeafIn(rows, range, [&](FoundLeaf&& found) {
+    visit(found.object, found.path, found.leaf);
+    return true;
+  });
+}
+
+namespace {
+
+// What one row holds; DataLoss if it does not decode.
+absl::StatusOr<FoundRow> DecodeRow(absl::string_view key,
+                                   absl::string_view value) {
+  DOVETAIL_ASSIGN_OR_RETURN(ParsedRowKey parsed, ParseRowKey(key));
+  FoundRow row;
+  row.key = std::string(key);
+  row.header = parsed.header;
+  if (parsed.header) {
+    DOVETAIL_ASSIGN_OR_RETURN(row.decoded, DecodeHeader(parsed.object, value));
+    row.exploded = row.decoded.exploded;
+    for (const auto& [path, leaf] : row.decoded.leaves.children()) {
+      row.leaves.emplace_back(path, leaf);
+    }
+  } else {
+    DOVETAIL_ASSIGN_OR_RETURN(
+        Leaf leaf, DecodeFoundLeafRow(parsed.object, parsed.path, value));
+    row.leaves.emplace_back(std::move(parsed.path), std::move(leaf));
+  }
+  row.object = std::move(parsed.object);
+  return row;
+}
+
+// Visits the leaves of `row` that lie in `range`; false to stop.
+bool VisitLeaves(FoundRow row, const KeyRange& range,
+                 absl::FunctionRef<bool(FoundLeaf&&)> visit) {
+  const std::string prefix = row.key.substr(0, row.key.size() - 1);
+  for (auto& [path, leaf] : row.leaves) {
+    FoundLeaf found{row.header ? ObjectKey{prefix, 0}.LeafKey(path) : row.key,
+                    *row.object, std::move(path), std::move(leaf)};
+    if (found.key < range.begin || !BeforeEnd(found.key, range.end)) continue;
+    if (!visit(std::move(found))) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::Status ForEachLeafIn(RowStore& rows, const KeyRange& range,
+                           absl::FunctionRef<bool(FoundLeaf&&)> visit) {
+  if (IsMiddleOfObject(range.begin)) {
+    // The leaves from there on may stand in the header, before them; but what
+    // is no row key lies between two objects.
+    const absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(range.begin);
+    const std::string header_key =
+        parsed.ok() ? MakeObjectKey(parsed->object).HeaderKey() : "";
+    const std::string* value = nullptr;
+    if (parsed.ok()) {
+      DOVETAIL_ASSIGN_OR_RETURN(value, rows.Get(header_key));
+    }
+    if (value != nullptr) {
+      const std::string copy = *value;
+      DOVETAIL_ASSIGN_OR_RETURN(FoundRow row, DecodeRow(header_key, copy));
+      if (!VisitLeaves(std::move(row), range, visit)) return absl::OkStatus();
+    }
+  }
   absl::Status damage;
   DOVETAIL_RETURN_IF_ERROR(
       rows.Scan(range.begin, range.end,
-                [&](absl::string_view row_key, absl::string_view value) {
-                  absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(row_key);
-                  if (!parsed.ok()) {
-                    damage = parsed.status();
-                    return false;
-                  }
-                  const ObjectId& object = parsed->object;
-                  if (parsed->header) {
-                    const absl::StatusOr<ObjectHeader> header =
-                        DecodeHeader(object, value);
-                    damage = header.status();
-                    if (!header.ok()) return false;
-                    for (const auto& [path, leaf] : header->leaves.children()) {
-                      visit(object, path, leaf);
-                    }
-                    return true;
-                  }
-                  const absl::StatusOr<Leaf> leaf =
-                      DecodeFoundLeafRow(object, parsed->path, value);
-                  damage = leaf.status();
-                  if (!leaf.ok()) return false;
-                  visit(object, parsed->path, *leaf);
-                  return true;
+                [&](absl::string_view key, absl::string_view value) {
+                  absl::StatusOr<FoundRow> row = DecodeRow(key, value);
+                  damage = row.status();
+                  return row.ok() && VisitLeaves(*std::move(row), range, visit);
                 }));
   return damage;
+}
+
+absl::Status ForEachRow(RowStore& rows, const KeyRange& range,
+                        absl::FunctionRef<void(FoundRow&&)> visit) {
+  return rows.Scan(range.begin, range.end,
+                   [&](absl::string_view key, absl::string_view value) {
+                     absl::StatusOr<FoundRow> row = DecodeRow(key, value);
+                     if (row.ok()) {
+                       visit(*std::move(row));
+                       return true;
+                     }
+                     FoundRow damaged;
+                     damaged.key = std::string(key);
+                     if (auto parsed = ParseRowKey(key); parsed.ok()) {
+                       damaged.header = parsed->header;
+                     }
+                     visit(std::move(damaged));
+                     return true;
+                   });
+}
+
+std::string EncodeExplodedHeader(uint64_t visible, uint64_t count) {
+  std::string bytes;
+  crdt::Writer out(&bytes);
+  out.Byte(crdt::kCodecVersion);
+  out.Byte(kExploded);
+  out.Varint(visible);
+  out.Varint(count);
+  return bytes;
 }
 
 }  // namespace dovetail::replica

@@ -14,7 +14,10 @@
 #define DOVETAIL_REPLICA_OBJECT_ROWS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -95,6 +98,36 @@ absl::Status ForEachLeaf(
     absl::FunctionRef<void(const crdt::ObjectId&, const crdt::Path&,
                            const crdt::Leaf&)>
         visit);
+
+// A leaf and the key that its row has, or would have if its object were large:
+// the order of these keys is the same on all replicas.
+struct FoundLeaf {
+  std::string key;
+  crdt::ObjectId object;
+  crdt::Path path;
+  crdt::Leaf leaf;
+};
+// Visits the leaves whose keys lie in `range`, in order, until `visit` returns
+// false. DataLoss as above.
+absl::Status ForEachLeafIn(RowStore& rows, const KeyRange& range,
+                           absl::FunctionRef<bool(FoundLeaf&&)> visit);
+
+// The rows of one object, as they are on disk: what can be read of them.
+struct FoundRow {
+  std::string key;
+  // nullopt: its key or its value does not decode.
+  std::optional<crdt::ObjectId> object;
+  bool header = false;
+  bool exploded = false;  // of a header
+  // Of a header, all that stand in it.
+  std::vector<std::pair<crdt::Path, crdt::Leaf>> leaves;
+  ObjectHeader decoded;
+};
+// Visits the rows in [begin, end), those that do not decode too.
+absl::Status ForEachRow(RowStore& rows, const KeyRange& range,
+                        absl::FunctionRef<void(FoundRow&&)> visit);
+// The header row of an object whose leaves have rows of their own.
+std::string EncodeExplodedHeader(uint64_t visible, uint64_t count);
 
 }  // namespace dovetail::replica
 

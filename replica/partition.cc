@@ -14,6 +14,30 @@
 namespace dovetail::replica {
 namespace {
 
+// What is known here of the dots of one row: more than E ∪ X where a sync by
+// ranges has been (the cursor rule of range_sync.h).
+struct Known {
+  const crdt::Context& context;
+  const RangeProgress& progress;
+  const std::string& key;
+  bool Contains(crdt::Dot dot) const {
+    return context.Contains(dot) || progress.Covers(key, dot);
+  }
+};
+
+crdt::JoinResult JoinLeaf(crdt::Leaf& mine, const Known& known,
+                          const crdt::DeltaLeaf& leaf,
+                          const crdt::DeltaLeafContext& theirs) {
+  if (DOVETAIL_MUTANT("join: looks at the events alone")) {
+    return crdt::Join(mine, known.context.applied, leaf.store, theirs);
+  }
+  if (!known.progress.active ||
+      DOVETAIL_MUTANT("ranges: no cursor rule for what comes late")) {
+    return crdt::Join(mine, known.context, leaf.store, theirs);
+  }
+  return crdt::Join(mine, known, leaf.store, theirs);
+}
+
 // Planted bugs in what a join has made of a leaf.
 void SpoilJoin(const crdt::DeltaLeaf& theirs, crdt::Leaf& joined) {
   if (theirs.store.empty() &&
@@ -61,10 +85,24 @@ absl::Status Partition::Available() const {
                    " is quarantined on this node: ", quarantine_reason_));
 }
 
-void Partition::Quarantine(const absl::Status& why) {
+absl::Status Partition::Readable() const {
+  DOVETAIL_RETURN_IF_ERROR(Available());
+  if (!progress_.filling ||
+      DOVETAIL_MUTANT("ranges: reads while it is being filled")) {
+    return absl::OkStatus();
+  }
+  DOVETAIL_MARK("read: while it is being filled");
+  return absl::UnavailableError(
+      absl::StrCat("partition ", Index(id_),
+                   " is being filled from its other owners on this node; read "
+                   "it from these"));
+}
+
+void Partition::Quarantine(const absl::Status& why, bool mendable) {
   if (quarantined_) return;
   DOVETAIL_MARK("partition: quarantined");
   quarantined_ = true;
+  mendable_ = mendable;
   quarantine_reason_ = std::string(why.message());
 }
 
@@ -131,14 +169,19 @@ absl::Status Partition::ApplyLeaves(const crdt::Delta& delta,
       continue;
     }
     const crdt::DeltaLeafContext their_context(delta.events, leaf);
+    std::string row_key;
+    if (progress_.active) {
+      const ObjectKey key = MakeObjectKey(leaf.object);
+      row_key = key.LeafKey(leaf.path);
+      if (watching_) {
+        DOVETAIL_RETURN_IF_ERROR(Watch(key, leaf.object, leaf.path));
+      }
+    }
     DOVETAIL_RETURN_IF_ERROR(objects_.Update(
         leaf.object, leaf.path, partitions_,
         [&](crdt::Leaf& mine) {
-          const crdt::JoinResult joined =
-              DOVETAIL_MUTANT("join: looks at the events alone")
-                  ? crdt::Join(mine, context_.applied, leaf.store,
-                               their_context)
-                  : crdt::Join(mine, context_, leaf.store, their_context);
+          const crdt::JoinResult joined = JoinLeaf(
+              mine, Known{context_, progress_, row_key}, leaf, their_context);
           if (DOVETAIL_MUTATED) SpoilJoin(leaf, mine);
           if (joined == crdt::JoinResult::kOk) return absl::OkStatus();
           return absl::DataLossError(absl::StrCat(

@@ -40,12 +40,22 @@
 #include "replica/ids.h"
 #include "replica/object_rows.h"
 #include "replica/options.h"
+#include "replica/range_message.h"
+#include "replica/range_progress.h"
 #include "replica/row_store.h"
 #include "replica/storage.h"
 
 namespace dovetail::replica {
 
 enum class ApplyOutcome : uint8_t { kApplied, kDuplicate };
+
+// A question about a range, and what it was asked of.
+struct RangeQuestion {
+  // What it covers, from the beginning of the range that it was to cover.
+  KeyRange range;
+  RangeAsk ask;
+  std::vector<std::string> keys;  // of the rows that an AskRows lists
+};
 
 // What a mutation did. Without `delta` it changed nothing and minted nothing.
 struct MutateOutcome {
@@ -119,11 +129,83 @@ class Partition {
   void MarkSyncing();
   void MarkedSynced();
 
+  // --- Sync by ranges (range_sync.h), as of this turn ---
+
+  // A question that finds out where `range`, or the first part of it, differs.
+  // `range` is of whole digest leaves, or lies within one.
+  // Cost: digest leaves, none but arithmetic; else the rows in it.
+  absl::StatusOr<RangeQuestion> Ask(const KeyRange& range, uint64_t salt);
+  // A question for all rows that differ. `range` lies within one digest leaf.
+  absl::StatusOr<RangeQuestion> AskForRows(const KeyRange& range,
+                                           uint64_t salt);
+  // At least one row, and no more after `bytes_max` of them.
+  absl::StatusOr<RangePart> Answer(const RangeAsk& ask, uint64_t salt,
+                                   size_t bytes_max);
+
+  // Begins to bring this replica up to date, whatever it holds now.
+  void BeginRanges();
+  // Ends that before it is done; what was joined stays.
+  void AbandonRanges();
+  // Questions are asked of the rows as they are now: from here on rows that
+  // change are remembered as they were, so that an answer of "the same" can
+  // still be told apart from "what it is now".
+  void WatchAgain();
+  void StopWatching();
+  // Too much has changed; the answer must not be used.
+  bool watched_too_much() const;
+  // Joins what a source holds of `range`, which must have been asked about
+  // since WatchAgain: `theirs`, and nothing of the rows `differ`, and else the
+  // same. `context` is the source's, of the same moment. On an error nothing
+  // of it is done. Errors: InvalidArgument, DataLoss as in Apply.
+  absl::Status JoinRange(const KeyRange& range,
+                         const std::vector<RangeRow>& theirs,
+                         const std::vector<std::string>& differ,
+                         const crdt::Context& context);
+  // `theirs` is the context of a source whose rows are joined in this turn.
+  void ReadFrom(const crdt::Context& theirs);
+  bool RangesDone() const;
+  // What the sources had is this replica's. Requires: RangesDone().
+  void FinishRanges();
+  const RangeProgress& progress() const { return progress_; }
+  // Whether the rows are those of E.
+  bool exact() const;
+  // Counts Load(): what was asked before it is void.
+  uint64_t loads() const { return loads_; }
+
+  // --- Damage (scrub.h), as of this turn ---
+
+  // The digest leaves whose rows do not decode or do not add up.
+  // Cost: O(rows). DataLoss: the disk does not let go of them.
+  absl::StatusOr<std::vector<uint32_t>> FindDamage(LeafSpan leaves);
+  // Quarantines the partition if there is any in `range`: DataLoss.
+  absl::Status Vouch(const KeyRange& range);
+  // Removes what does not decode, makes the rest consistent, and remembers the
+  // leaf as lost. Returns how many rows did not decode.
+  absl::StatusOr<uint64_t> ClearDamage(uint32_t leaf);
+  // Puts back what a source has of what this replica had in `range`, a part of
+  // `question`'s. False: the source lacks events that cannot be replayed, and
+  // nothing was done.
+  absl::StatusOr<bool> MendRange(const RangeQuestion& question,
+                                 const KeyRange& range, const RangePart& part,
+                                 const crdt::Context& context);
+  // All of it has been looked at, and is readable again.
+  void EndQuarantine();
+  // A reader came upon damage.
+  void Note(const absl::Status& status) {
+    if (absl::IsDataLoss(status)) Quarantine(status);
+  }
+  // Whether damage is the reason, and not that nodes contradict one another.
+  bool mendable() const { return quarantined_ && mendable_; }
+  // Values that were lost here and put back.
+  uint64_t restored() const { return restored_; }
+
   // --- Reads, as of this turn ---
 
   // Fails with DataLoss while quarantined, with Unavailable while it is being
   // emptied.
   absl::Status Available() const;
+  // Also Unavailable while it has not yet all that it had or is to have.
+  absl::Status Readable() const;
   crdt::StateView& view() { return objects_; }
   const crdt::Context& context() const { return context_; }
   // Nothing was ever applied here, or all of it was given up.
@@ -165,6 +247,31 @@ class Partition {
 
  private:
   absl::Status LoadLog(uint64_t checkpoint);
+  LeafSum SumOfLeaves(LeafSpan leaves) const;
+  std::vector<uint64_t> PrintsOfSpans(LeafSpan leaves, size_t spans,
+                                      uint64_t salt) const;
+  LeafSum SumOfRow(const FoundLeaf& found) const;
+  absl::StatusOr<RangePart> AnswerRows(const AskRows& ask, uint64_t salt,
+                                       size_t bytes_max);
+  absl::Status Watch(const ObjectKey& key, const crdt::ObjectId& object,
+                     const crdt::Path& path);
+  absl::Status CheckRows(const KeyRange& range,
+                         const std::vector<RangeRow>& rows) const;
+  absl::Status JoinRow(const RangeRow& row, const crdt::Context& theirs,
+                       SumChanges& changes);
+  void KnowLive(crdt::Dot dot);
+  void WriteProgress();
+  // By row key: what the deltas that a source lacks do to it.
+  using Replay =
+      std::map<std::string,
+               std::vector<std::pair<crdt::DotRun, crdt::DeltaLeaf>>>;
+  absl::StatusOr<std::optional<Replay>> ReplayOver(
+      const crdt::Context& theirs) const;
+  absl::StatusOr<crdt::Leaf> Belongs(const std::string& key, crdt::Leaf theirs,
+                                     const crdt::Context& context,
+                                     const Replay& replay) const;
+  absl::Status Restore(const RangeRow& row, const crdt::Leaf& belongs,
+                       const crdt::Context& theirs, SumChanges& changes);
   absl::Status ApplyLeaves(const crdt::Delta& delta, SumChanges& changes);
   // A duplicate must be the delta that was applied, not another one under the
   // same dots.
@@ -176,7 +283,7 @@ class Partition {
   // Before a session's delta is applied at its coordinator.
   absl::Status CheckOnce(const crdt::Delta& delta);
   void AddToContext(const crdt::Delta& delta);
-  void Quarantine(const absl::Status& why);
+  void Quarantine(const absl::Status& why, bool mendable = true);
   // Everything in memory but the mint counter.
   void Forget();
 
@@ -205,7 +312,16 @@ class Partition {
   // read before its commit.
   std::map<crdt::DotRun, Hash128> once_in_turn_;
   uint64_t ids_reused_ = 0;
+  RangeProgress progress_;
+  bool progress_changed_ = false;
+  uint64_t loads_ = 0;
+  // Rows that have changed since they were asked about, as they were then.
+  bool watching_ = false;
+  std::map<std::string, RangeRow> watched_;
+  size_t watched_bytes_ = 0;
   bool quarantined_ = false;
+  bool mendable_ = true;
+  uint64_t restored_ = 0;
   bool emptying_ = false;
   std::string quarantine_reason_;
 };

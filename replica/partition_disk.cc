@@ -51,6 +51,11 @@ absl::Status Partition::Load() {
   sequence_ = checkpoint_ = log_entries_ = log_bytes_ = 0;
   superseded_changed_ = false;
   once_in_turn_.clear();
+  progress_ = {};
+  progress_changed_ = false;
+  watching_ = false;
+  watched_.clear();
+  ++loads_;
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> emptying,
                             storage_.Get(Family::kMeta, EmptyingKey(id_)));
   emptying_ = emptying.has_value();
@@ -89,6 +94,12 @@ absl::Status Partition::Load() {
   if (superseded) {
     DOVETAIL_ASSIGN_OR_RETURN(context_.superseded,
                               crdt::EventSet::Decode(*superseded));
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> progress,
+                            storage_.Get(Family::kMeta, RangesKey(id_)));
+  if (progress) {
+    DOVETAIL_ASSIGN_OR_RETURN(progress_, RangeProgress::Decode(*progress));
+    DOVETAIL_MARK_IF("load: a sync by ranges under way", progress_.active);
   }
   if (!context_.superseded.Intersect(context_.applied).empty()) {
     return absl::DataLossError(absl::StrCat("the context of partition ",
@@ -135,6 +146,7 @@ absl::Status Partition::LoadLog(uint64_t checkpoint) {
 
 void Partition::FlushTurn() {
   once_in_turn_.clear();
+  WriteProgress();
   if (!superseded_changed_) return;
   superseded_changed_ = false;
   if (DOVETAIL_MUTANT("superseded: not written")) return;

@@ -21,6 +21,7 @@ void Partition::BeginEmptying() {
                  std::string(1, static_cast<char>(crdt::kCodecVersion)));
   rows_.DeleteOther(Family::kMeta, CheckpointKey(id_));
   rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
+  rows_.DeleteOther(Family::kMeta, RangesKey(id_));
   for (uint32_t block = 0; block < kDigestBlocks; ++block) {
     rows_.DeleteOther(Family::kMeta, SumsKey(id_, static_cast<uint8_t>(block)));
   }
@@ -38,6 +39,10 @@ void Partition::Forget() {
   settled_before_ = {};
   sums_ = {};
   superseded_changed_ = false;
+  progress_ = {};
+  progress_changed_ = false;
+  watching_ = false;
+  watched_.clear();
   checkpoint_ = sequence_;
   log_entries_ = log_bytes_ = 0;
 }
@@ -63,12 +68,12 @@ absl::StatusOr<size_t> Partition::EmptySome(size_t max) {
   keys.clear();
   const size_t left = max - of_rows;
   const std::string prefix = LogPrefix(id_);
-  DOVETAIL_RETURN_IF_ERROR(storage_.Scan(
-      Family::kLog, prefix, RangeEnd(prefix),
-      [&](absl::string_view key, absl::string_view) {
-        keys.emplace_back(key);
-        return keys.size() < left;
-      }));
+  DOVETAIL_RETURN_IF_ERROR(
+      storage_.Scan(Family::kLog, prefix, RangeEnd(prefix),
+                    [&](absl::string_view key, absl::string_view) {
+                      keys.emplace_back(key);
+                      return keys.size() < left;
+                    }));
   for (std::string& key : keys) {
     rows_.DeleteOther(Family::kLog, std::move(key));
   }

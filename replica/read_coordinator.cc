@@ -102,9 +102,12 @@ absl::Status CheckPage(crdt::Type type, const LeafPage& page) {
 absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
     PartitionId partition, const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
-  DOVETAIL_RETURN_IF_ERROR(mine.Available());
+  DOVETAIL_RETURN_IF_ERROR(mine.Readable());
   absl::StatusOr<LeafPage> page = crdt::CollectPage(mine.view(), spec);
-  if (!page.ok() && absl::IsDataLoss(page.status())) ++core_.stats.corruptions;
+  if (!page.ok() && absl::IsDataLoss(page.status())) {
+    ++core_.stats.corruptions;
+    mine.Note(page.status());
+  }
   return page;
 }
 
@@ -132,11 +135,12 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
                                  const ReadRequest& request) {
   const crdt::ReadSpec& spec = request.spec;
   Partition& mine = core_.Get(partition);
-  absl::Status available = mine.Available();
+  absl::Status available = mine.Readable();
   if (!available.ok()) return Tell(asker, std::move(available));
   absl::StatusOr<crdt::ReadResult> result = crdt::Query(mine.view(), spec);
   if (!result.ok()) {
     if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
+    mine.Note(result.status());
     return Tell(asker, result.status());
   }
   const std::vector<NodeId> self = {core_.identity.self};

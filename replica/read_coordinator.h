@@ -98,7 +98,7 @@ class ReadCoordinator {
     explicit Job(ReplicaSet who) : set(std::move(who)) {}
 
     ReplicaSet set;
-    bool only = false;  // the asked nodes were named: each counts
+    bool only = false;      // the asked nodes were named: each counts
     bool inspects = false;  // what these nodes hold is asked, not what is
     Asker asker;
     PartitionId partition{};

@@ -178,6 +178,11 @@ void Shard::State::OnMessage(NodeId from, Message message, Now now) {
     OnForward(from, partition, std::move(*forward), now);
   } else if (auto* forwarded = std::get_if<Forwarded>(&body)) {
     forwards.OnForwarded(from, partition, std::move(*forwarded));
+  } else if (const auto* ranges_query = std::get_if<RangeQuery>(&body)) {
+    ranges.OnQuery(from, partition, *ranges_query);
+  } else if (auto* ranges_answer = std::get_if<RangeAnswer>(&body)) {
+    ranges.OnAnswer(from, partition, std::move(*ranges_answer), now);
+    sessions.OnApplied(partition, now);
   } else {
     lists.OnPresence(std::get<PresenceAnswer>(body), now);
   }
@@ -317,6 +322,7 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
   const bool more =
       chunk.more && progress && !DOVETAIL_BUGGIFY("sync: asks for no more");
   sync.OnChunkApplied(from, partition, more, now);
+  sync.OnUnlogged(from, partition, chunk.unlogged, now);
   sessions.OnApplied(partition, now);
 }
 
@@ -328,6 +334,7 @@ void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {
 void Shard::HandlePeerDown(NodeId peer, Now now) {
   state_->core.peers_up.erase(peer);
   state_->sync.OnPeerDown(peer);
+  state_->ranges.OnPeerDown(peer);
   state_->writes.OnPeerDown(peer);
   state_->reads.OnPeerDown(peer);
   for (auto& [request, partition] : state_->forwards.OnPeerDown(peer, now)) {
@@ -340,8 +347,19 @@ void Shard::HandlePlacement(Placement placement, Now now) {
   DOVETAIL_CHECK(placement.partitions() == state_->core.placement.partitions());
   state_->core.placement = std::move(placement);
   state_->sync.OnPlacement(now);
+  state_->ranges.OnPlacement();
 }
 
 void Shard::StartSync(NodeId peer, Now) { state_->sync.Start(peer); }
+
+void Shard::StartRanges(NodeId source, Now now,
+                        const std::optional<std::string>& until) {
+  for (const auto& partition : state_->core.partitions) {
+    if (state_->core.IsOwner(partition->id()) &&
+        state_->core.placement.Owns(source, partition->id())) {
+      state_->ranges.Start(source, partition->id(), now, until);
+    }
+  }
+}
 
 }  // namespace dovetail::replica

@@ -21,6 +21,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -78,12 +79,21 @@ struct ShardStats {
   uint64_t clock_refusals = 0;  // foreign timestamps too far ahead
   uint64_t corruptions = 0;     // rows or deltas that did not decode or agree
   uint64_t log_gaps = 0;        // a peer lacked events that no log here holds
-  uint64_t quarantined = 0;     // partitions that refuse service: damaged
-  uint64_t hints = 0;           // deltas held for other nodes, now
-  uint64_t hint_bytes = 0;      // and their bytes
-  uint64_t handed_over = 0;     // partitions given up, since the owners have it
-  uint64_t emptying = 0;        // of those, not yet removed altogether
-  uint64_t ids_reused = 0;      // operation ids used for two operations
+  uint64_t range_syncs = 0;     // begun, since logs did not reach
+  uint64_t range_syncs_done = 0;
+  uint64_t scrubbed_leaves = 0;   // digest leaves whose rows were compared
+  uint64_t damaged_leaves = 0;    // of those, with rows lost or altered
+  uint64_t mended = 0;            // partitions put right after damage
+  uint64_t restored = 0;          // values that these had lost
+  uint64_t filling = 0;           // partitions that are read elsewhere, now
+  uint64_t range_rows = 0;        // rows that these brought
+  uint64_t range_bytes_sent = 0;  // in answers to others
+  uint64_t quarantined = 0;       // partitions that refuse service: damaged
+  uint64_t hints = 0;             // deltas held for other nodes, now
+  uint64_t hint_bytes = 0;        // and their bytes
+  uint64_t handed_over = 0;  // partitions given up, since the owners have it
+  uint64_t emptying = 0;     // of those, not yet removed altogether
+  uint64_t ids_reused = 0;   // operation ids used for two operations
 };
 
 class Shard {
@@ -133,10 +143,19 @@ class Shard {
   // Starts anti-entropy with `peer` on all partitions now, without leaving out
   // what may be on its way.
   void StartSync(NodeId peer, Now now);
+  // Brings this node up to date by ranges with what `source` has, though logs
+  // may reach; of each partition the rows before `until`, where it is said.
+  void StartRanges(NodeId source, Now now,
+                   const std::optional<std::string>& until = std::nullopt);
   // Fsyncs, and with it moves what counts as durable.
   absl::Status SyncToDisk();
   // Writes checkpoints of all partitions that changed into this turn.
   void CheckpointAll();
+  // Looks at every row and mends what is damaged, in one turn; what peers have
+  // to bring comes after it (scrub.h).
+  void ScrubAll(Now now);
+  // Forgets what is logged and not in `kept`, whoever may need it.
+  absl::Status ForgetLog(PartitionId partition, const crdt::EventSet& kept);
   // Truncates logs as far as stability allows, in this turn.
   void TruncateLogs();
 

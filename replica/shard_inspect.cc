@@ -38,6 +38,8 @@ ShardStats Shard::stats() const {
       stats.hints += partition->log_entries();
     }
     stats.ids_reused += partition->ids_reused();
+    stats.restored += partition->restored();
+    stats.filling += partition->progress().filling ? 1 : 0;
     stats.emptying += partition->emptying() ? 1 : 0;
   }
   stats.hint_bytes = state_->core.HintBytes();

@@ -10,7 +10,9 @@
 #include "replica/forwarder.h"
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
+#include "replica/range_sync.h"
 #include "replica/read_coordinator.h"
+#include "replica/scrub.h"
 #include "replica/session_wait.h"
 #include "replica/shard.h"
 #include "replica/shard_core.h"
@@ -43,8 +45,11 @@ struct Shard::State {
             }),
         lists(core),
         forwards(core),
-        sync(core),
-        hints(core, sync) {}
+        ranges(core),
+        sync(core, [this](NodeId source, PartitionId partition,
+                          Now now) { ranges.Start(source, partition, now); }),
+        hints(core, sync),
+        scrub(core) {}
 
   absl::Status LoadClock();
   void SaveClock();
@@ -88,8 +93,10 @@ struct Shard::State {
   SessionWait sessions;
   ListCoordinator lists;
   Forwarder forwards;
+  RangeSync ranges;
   Sync sync;
   Hints hints;
+  Scrub scrub;
 
   crdt::Timestamp clock_saved;
   // Commits since the last fsync (began), and when the next one is due.

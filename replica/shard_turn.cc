@@ -111,6 +111,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   writes.OnTurnFailed(write_failed);
   reads.OnTurnFailed(read_failed);
   lists.OnTurnFailed(read_failed);
+  ranges.OnTurnFailed();
   core.to_self.clear();  // it was for those
   for (const Applied& applied : applied_in_turn) {
     DOVETAIL_MARK("turn: failed, and takes back acknowledgements");
@@ -171,6 +172,7 @@ void Shard::HandleTimers(Now now) {
   s.forwards.OnTimers(now);
   s.lists.OnTimers(now);
   s.sync.OnTimers(now);
+  s.ranges.OnTimers(now);
   if (now.steady >= s.FsyncDeadline()) {
     if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
       s.next_fsync = now.steady + s.core.options.fsync_period;
@@ -185,6 +187,8 @@ void Shard::HandleTimers(Now now) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
     s.TruncateIdleOrFull();
     s.hints.Round(now);
+    s.scrub.Round();
+    s.ranges.Round(now);
   }
 }
 
@@ -192,8 +196,8 @@ absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
   return std::min({s.writes.next_deadline(), s.sessions.next_deadline(),
                    s.reads.next_deadline(), s.forwards.next_deadline(),
-                   s.lists.next_deadline(),
-                   s.sync.next_deadline(), s.FsyncDeadline(),
+                   s.lists.next_deadline(), s.sync.next_deadline(),
+                   s.ranges.next_deadline(), s.FsyncDeadline(),
                    s.next_maintenance});
 }
 
@@ -257,6 +261,19 @@ void Shard::TruncateLogs() {
   for (const auto& partition : state_->core.partitions) {
     state_->Truncate(*partition, partition->log_entries());
   }
+}
+
+void Shard::ScrubAll(Now now) {
+  state_->scrub.All();
+  state_->ranges.Round(now);
+}
+
+absl::Status Shard::ForgetLog(PartitionId id, const crdt::EventSet& kept) {
+  Partition& partition = state_->core.Get(id);
+  state_->core.touched.push_back(id);
+  return partition
+      .Truncate(partition.logged().Minus(kept), partition.log_entries())
+      .status();
 }
 
 void Shard::CheckpointAll() {

@@ -171,13 +171,12 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
       });
   DOVETAIL_MARK_IF("sync: the log cannot be read", !read.ok());
   if (!read.ok()) ++core_.stats.corruptions;
-  if (!missing.IsSubsetOf(partition.logged())) {
+  chunk.unlogged = missing.Minus(partition.logged());
+  if (!chunk.unlogged.empty()) {
     DOVETAIL_MARK("sync: a peer lacks what the log here has lost");
-    // Some other owner may still have them; nobody does: only a sync by
-    // ranges can bring this peer up to date.
     ++core_.stats.log_gaps;
   }
-  if (chunk.deltas.empty()) return;
+  if (chunk.deltas.empty() && chunk.unlogged.empty()) return;
   if (DOVETAIL_BUGGIFY("sync: more, though that was all")) chunk.more = true;
   core_.stats.sync_deltas_sent += chunk.deltas.size();
   core_.Send(peer, id, std::move(chunk));
@@ -195,6 +194,33 @@ void Sync::OnChunkApplied(NodeId from, PartitionId partition, bool more,
   if (MayPullFrom(from, partition, now)) {
     SendSummary(from, partition, /*answer=*/false, /*periodic=*/false);
   }
+}
+
+void Sync::OnUnlogged(NodeId from, PartitionId id,
+                      const crdt::EventSet& unlogged, Now now) {
+  const Partition& partition = core_.Get(id);
+  peers_[{id, from}].unlogged = unlogged;
+  if (unlogged.empty() || !core_.IsOwner(id) || partition.quarantined()) return;
+  const crdt::EventSet lacking = unlogged.Minus(partition.context().applied);
+  if (lacking.empty()) return;
+  crdt::EventSet out_of_reach = lacking;
+  for (NodeId owner : core_.OtherOwners(id)) {
+    if (owner == from || !core_.IsUp(owner)) continue;
+    const PeerState& peer = peers_[{id, owner}];
+    const crdt::EventSet there = peer.applied.Intersect(lacking);
+    if (there.empty() && peer.heard) continue;
+    if (!peer.heard || !there.IsSubsetOf(peer.unlogged)) {
+      DOVETAIL_MARK("sync: what one log has lost another may have");
+      Nudge(owner, id);
+    }
+    out_of_reach.Subtract(there.Minus(peer.unlogged));
+  }
+  if (out_of_reach.empty() &&
+      !DOVETAIL_BUGGIFY("sync: ranges though a log would do")) {
+    return;
+  }
+  if (DOVETAIL_MUTANT("sync: what no log has is not missed")) return;
+  start_ranges_(from, id, now);
 }
 
 void Sync::OnTimers(Now now) {

@@ -25,6 +25,7 @@
 #define DOVETAIL_REPLICA_SYNC_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -37,7 +38,11 @@ namespace dovetail::replica {
 
 class Sync {
  public:
-  explicit Sync(ShardCore& core) : core_(core) {}
+  // `start_ranges` is told of a partition that no log can bring up to date, and
+  // who has what it lacks.
+  using StartRanges = std::function<void(NodeId, PartitionId, Now)>;
+  Sync(ShardCore& core, StartRanges start_ranges)
+      : core_(core), start_ranges_(std::move(start_ranges)) {}
 
   void OnPeerUp(NodeId peer, Now now);
   void OnPeerDown(NodeId peer);
@@ -52,6 +57,10 @@ class Sync {
                  Now now);
   // `applied_all` is whether every delta of the chunk could be applied.
   void OnChunkApplied(NodeId from, PartitionId partition, bool more, Now now);
+  // What `from` has and cannot stream. Where no owner that can be reached can,
+  // ranges have to bring it.
+  void OnUnlogged(NodeId from, PartitionId partition,
+                  const crdt::EventSet& unlogged, Now now);
   void OnTimers(Now now);
   absl::Duration next_deadline() const { return next_round_; }
   // Sets the first round; later ones follow by themselves.
@@ -74,6 +83,7 @@ class Sync {
   struct PeerState {
     crdt::EventSet applied;
     crdt::EventSet durable;
+    crdt::EventSet unlogged;  // of what this node lacked then, not in its log
     bool heard = false;
     bool owner = false;  // it said that it is one, by the ring of `epoch`
     uint64_t epoch = 0;
@@ -104,6 +114,7 @@ class Sync {
   bool Concerns(NodeId peer, const Partition& partition) const;
 
   ShardCore& core_;
+  const StartRanges start_ranges_;
   std::map<std::pair<PartitionId, NodeId>, PeerState> peers_;
   std::map<PartitionId, Pull> pulls_;
   absl::Duration next_round_ = absl::InfiniteDuration();

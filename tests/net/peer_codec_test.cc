@@ -125,7 +125,7 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
   }
   SUBCASE("sync deltas") {
     const auto m =
-        RoundTrip({p, replica::SyncDeltas{{"one", "two", "three"}, true}});
+        RoundTrip({p, replica::SyncDeltas{{"one", "two", "three"}, true, {}}});
     CHECK(std::get<replica::SyncDeltas>(m.body).deltas ==
           std::vector<std::string>{"one", "two", "three"});
   }
@@ -284,7 +284,7 @@ TEST_CASE("Peer codec: the estimate covers what a message takes") {
   for (const Message& m : std::vector<Message>{
            {PartitionId{}, answer},
            {PartitionId{},
-            replica::SyncDeltas{std::vector<std::string>(1000, "12345"), true}},
+            replica::SyncDeltas{std::vector<std::string>(1000, "12345"), true, {}}},
            {PartitionId{}, replica::Replicate{std::string(100'000, 'x')}},
            {PartitionId{}, replica::Summary{Events(1, 1, 9), {}}},
            {PartitionId{}, MuchListed()}}) {
@@ -441,7 +441,7 @@ TEST_CASE("Peer codec: a damaged frame decodes or fails, and never throws") {
   answer.context = {Events(1, 1, 9), Events(2, 30, 1)};
   const std::string good =
       Encoded({{PartitionId{1}, answer},
-               {PartitionId{2}, replica::SyncDeltas{{"one", "two"}, true}},
+               {PartitionId{2}, replica::SyncDeltas{{"one", "two"}, true, {}}},
                {PartitionId{3}, replica::Summary{Events(1, 1, 9), {}}}});
   int failed = 0;
   for (int round = 0; round < 20'000; ++round) {

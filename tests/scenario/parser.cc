@@ -99,8 +99,7 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
   const bool keeps_token = words.size() > 1 && words[1].Is("=");
   if (!keeps_token) {
     if (IsOneOf(first,
-                {"edges", "subscribe", "rangesync", "join", "leave", "replace",
-                 "weight", "stale", "damage", "flip", "scrub"})) {
+                {"edges", "subscribe", "join", "leave", "replace", "weight"})) {
       return NotSupported(first.text);
     }
     if (IsOneOf(first, {"nodes", "partitions", "bucket"})) {
@@ -111,12 +110,13 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
     if (first.Is("expect")) {
       return ParseExpectation(*this, line.substr(first.text.size()));
     }
-    if (IsOneOf(first, {"ship", "drop", "dup", "sync", "settle"})) {
+    if (IsOneOf(first,
+                {"ship", "drop", "dup", "sync", "rangesync", "settle"})) {
       return ParseMessages(words);
     }
     if (IsOneOf(first, {"cut", "heal"})) return ParseCutOrHeal(words);
     if (IsOneOf(first, {"crash", "durable", "start", "backup", "restore",
-                        "clone", "wipe"})) {
+                        "clone", "wipe", "damage", "flip", "scrub", "stale"})) {
       return ParseFault(words);
     }
   }
@@ -190,6 +190,22 @@ absl::StatusOr<Action> Parser::ParseMessages(const Words& words) const {
     if (pair.from == pair.to) return CannotParse("a pair is two nodes");
     return SyncPair{pair};
   }
+  if (words[0].Is("rangesync")) {
+    DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 3, 4));
+    RangeSync ranges;
+    DOVETAIL_ASSIGN_OR_RETURN(ranges.pair.from, Name(words[1]));
+    DOVETAIL_ASSIGN_OR_RETURN(ranges.pair.to, Name(words[2]));
+    if (ranges.pair.from == ranges.pair.to) {
+      return CannotParse("a pair is two nodes");
+    }
+    if (words.size() == 3) return ranges;
+    const std::optional<Word> until = Option(words[3], "until");
+    if (!until || until->text.empty()) {
+      return CannotParse("rangesync A B, or rangesync A B until=k");
+    }
+    ranges.until = until->text;
+    return ranges;
+  }
   DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 5));
   DOVETAIL_ASSIGN_OR_RETURN(const Link link, ParseLink(words[1]));
   Ship ship{.link = link, .only = std::nullopt};
@@ -232,6 +248,17 @@ absl::StatusOr<Action> Parser::ParseFault(const Words& words) {
   DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 3));
   DOVETAIL_ASSIGN_OR_RETURN(const std::string who, Name(words[1]));
   const Word& verb = words[0];
+  if (IsOneOf(verb, {"scrub", "stale"})) {
+    DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 2));
+    if (verb.Is("scrub")) return Scrub{who};
+    return Stale{who};
+  }
+  if (IsOneOf(verb, {"damage", "flip"})) {
+    DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 3, 3));
+    Damage damage{who, {}, verb.Is("flip")};
+    DOVETAIL_ASSIGN_OR_RETURN(damage.object, ParseObject(words[2]));
+    return damage;
+  }
   if (IsOneOf(verb, {"durable", "start", "wipe"})) {
     DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 2));
     if (verb.Is("durable")) return MakeDurable{who};

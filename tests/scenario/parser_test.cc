@@ -351,29 +351,14 @@ TEST_CASE("Parser: repeat replaces the percent sign by the round") {
 
 TEST_CASE(
     "Parser: what comes later is not supported, nonsense does not parse") {
-  for (const char* line : {"edges E1 E2",
-                           "subscribe E1 shop prefix=\"cart/\"",
-                           "join D",
-                           "leave B",
-                           "replace B D",
-                           "weight A 0",
-                           "stale A",
-                           "rangesync A B",
-                           "rangesync A B until=k",
-                           "damage A k:set",
-                           "flip A k:set",
-                           "scrub A",
-                           "A bounded add k 10",
-                           "A bounded transfer k 3 to=B",
-                           "A hll add k x",
-                           "A zset add k member 2.5",
-                           "A list insert k 0 \"v\"",
-                           "A map k/z:zset add m 1",
-                           "expect A bounded k rights = 4",
-                           "expect A list k = [\"a\", \"b\"]",
-                           "expect A zset k = [a 1, b 2.5]",
-                           "expect A hll k within 2% of 1000",
-                           "A delete k:list"}) {
+  for (const char* line :
+       {"edges E1 E2", "subscribe E1 shop prefix=\"cart/\"", "join D",
+        "leave B", "replace B D", "weight A 0", "A bounded add k 10",
+        "A bounded transfer k 3 to=B", "A hll add k x",
+        "A zset add k member 2.5", "A list insert k 0 \"v\"",
+        "A map k/z:zset add m 1", "expect A bounded k rights = 4",
+        "expect A list k = [\"a\", \"b\"]", "expect A zset k = [a 1, b 2.5]",
+        "expect A hll k within 2% of 1000", "A delete k:list"}) {
     INFO("line: " << line);
     CHECK(Unsupported(line));
   }

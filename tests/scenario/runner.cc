@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/limits.h"
+#include "replica/keys.h"
 
 namespace dovetail::scenario {
 
@@ -330,6 +331,24 @@ Judgement Runner::Do(const SyncPair& statement) {
   return std::nullopt;
 }
 
+Judgement Runner::Do(const RangeSync& statement) {
+  const NodeId healthy = Node(statement.pair.from);
+  const NodeId stale = Node(statement.pair.to);
+  if (Judgement wrong = Need(healthy, true)) return wrong;
+  if (Judgement wrong = Need(stale, true)) return wrong;
+  std::optional<std::string> until;
+  if (!statement.until.empty()) {
+    // Behind the rows of all objects of that key, whatever their type.
+    std::string prefix = replica::MakeObjectKey(
+                             {bucket_, statement.until, crdt::Type::kRegister})
+                             .prefix;
+    prefix.pop_back();
+    until = replica::RangeEnd(prefix);
+  }
+  world_.RangeSync(healthy, stale, until);
+  return std::nullopt;
+}
+
 Judgement Runner::Do(const Settle&) {
   const absl::Status settled = world_.Settle();
   if (settled.ok()) return std::nullopt;
@@ -403,6 +422,34 @@ Judgement Runner::Do(const Wipe& statement) {
   if (Judgement wrong = Need(node, false)) return wrong;
   world_.WipeDisk(node);
   return std::nullopt;
+}
+
+Judgement Runner::Do(const Damage& statement) {
+  const NodeId node = Node(statement.who);
+  if (Judgement wrong = Need(node, false)) return wrong;
+  crdt::ObjectId object = statement.object;
+  object.bucket = bucket_;
+  const absl::StatusOr<size_t> rows =
+      world_.DamageRows(node, object, statement.flips);
+  if (!rows.ok()) return Fails(current_, rows.status().ToString());
+  if (*rows == 0) return Fails("rows to damage", "none");
+  AddToLast(absl::StrCat(*rows, " rows"));
+  return std::nullopt;
+}
+
+Judgement Runner::Do(const Scrub& statement) {
+  const NodeId node = Node(statement.who);
+  if (Judgement wrong = Need(node, true)) return wrong;
+  world_.Scrub(node);
+  return std::nullopt;
+}
+
+Judgement Runner::Do(const Stale& statement) {
+  const NodeId node = Node(statement.who);
+  if (Judgement wrong = Need(node, true)) return wrong;
+  const absl::Status dropped = world_.MakeStale(node);
+  if (dropped.ok()) return std::nullopt;
+  return Fails(current_, dropped.ToString());
 }
 
 }  // namespace dovetail::scenario

@@ -60,6 +60,7 @@ class Runner {
   Judgement Do(const Cut& statement);
   Judgement Do(const Heal& statement);
   Judgement Do(const SyncPair& statement);
+  Judgement Do(const RangeSync& statement);
   Judgement Do(const Settle& statement);
   Judgement Do(const Crash& statement);
   Judgement Do(const MakeDurable& statement);
@@ -68,6 +69,9 @@ class Runner {
   Judgement Do(const Restore& statement);
   Judgement Do(const Clone& statement);
   Judgement Do(const Wipe& statement);
+  Judgement Do(const Damage& statement);
+  Judgement Do(const Scrub& statement);
+  Judgement Do(const Stale& statement);
   Judgement Do(const ExpectObject& statement);
   Judgement Do(const ExpectNumber& statement);
   Judgement Do(const ExpectIdentical& statement);
@@ -86,9 +90,9 @@ class Runner {
   // --- once.cc ---
   // Sends `request` as the story's one client does under op=`id`: as it was if
   // it was sent before, else with the tokens it needs, read at `who`.
-  absl::StatusOr<replica::WriteReply> WriteOnce(
-      NodeId who, uint64_t id, replica::WriteRequest request,
-      const RequestTerms& terms);
+  absl::StatusOr<replica::WriteReply> WriteOnce(NodeId who, uint64_t id,
+                                                replica::WriteRequest request,
+                                                const RequestTerms& terms);
   absl::StatusOr<crdt::ObservedToken> TokenFor(
       NodeId who, const crdt::Operation& operation);
   absl::StatusOr<replica::WriteReply> Send(NodeId who,

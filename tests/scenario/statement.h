@@ -107,6 +107,11 @@ struct Heal {
 struct SyncPair {
   std::optional<Link> pair;  // nullopt: every pair
 };
+// By ranges; `pair` is from the healthy one to the stale one.
+struct RangeSync {
+  Link pair;
+  std::string until;  // a key, after whose place it pauses; empty: to the end
+};
 struct Settle {};
 
 // --- Faults ---
@@ -135,6 +140,17 @@ struct Clone {
   std::string name;
 };
 struct Wipe {
+  std::string who;
+};
+struct Damage {
+  std::string who;
+  crdt::ObjectId object;
+  bool flips = false;  // a bit in each row; else the rows are gone
+};
+struct Scrub {
+  std::string who;
+};
+struct Stale {
   std::string who;
 };
 
@@ -198,8 +214,9 @@ struct ExpectIdentical {
 using Action =
     std::variant<AddNodes, SetPartitions, UseBucket, Repeat, Operate,
                  ReadObject, SetClock, Ship, Drop, Duplicate, Cut, Heal,
-                 SyncPair, Settle, Crash, MakeDurable, Start, Backup, Restore,
-                 Clone, Wipe, ExpectObject, ExpectNumber, ExpectIdentical>;
+                 SyncPair, RangeSync, Settle, Crash, MakeDurable, Start, Backup,
+                 Restore, Clone, Wipe, Damage, Scrub, Stale, ExpectObject,
+                 ExpectNumber, ExpectIdentical>;
 
 struct Statement {
   int line = 0;      // from 1

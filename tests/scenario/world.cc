@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "replica/keys.h"
 
 namespace dovetail::scenario {
 
@@ -32,7 +33,14 @@ bool Is(const replica::Envelope& envelope) {
 }
 
 bool IsSync(const replica::Envelope& envelope) {
-  return Is<replica::Summary>(envelope) || Is<replica::SyncDeltas>(envelope);
+  return Is<replica::Summary>(envelope) || Is<replica::SyncDeltas>(envelope) ||
+         Is<replica::RangeQuery>(envelope) ||
+         Is<replica::RangeAnswer>(envelope);
+}
+
+bool IsRanges(const replica::Envelope& envelope) {
+  return Is<replica::RangeQuery>(envelope) ||
+         Is<replica::RangeAnswer>(envelope);
 }
 
 }  // namespace
@@ -304,6 +312,45 @@ void World::SyncPair(NodeId a, NodeId b) {
   }
 }
 
+void World::RangeSync(NodeId healthy, NodeId stale,
+                      const std::optional<std::string>& until) {
+  const Traffic between = [&](NodeId from, const replica::Envelope& envelope) {
+    const bool ours = (from == healthy && envelope.to == stale) ||
+                      (from == stale && envelope.to == healthy);
+    return ours && IsRanges(envelope) ? Fate::kDeliver : Fate::kDrop;
+  };
+  ShardOf(stale).StartRanges(healthy, NowOf(At(stale)), until);
+  EndTurn(stale, between);
+  // Whoever does not answer is not waited for.
+  ShardOf(stale).HandlePeerDown(healthy, NowOf(At(stale)));
+  EndTurn(stale, between);
+}
+
+void World::Scrub(NodeId node) {
+  const Traffic repairs = [](NodeId, const replica::Envelope& envelope) {
+    return IsSync(envelope) ? Fate::kDeliver : Fate::kDrop;
+  };
+  TellReachable(node, repairs);
+  ShardOf(node).ScrubAll(NowOf(At(node)));
+  EndTurn(node, repairs);
+}
+
+absl::Status World::MakeStale(NodeId node) {
+  const Traffic nowhere = [](NodeId, const replica::Envelope&) {
+    return Fate::kDrop;
+  };
+  for (NodeId other : RunningNodes()) {
+    if (other == node) continue;
+    for (uint32_t p = 0; p < partitions_; ++p) {
+      const replica::PartitionId id{static_cast<uint16_t>(p)};
+      DOVETAIL_RETURN_IF_ERROR(
+          ShardOf(other).ForgetLog(id, ShardOf(node).ContextOf(id).applied));
+    }
+    EndTurn(other, nowhere);
+  }
+  return absl::OkStatus();
+}
+
 uint64_t World::DeltasApplied() const {
   uint64_t applied = 0;
   for (const Node& node : nodes_) {
@@ -380,6 +427,17 @@ void World::ReplaceDisk(NodeId node, std::unique_ptr<sim::Disk> disk) {
 void World::WipeDisk(NodeId node) {
   DOVETAIL_CHECK(!IsRunning(node));
   At(node).disk->Wipe();
+}
+
+absl::StatusOr<size_t> World::DamageRows(NodeId node,
+                                         const crdt::ObjectId& object,
+                                         bool flips) {
+  DOVETAIL_CHECK(!IsRunning(node));
+  const std::string begin = replica::MakeObjectKey(object).prefix;
+  const std::string end = replica::RangeEnd(begin);
+  sim::Disk& disk = *At(node).disk;
+  return flips ? disk.Flip(replica::Family::kRows, begin, end)
+               : disk.Erase(replica::Family::kRows, begin, end);
 }
 
 absl::Status World::Clone(NodeId node, std::string name) {

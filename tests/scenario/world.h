@@ -92,6 +92,14 @@ class World {
   void SyncPair(NodeId a, NodeId b);
   // The same between all, until no delta is applied any more.
   void SyncAll();
+  // By ranges alone: `stale` learns what `healthy` has, up to the row key
+  // `until`.
+  void RangeSync(NodeId healthy, NodeId stale,
+                 const std::optional<std::string>& until);
+  // `node` looks for damage, and mends what it finds with its peers' help.
+  void Scrub(NodeId node);
+  // What `node` lacks is in nobody's log any more.
+  absl::Status MakeStale(NodeId node);
   // Lets everything run until nothing moves. Fails if that does not happen.
   absl::Status Settle();
 
@@ -103,6 +111,9 @@ class World {
   std::unique_ptr<sim::Disk> CopyDisk(NodeId node);
   void ReplaceDisk(NodeId node, std::unique_ptr<sim::Disk> disk);
   void WipeDisk(NodeId node);
+  // The object's rows are gone, or have a bit flipped each; how many.
+  absl::StatusOr<size_t> DamageRows(NodeId node, const crdt::ObjectId& object,
+                                    bool flips);
   // A further owner on a copy of that disk, which is started.
   absl::Status Clone(NodeId node, std::string name);
 

@@ -1,0 +1,383 @@
+// Partition: compared and joined range by range (range_sync.h has the whole).
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/hooks.h"
+#include "replica/hash.h"
+#include "replica/partition.h"
+
+namespace dovetail::replica {
+namespace {
+
+static_assert(kLeavesPerPartition == kDigestLeaves);
+
+// What a row is remembered for while an answer is awaited; beyond it the answer
+// is thrown away.
+constexpr size_t kWatchedBytesMax = 4 << 20;
+// Rows of one digest leaf that are listed at once; a larger leaf is cut.
+constexpr size_t kRowsPerList = 256;
+constexpr size_t kCutsPerAsk = 64;
+
+// Digest leaves are cut in eight, four times: 4096 = 8^4.
+constexpr uint32_t kFanOut = 8;
+
+struct Nothing {
+  bool Contains(crdt::Dot) const { return false; }
+};
+
+}  // namespace
+
+// --- Asking ------------------------------------------------------------------
+
+LeafSum Partition::SumOfLeaves(LeafSpan leaves) const {
+  LeafSum sum;
+  for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
+    sum.Merge(sums_.leaf(static_cast<uint16_t>(leaf)));
+  }
+  return sum;
+}
+
+std::vector<uint64_t> Partition::PrintsOfSpans(LeafSpan leaves, size_t spans,
+                                               uint64_t salt) const {
+  std::vector<uint64_t> prints;
+  const auto step = static_cast<uint32_t>((leaves.end - leaves.first) / spans);
+  for (uint32_t first = leaves.first; first < leaves.end; first += step) {
+    prints.push_back(PrintOfSum(SumOfLeaves({first, first + step}), salt));
+  }
+  return prints;
+}
+
+absl::StatusOr<RangeQuestion> Partition::Ask(const KeyRange& range,
+                                             uint64_t salt) {
+  const std::optional<LeafSpan> leaves = LeavesOf(range, id_, partitions_);
+  // Where nothing is here, all that is there differs.
+  const bool nothing = leaves && SumOfLeaves(*leaves).zero();
+  if (leaves && leaves->end - leaves->first > 1 && !nothing) {
+    const uint32_t width = leaves->end - leaves->first;
+    // Whole spans if it can be cut evenly, else leaf by leaf.
+    const uint32_t spans = width % kFanOut == 0 ? kFanOut : width;
+    return RangeQuestion{
+        range, AskLeaves{*leaves, PrintsOfSpans(*leaves, spans, salt)}, {}};
+  }
+  AskRows list{range, {}};
+  std::vector<std::string> keys;
+  AskCuts cuts{range.begin, {}, {}};
+  LeafSum sum;
+  bool whole = true;
+  std::string end_of_cuts;
+  DOVETAIL_RETURN_IF_ERROR(ForEachLeafIn(rows_, range, [&](FoundLeaf&& found) {
+    if (keys.size() == kRowsPerList) {
+      // The next one would be too many: what there is makes a cut.
+      whole = false;
+      cuts.ends.push_back(found.key);
+      cuts.prints.push_back(PrintOfSum(sum, salt));
+      if (cuts.ends.size() == kCutsPerAsk) return false;
+      keys.clear();
+      list.prints.clear();
+      sum = {};
+    }
+    list.prints.push_back(
+        PrintOfRow(found.object, found.path, found.leaf, salt));
+    sum.Merge(SumOfRow(found));
+    keys.push_back(std::move(found.key));
+    return true;
+  }));
+  if (whole) return RangeQuestion{range, std::move(list), std::move(keys)};
+  DOVETAIL_MARK("ranges: a digest leaf is cut");
+  if (cuts.ends.size() < kCutsPerAsk) {
+    cuts.ends.push_back(range.end);
+    cuts.prints.push_back(PrintOfSum(sum, salt));
+  }
+  const KeyRange asked{range.begin, cuts.ends.back()};
+  return RangeQuestion{asked, std::move(cuts), {}};
+}
+
+absl::StatusOr<RangeQuestion> Partition::AskForRows(const KeyRange& range,
+                                                    uint64_t salt) {
+  AskRows list{range, {}};
+  std::vector<std::string> keys;
+  DOVETAIL_RETURN_IF_ERROR(ForEachLeafIn(rows_, range, [&](FoundLeaf&& found) {
+    if (keys.size() == kRangePrintsMax) {
+      list.range.end = found.key;
+      return false;
+    }
+    list.prints.push_back(
+        PrintOfRow(found.object, found.path, found.leaf, salt));
+    keys.push_back(std::move(found.key));
+    return true;
+  }));
+  const KeyRange asked = list.range;
+  return RangeQuestion{asked, std::move(list), std::move(keys)};
+}
+
+LeafSum Partition::SumOfRow(const FoundLeaf& found) const {
+  SumChanges changes;
+  const ObjectKey key = MakeObjectKey(found.object);
+  AddLeafChange(key.prefix, 0, found.path, crdt::Leaf(), found.leaf, changes);
+  return changes.empty() ? LeafSum{} : changes.begin()->second;
+}
+
+// --- Answering ---------------------------------------------------------------
+
+absl::StatusOr<RangePart> Partition::Answer(const RangeAsk& ask, uint64_t salt,
+                                            size_t bytes_max) {
+  DOVETAIL_RETURN_IF_ERROR(Available());
+  const KeyRange all = RowRange();
+  const auto lies_here = [&](const std::string& begin, const std::string& end) {
+    return begin >= all.begin && !EndBefore(all.end, end);
+  };
+  const auto* in_cuts = std::get_if<AskCuts>(&ask);
+  const auto* in_rows = std::get_if<AskRows>(&ask);
+  if ((in_cuts && !lies_here(in_cuts->begin, in_cuts->ends.back())) ||
+      (in_rows && !lies_here(in_rows->range.begin, in_rows->range.end))) {
+    return absl::InvalidArgumentError("a range of another partition");
+  }
+  RangePart part;
+  if (const auto* leaves = std::get_if<AskLeaves>(&ask)) {
+    const std::vector<uint64_t> mine =
+        PrintsOfSpans(leaves->leaves, leaves->prints.size(), salt);
+    for (uint32_t i = 0; i < mine.size(); ++i) {
+      if (mine[i] != leaves->prints[i]) part.differ.push_back(i);
+    }
+  } else if (const auto* cuts = std::get_if<AskCuts>(&ask)) {
+    std::string begin = cuts->begin;
+    for (uint32_t i = 0; i < cuts->ends.size(); ++i) {
+      LeafSum sum;
+      DOVETAIL_RETURN_IF_ERROR(
+          ForEachLeafIn(rows_, {begin, cuts->ends[i]}, [&](FoundLeaf&& found) {
+            sum.Merge(SumOfRow(found));
+            return true;
+          }));
+      if (PrintOfSum(sum, salt) != cuts->prints[i]) part.differ.push_back(i);
+      begin = cuts->ends[i];
+    }
+  } else {
+    return AnswerRows(std::get<AskRows>(ask), salt, bytes_max);
+  }
+  return part;
+}
+
+absl::StatusOr<RangePart> Partition::AnswerRows(const AskRows& ask,
+                                                uint64_t salt,
+                                                size_t bytes_max) {
+  RangePart part;
+  std::vector<std::pair<uint64_t, uint32_t>> theirs;  // print, place
+  for (uint32_t i = 0; i < ask.prints.size(); ++i) {
+    theirs.emplace_back(ask.prints[i], i);
+  }
+  std::sort(theirs.begin(), theirs.end());
+  std::vector<bool> same(ask.prints.size());
+  size_t bytes = 0;
+  DOVETAIL_RETURN_IF_ERROR(
+      ForEachLeafIn(rows_, ask.range, [&](FoundLeaf&& found) {
+        const uint64_t print =
+            PrintOfRow(found.object, found.path, found.leaf, salt);
+        const auto it = std::lower_bound(theirs.begin(), theirs.end(),
+                                         std::pair(print, uint32_t{0}));
+        if (it != theirs.end() && it->first == print) {
+          same[it->second] = true;
+        } else if (bytes > 0 && (bytes > bytes_max ||
+                                 DOVETAIL_BUGGIFY("ranges: a small answer"))) {
+          DOVETAIL_MARK("ranges: more rows than one message holds");
+          part.rest = std::move(found.key);
+          return false;
+        } else {
+          RangeRow row{std::move(found.object), std::move(found.path),
+                       std::move(found.leaf)};
+          bytes += BytesOf(row);
+          part.rows.push_back(std::move(row));
+        }
+        return true;
+      }));
+  for (uint32_t i = 0; i < same.size(); ++i) {
+    if (!same[i]) part.differ.push_back(i);
+  }
+  return part;
+}
+
+// --- Receiving ---------------------------------------------------------------
+
+void Partition::BeginRanges() {
+  DOVETAIL_CHECK(!emptying_ && !quarantined_);
+  const bool was_filling = progress_.filling;
+  progress_.ahead = {};  // what it showed of another sync is compared again
+  progress_.active = true;
+  progress_.filling = was_filling || empty();
+  progress_changed_ = true;
+  WatchAgain();
+}
+
+void Partition::AbandonRanges() {
+  progress_.active = progress_.begun = false;
+  progress_.done = {};
+  progress_.common = {};
+  progress_changed_ = true;
+  StopWatching();
+}
+
+void Partition::WatchAgain() {
+  StopWatching();
+  watching_ = true;
+}
+
+void Partition::StopWatching() {
+  watching_ = false;
+  watched_.clear();
+  watched_bytes_ = 0;
+}
+
+absl::Status Partition::Watch(const ObjectKey& key,
+                              const crdt::ObjectId& object,
+                              const crdt::Path& path) {
+  if (watched_bytes_ > kWatchedBytesMax) return absl::OkStatus();
+  std::string row_key = key.LeafKey(path);
+  if (watched_.contains(row_key) || progress_.done.Contains(row_key)) {
+    return absl::OkStatus();
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(crdt::Leaf before, objects_.Get(object, path));
+  RangeRow row{object, path, std::move(before)};
+  watched_bytes_ += row_key.size() + BytesOf(row);
+  DOVETAIL_MARK("ranges: a row changes while it is asked about");
+  watched_.emplace(std::move(row_key), std::move(row));
+  return absl::OkStatus();
+}
+
+bool Partition::watched_too_much() const {
+  return watched_bytes_ > kWatchedBytesMax ||
+         (DOVETAIL_BUGGIFY("ranges: an answer is thrown away") &&
+          !watched_.empty());
+}
+
+absl::Status Partition::CheckRows(const KeyRange& range,
+                                  const std::vector<RangeRow>& rows) const {
+  for (const RangeRow& row : rows) {
+    const std::string key = MakeObjectKey(row.object).LeafKey(row.path);
+    if (key < range.begin || !BeforeEnd(key, range.end)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "a row of ", crdt::ToString(row.object), " that was not asked for"));
+    }
+    // Nobody else mints under this incarnation (as in Apply).
+    for (const auto& [dot, payload] : row.leaf.entries()) {
+      if (dot.actor == actor_ && dot.counter >= next_counter_) {
+        return absl::DataLossError(
+            absl::StrCat(crdt::ToString(dot),
+                         " claims to be of this incarnation, which has not "
+                         "minted it"));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Partition::JoinRange(const KeyRange& range,
+                                  const std::vector<RangeRow>& theirs,
+                                  const std::vector<std::string>& differ,
+                                  const crdt::Context& context) {
+  DOVETAIL_CHECK(progress_.active);
+  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
+  // What the source holds of each row that may change here.
+  std::map<std::string, RangeRow> rows;
+  for (const std::string& key : differ) {
+    DOVETAIL_ASSIGN_OR_RETURN(ParsedRowKey parsed, ParseRowKey(key));
+    rows.emplace(key, RangeRow{std::move(parsed.object), std::move(parsed.path),
+                               crdt::Leaf()});
+  }
+  for (const RangeRow& row : theirs) {
+    rows.insert_or_assign(MakeObjectKey(row.object).LeafKey(row.path), row);
+  }
+  // Of what it did not name it holds what this replica held when it asked.
+  for (auto it = watched_.lower_bound(range.begin);
+       it != watched_.end() && BeforeEnd(it->first, range.end); ++it) {
+    rows.emplace(it->first, it->second);
+  }
+  SumChanges changes;
+  rows_.Mark();
+  for (const auto& [key, row] : rows) {
+    if (absl::Status status = JoinRow(row, context, changes); !status.ok()) {
+      rows_.RollBack();
+      if (absl::IsDataLoss(status)) Quarantine(status);
+      return status;
+    }
+  }
+  sums_.Apply(changes);
+  progress_.done.Insert(range);
+  progress_changed_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Partition::JoinRow(const RangeRow& row,
+                                const crdt::Context& theirs,
+                                SumChanges& changes) {
+  return objects_.Update(
+      row.object, row.path, partitions_,
+      [&](crdt::Leaf& mine) {
+        const crdt::JoinResult joined =
+            DOVETAIL_MUTANT("ranges: absence deletes nothing")
+                ? crdt::Join(mine, context_, row.leaf, Nothing{})
+                : crdt::Join(mine, context_, row.leaf, theirs);
+        if (joined != crdt::JoinResult::kOk) {
+          return absl::DataLossError(absl::StrCat(
+              "one dot has two payloads at ", crdt::ToString(row.object)));
+        }
+        for (const auto& [dot, payload] : mine.entries()) KnowLive(dot);
+        return absl::OkStatus();
+      },
+      changes);
+}
+
+// A dot that is alive here is in E ∪ X (N1).
+void Partition::KnowLive(crdt::Dot dot) {
+  if (context_.Contains(dot)) return;
+  DOVETAIL_MARK("ranges: a value whose event is still to come");
+  context_.superseded.Insert(dot);
+  superseded_changed_ = true;
+}
+
+void Partition::ReadFrom(const crdt::Context& theirs) {
+  progress_.Read(theirs);
+  progress_changed_ = true;
+}
+
+bool Partition::RangesDone() const {
+  return progress_.active && progress_.begun &&
+         progress_.done.Covers(RowRange());
+}
+
+void Partition::FinishRanges() {
+  DOVETAIL_CHECK(RangesDone());
+  context_.applied.UnionWith(progress_.common.applied);
+  if (!DOVETAIL_MUTANT("ranges: forgets what was superseded")) {
+    context_.superseded.UnionWith(progress_.common.superseded);
+  }
+  context_.superseded.Subtract(context_.applied);
+  superseded_changed_ = true;
+  AbandonRanges();
+  ++version_;
+  // The log does not tell of these events.
+  Checkpoint();
+}
+
+bool Partition::exact() const {
+  return !progress_.active && progress_.ahead.IsSubsetOf(context_.applied);
+}
+
+void Partition::WriteProgress() {
+  const bool over = exact() && progress_.lost.empty();
+  if (over && (!progress_.ahead.empty() || progress_.filling)) {
+    progress_.ahead = {};
+    progress_.filling = false;
+    progress_changed_ = true;
+  }
+  if (!progress_changed_) return;
+  progress_changed_ = false;
+  if (over) {
+    return rows_.DeleteOther(Family::kMeta, RangesKey(id_));
+  }
+  rows_.PutOther(Family::kMeta, RangesKey(id_), progress_.Encode());
+  // The log does not tell how these rows have changed the sums.
+  Checkpoint();
+}
+
+}  // namespace dovetail::replica

@@ -1,0 +1,305 @@
+// Partition: damage found, cleared away, and mended from a peer (scrub.h).
+//
+// The sums are of what was written; the rows are what can be read. Where the
+// two differ, rows were lost or altered on the disk: what cannot be read is
+// removed, the headers and the index are made to fit what is left, the sums
+// become those of what is there, and the range is remembered as lost until a
+// peer has said what belongs in it.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/hooks.h"
+#include "replica/hash.h"
+#include "replica/partition.h"
+
+namespace dovetail::replica {
+namespace {
+
+// Deltas that a source lacks and that are replayed over what it has, at the
+// most; a source that lacks more is asked later.
+constexpr uint64_t kReplayedMax = 10'000;
+
+}  // namespace
+
+// --- Finding -----------------------------------------------------------------
+
+absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
+  std::map<uint32_t, LeafSum> found;
+  std::vector<bool> unreadable(leaves.end - leaves.first);
+  const KeyRange range =
+      RowsOfLeaves(id_, partitions_, leaves.first, leaves.end);
+  DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
+    const uint32_t leaf = LeafOfRowKey(row.key, partitions_);
+    if (!row.object) {
+      unreadable[leaf - leaves.first] = true;
+      return;
+    }
+    for (auto& [path, value] : row.leaves) {
+      found[leaf].Merge(SumOfRow({"", *row.object, path, value}));
+    }
+  }));
+  std::vector<uint32_t> damaged;
+  for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
+    const auto it = found.find(leaf);
+    const LeafSum sum = it == found.end() ? LeafSum{} : it->second;
+    if (unreadable[leaf - leaves.first] ||
+        !(sum == sums_.leaf(static_cast<uint16_t>(leaf)))) {
+      damaged.push_back(leaf);
+    }
+  }
+  return damaged;
+}
+
+absl::Status Partition::Vouch(const KeyRange& range) {
+  const KeyRange all = RowRange();
+  if (range.begin < all.begin || EndBefore(all.end, range.end)) {
+    return absl::InvalidArgumentError("a range of another partition");
+  }
+  const uint32_t first =
+      range.begin == all.begin ? 0 : LeafOfRowKey(range.begin, partitions_);
+  uint32_t end = kLeavesPerPartition;
+  if (range.end != all.end) {
+    end = LeafOfRowKey(range.end, partitions_);
+    if (RowsOfLeaves(id_, partitions_, end, end + 1).begin != range.end) ++end;
+  }
+  if (first >= end) return absl::OkStatus();
+  DOVETAIL_ASSIGN_OR_RETURN(const std::vector<uint32_t> damaged,
+                            FindDamage({first, end}));
+  if (damaged.empty()) return absl::OkStatus();
+  const absl::Status why = absl::DataLossError(absl::StrCat(
+      "rows of digest leaf ", damaged.front(), " do not add up to its digest"));
+  Quarantine(why);
+  return why;
+}
+
+// --- Clearing away -----------------------------------------------------------
+
+namespace {
+
+// What is left of one object.
+struct Remains {
+  crdt::ObjectId object;
+  std::string header_key;
+  bool header = false;
+  bool inline_rows = false;
+  uint64_t visible = 0;
+  uint64_t count = 0;
+  uint64_t header_visible = 0;
+  uint64_t header_count = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
+  uint64_t unreadable = 0;
+  std::vector<std::string> gone;
+  std::map<std::string, Remains> objects;  // by header key
+  LeafSum sum;
+  const KeyRange range = RowsOfLeaves(id_, partitions_, leaf, leaf + 1);
+  DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
+    if (!row.object) {
+      ++unreadable;
+      gone.push_back(std::move(row.key));
+      return;
+    }
+    const std::string header_key = MakeObjectKey(*row.object).HeaderKey();
+    Remains& remains = objects[header_key];
+    remains.object = *row.object;
+    remains.header |= row.header;
+    remains.inline_rows |= row.header && !row.exploded;
+    if (row.header) {
+      remains.header_visible = row.decoded.visible;
+      remains.header_count = row.decoded.count;
+    }
+    for (auto& [path, value] : row.leaves) {
+      const crdt::Type type = crdt::LeafTypeOf(row.object->type, path.bytes());
+      remains.visible += crdt::IsVisible(type, value) ? 1 : 0;
+      ++remains.count;
+      sum.Merge(SumOfRow({"", *row.object, path, value}));
+    }
+  }));
+  for (const std::string& key : gone) {
+    if (absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(key); parsed.ok()) {
+      // Nothing else may be left of it; if so, it is listed again below.
+      rows_.DeleteOther(Family::kIndex, IndexKey(parsed->object));
+    }
+    rows_.Delete(key);
+  }
+  for (const auto& [key, remains] : objects) {
+    const bool counts_fit = remains.header &&
+                            remains.header_count == remains.count &&
+                            remains.header_visible == remains.visible;
+    if (remains.count == 0) {
+      rows_.Delete(key);
+    } else if (!remains.inline_rows && !counts_fit) {
+      rows_.Put(key, EncodeExplodedHeader(remains.visible, remains.count));
+    }
+    if (remains.visible > 0) {
+      rows_.PutOther(Family::kIndex, IndexKey(remains.object), "");
+    } else {
+      rows_.DeleteOther(Family::kIndex, IndexKey(remains.object));
+    }
+  }
+  LeafSum change = sum;
+  const LeafSum before = sums_.leaf(static_cast<uint16_t>(leaf));
+  change.sum = Subtract(change.sum, before.sum);
+  change.count -= before.count;
+  sums_.Apply({{static_cast<uint16_t>(leaf), change}});
+  progress_.lost.Insert(range);
+  progress_.filling = true;
+  progress_changed_ = true;
+  return unreadable;
+}
+
+void Partition::EndQuarantine() {
+  quarantined_ = false;
+  quarantine_reason_.clear();
+  ++version_;
+}
+
+// --- Mending -----------------------------------------------------------------
+
+absl::StatusOr<std::optional<Partition::Replay>> Partition::ReplayOver(
+    const crdt::Context& theirs) const {
+  const crdt::EventSet missing = context_.applied.Minus(theirs.applied);
+  Replay replay;
+  if (missing.empty()) return replay;
+  if (!missing.IsSubsetOf(logged_) || missing.dot_count() > kReplayedMax) {
+    return std::nullopt;
+  }
+  crdt::EventSet read;
+  absl::Status damage;
+  DOVETAIL_RETURN_IF_ERROR(ReadLog(
+      missing, [&](const crdt::DotRun& events, absl::string_view bytes) {
+        absl::StatusOr<crdt::Delta> delta = crdt::Delta::Decode(bytes);
+        damage = delta.status();
+        if (!delta.ok()) return false;
+        read.InsertRun(events);
+        for (crdt::DeltaLeaf& leaf : delta->leaves) {
+          const std::string key = MakeObjectKey(leaf.object).LeafKey(leaf.path);
+          replay[key].emplace_back(events, std::move(leaf));
+        }
+        return true;
+      }));
+  if (!damage.ok()) return absl::DataLossError(damage.message());
+  // What this turn has logged cannot be read before its commit.
+  if (!missing.IsSubsetOf(read)) return std::nullopt;
+  return replay;
+}
+
+// What belongs in a row that was lost: what the source has, with the deltas
+// over it that it lacks.
+absl::StatusOr<crdt::Leaf> Partition::Belongs(const std::string& key,
+                                              crdt::Leaf theirs,
+                                              const crdt::Context& context,
+                                              const Replay& replay) const {
+  const auto deltas = replay.find(key);
+  if (deltas == replay.end()) return theirs;
+  crdt::EventSet known = context.applied;
+  known.UnionWith(context.superseded);
+  for (const auto& [events, leaf] : deltas->second) {
+    const crdt::DeltaLeafContext its(events, leaf);
+    if (crdt::Join(theirs, known, leaf.store, its) != crdt::JoinResult::kOk) {
+      return absl::DataLossError("one dot has two payloads");
+    }
+    known.InsertRun(events);
+    for (const auto& [dot, payload] : leaf.store.entries()) known.Insert(dot);
+    for (const crdt::Dot dot : leaf.superseded) known.Insert(dot);
+  }
+  return theirs;
+}
+
+absl::StatusOr<bool> Partition::MendRange(const RangeQuestion& question,
+                                          const KeyRange& range,
+                                          const RangePart& part,
+                                          const crdt::Context& context) {
+  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, part.rows));
+  DOVETAIL_ASSIGN_OR_RETURN(const std::optional<Replay> replay,
+                            ReplayOver(context));
+  if (!replay) {
+    DOVETAIL_MARK("mend: the source lacks what no log here has");
+    return false;
+  }
+  std::map<std::string, RangeRow> rows;
+  for (const uint32_t place : part.differ) {
+    const std::string& key = question.keys[place];
+    if (!BeforeEnd(key, range.end)) continue;
+    DOVETAIL_ASSIGN_OR_RETURN(ParsedRowKey parsed, ParseRowKey(key));
+    rows.emplace(key, RangeRow{std::move(parsed.object), std::move(parsed.path),
+                               crdt::Leaf()});
+  }
+  for (const RangeRow& row : part.rows) {
+    rows.insert_or_assign(MakeObjectKey(row.object).LeafKey(row.path), row);
+  }
+  // What only this replica's log has may be lost, too.
+  for (auto it = replay->lower_bound(range.begin);
+       it != replay->end() && BeforeEnd(it->first, range.end); ++it) {
+    const crdt::DeltaLeaf& leaf = it->second.front().second;
+    RangeRow row{leaf.object, leaf.path, crdt::Leaf()};
+    const auto place =
+        std::lower_bound(question.keys.begin(), question.keys.end(), it->first);
+    const bool listed =
+        place != question.keys.end() && *place == it->first &&
+        !std::binary_search(
+            part.differ.begin(), part.differ.end(),
+            static_cast<uint32_t>(place - question.keys.begin()));
+    if (listed) {  // the source has the same as was here
+      const auto before = watched_.find(it->first);
+      if (before != watched_.end()) {
+        row.leaf = before->second.leaf;
+      } else {
+        DOVETAIL_ASSIGN_OR_RETURN(row.leaf,
+                                  objects_.Get(leaf.object, leaf.path));
+      }
+    }
+    rows.emplace(it->first, std::move(row));
+  }
+  SumChanges changes;
+  rows_.Mark();
+  for (const auto& [key, row] : rows) {
+    absl::StatusOr<crdt::Leaf> belongs =
+        Belongs(key, row.leaf, context, *replay);
+    absl::Status status = belongs.ok()
+                              ? Restore(row, *belongs, context, changes)
+                              : belongs.status();
+    if (!status.ok()) {
+      rows_.RollBack();
+      if (absl::IsDataLoss(status)) Quarantine(status);
+      return status;
+    }
+  }
+  sums_.Apply(changes);
+  progress_.lost.Erase(range);
+  progress_changed_ = true;
+  return true;
+}
+
+// What this replica had comes back as it belongs; what it never had is left to
+// the log. What it shows beyond that is damage, but for values whose events
+// have not come yet.
+absl::Status Partition::Restore(const RangeRow& row, const crdt::Leaf& belongs,
+                                const crdt::Context& theirs,
+                                SumChanges& changes) {
+  return objects_.Update(
+      row.object, row.path, partitions_,
+      [&](crdt::Leaf& mine) {
+        crdt::Leaf mended;
+        for (const auto& [dot, payload] : belongs.entries()) {
+          if (!context_.Contains(dot)) continue;
+          if (!mine.Contains(dot)) ++restored_;
+          mended.Set(dot, payload);
+        }
+        for (const auto& [dot, payload] : mine.entries()) {
+          if (context_.superseded.Contains(dot) && !theirs.Contains(dot)) {
+            mended.Set(dot, payload);
+          }
+        }
+        mine = std::move(mended);
+        return absl::OkStatus();
+      },
+      changes);
+}
+
+}  // namespace dovetail::replica

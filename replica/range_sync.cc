@@ -1,0 +1,449 @@
+#include "replica/range_sync.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/hooks.h"
+#include "replica/hash.h"
+#include "replica/splitmix.h"
+
+namespace dovetail::replica {
+namespace {
+
+// A source that does not answer is asked again after this.
+constexpr absl::Duration kPatience = absl::Seconds(2);
+// And given up after so many times.
+constexpr int kFailuresMax = 3;
+// Prints in one question: 16 KiB, so that a loss costs little.
+constexpr size_t kPrintsPerQuery = 2048;
+
+size_t PrintsIn(const RangeAsk& ask) {
+  return std::visit([](const auto& a) { return a.prints.size(); }, ask);
+}
+
+// What answering costs, in prints: behind that of a cut stand many rows.
+size_t CostOf(const RangeAsk& ask) {
+  constexpr size_t kPrintsPerCut = 32;
+  return PrintsIn(ask) *
+         (std::holds_alternative<AskCuts>(ask) ? kPrintsPerCut : 1);
+}
+
+// Cuts `range` so that each piece is of whole digest leaves or within one.
+std::vector<KeyRange> AtLeaves(const KeyRange& range, const Partition& of,
+                               uint32_t partitions) {
+  if (LeavesOf(range, of.id(), partitions)) return {range};
+  std::vector<KeyRange> pieces;
+  const KeyRange all = of.RowRange();
+  const auto leaf_of = [&](const std::string& key) {
+    return LeafOfRowKey(key, partitions);
+  };
+  KeyRange rest = range;
+  // Both ends may lie within a digest leaf.
+  if (rest.begin != all.begin) {
+    const uint32_t leaf = leaf_of(rest.begin);
+    const KeyRange whole = RowsOfLeaves(of.id(), partitions, leaf, leaf + 1);
+    if (whole.begin != rest.begin) {
+      if (!EndBefore(whole.end, rest.end)) return {rest};
+      pieces.push_back({rest.begin, whole.end});
+      rest.begin = whole.end;
+    }
+  }
+  if (rest.end == all.end) {
+    pieces.push_back(rest);
+    return pieces;
+  }
+  const uint32_t last = leaf_of(rest.end);
+  const std::string boundary =
+      RowsOfLeaves(of.id(), partitions, last, last + 1).begin;
+  if (rest.begin < boundary) pieces.push_back({rest.begin, boundary});
+  if (boundary < rest.end) {
+    pieces.push_back({std::max(rest.begin, boundary), rest.end});
+  }
+  return pieces;
+}
+
+}  // namespace
+
+// --- The replica that lacks something ----------------------------------------
+
+void RangeSync::Start(NodeId source, PartitionId id, Now now,
+                      const std::optional<std::string>& until) {
+  Partition& partition = core_.Get(id);
+  if (Running(id) || !partition.Available().ok() || partition.emptying() ||
+      partition.quarantined() || source == core_.identity.self) {
+    return;
+  }
+  core_.touched.push_back(id);
+  if (partition.progress().active) {
+    DOVETAIL_MARK("ranges: goes on where it had come to");
+    partition.WatchAgain();
+  } else {
+    ++core_.stats.range_syncs;
+    partition.BeginRanges();
+  }
+  Open(source, id, now, until, /*mends=*/false);
+}
+
+void RangeSync::Round(Now now) {
+  ++rounds_;
+  for (const auto& partition : core_.partitions) {
+    const PartitionId id = partition->id();
+    const RangeProgress& progress = partition->progress();
+    const bool mends = !progress.active && !progress.lost.empty();
+    if ((!progress.active && !mends) || Running(id) || !core_.IsOwner(id) ||
+        !partition->Available().ok()) {
+      continue;
+    }
+    std::vector<NodeId> sources = core_.OtherOwners(id);
+    std::erase_if(sources, [&](NodeId node) { return !core_.IsUp(node); });
+    if (sources.empty()) continue;
+    const NodeId source = sources[rounds_ % sources.size()];
+    DOVETAIL_MARK_IF("mend: begins", mends);
+    core_.touched.push_back(id);
+    Open(source, id, now, std::nullopt, mends);
+  }
+}
+
+void RangeSync::Open(NodeId source, PartitionId id, Now now,
+                     const std::optional<std::string>& until, bool mends) {
+  const Partition& partition = core_.Get(id);
+  Session& session = sessions_[id];
+  session.source = source;
+  session.until = until;
+  session.mends = mends;
+  session.loads = partition.loads();
+  Plan(session, partition);
+  Ask(id, session, now);
+}
+
+void RangeSync::Plan(Session& session, const Partition& partition) {
+  session.todo.clear();
+  session.asked.clear();
+  const uint32_t partitions = core_.placement.partitions();
+  if (session.mends) {
+    for (KeyRange& lost : partition.progress().lost.All()) {
+      session.todo.push_back({std::move(lost), true});
+    }
+    return;
+  }
+  KeyRange all = partition.RowRange();
+  if (session.until && EndBefore(*session.until, all.end)) {
+    all.end = *session.until;
+  }
+  if (!BeforeEnd(all.begin, all.end)) return;
+  for (const KeyRange& missing : partition.progress().done.Missing(all)) {
+    for (KeyRange& piece : AtLeaves(missing, partition, partitions)) {
+      session.todo.push_back({std::move(piece), false});
+    }
+  }
+}
+
+void RangeSync::Ask(PartitionId id, Session& session, Now now) {
+  Partition& partition = core_.Get(id);
+  if (session.todo.empty()) return Finish(id);
+  session.sequence = next_sequence_++;
+  session.salt =
+      SplitMix(crdt::ActorBits(core_.identity.actor) + session.sequence).Next();
+  RangeQuery query;
+  query.ticket = {core_.identity.actor, session.sequence};
+  query.salt = session.salt;
+  query.context_print = PrintOfContext(session.context);
+  query.vouched = session.mends;
+  partition.WatchAgain();
+  size_t prints = 0;
+  while (!session.todo.empty() && query.asks.size() < kRangePartsMax &&
+         prints < kPrintsPerQuery) {
+    const Session::Todo todo = std::move(session.todo.front());
+    session.todo.pop_front();
+    absl::StatusOr<RangeQuestion> question =
+        todo.rows ? partition.AskForRows(todo.range, session.salt)
+                  : partition.Ask(todo.range, session.salt);
+    if (!question.ok()) {
+      DOVETAIL_MARK("ranges: rows here cannot be read");
+      ++core_.stats.corruptions;
+      return End(id);
+    }
+    if (EndBefore(question->range.end, todo.range.end)) {
+      session.todo.push_front(
+          {{question->range.end, todo.range.end}, session.mends});
+    }
+    prints += CostOf(question->ask);
+    query.asks.push_back(question->ask);
+    session.asked.push_back(*std::move(question));
+    if (DOVETAIL_BUGGIFY("ranges: one question at a time")) break;
+  }
+  session.deadline = now.steady + kPatience;
+  core_.Send(session.source, id, std::move(query));
+}
+
+void RangeSync::Resend(PartitionId id, Session& session, Now now) {
+  Plan(session, core_.Get(id));
+  Ask(id, session, now);
+}
+
+void RangeSync::OnAnswer(NodeId from, PartitionId id, RangeAnswer answer,
+                         Now now) {
+  const auto it = sessions_.find(id);
+  if (it == sessions_.end() || it->second.source != from ||
+      answer.ticket != ReadTicket{core_.identity.actor, it->second.sequence} ||
+      it->second.asked.empty()) {
+    DOVETAIL_MARK("ranges: an answer that nobody waits for");
+    return;
+  }
+  Session& session = it->second;
+  Partition& partition = core_.Get(id);
+  if (session.loads != partition.loads() || partition.quarantined() ||
+      (!session.mends && !partition.progress().active)) {
+    return End(id);
+  }
+  if (!answer.status.ok()) {
+    DOVETAIL_MARK("ranges: a source cannot answer");
+    return End(id);  // the next round of anti-entropy looks for another
+  }
+  if (partition.watched_too_much()) {
+    DOVETAIL_MARK("ranges: too much has changed since");
+    return Resend(id, session, now);
+  }
+  if (!answer.context_same) session.context = std::move(answer.context);
+  core_.touched.push_back(id);
+  const absl::Status taken = Take(partition, session, answer);
+  if (!taken.ok()) {
+    if (!absl::IsUnavailable(taken)) ++core_.stats.corruptions;
+    return End(id);
+  }
+  for (const RangePart& part : answer.parts) ObserveStamps(part, now);
+  session.failures = 0;
+  Ask(id, session, now);
+}
+
+absl::Status RangeSync::Take(Partition& partition, Session& session,
+                             const RangeAnswer& answer) {
+  if (answer.parts.size() > session.asked.size()) {
+    return absl::InvalidArgumentError("more answers than questions");
+  }
+  const std::vector<RangeQuestion> asked = std::exchange(session.asked, {});
+  if (!session.mends) partition.ReadFrom(session.context);
+  for (size_t i = 0; i < answer.parts.size(); ++i) {
+    DOVETAIL_RETURN_IF_ERROR(
+        TakePart(partition, session, asked[i], answer.parts[i]));
+  }
+  for (size_t i = answer.parts.size(); i < asked.size(); ++i) {
+    DOVETAIL_MARK("ranges: a question is left for the next time");
+    const bool rows = std::holds_alternative<AskRows>(asked[i].ask);
+    session.todo.push_back({asked[i].range, rows});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RangeSync::TakePart(Partition& partition, Session& session,
+                                 const RangeQuestion& question,
+                                 const RangePart& part) {
+  const auto refuse = [] {
+    return absl::InvalidArgumentError("an answer that fits no question");
+  };
+  if (!part.differ.empty() && part.differ.back() >= PrintsIn(question.ask)) {
+    return refuse();
+  }
+  if (std::holds_alternative<AskRows>(question.ask)) {
+    KeyRange range = question.range;
+    if (!part.rest.empty()) {
+      if (part.rest <= range.begin || !BeforeEnd(part.rest, range.end)) {
+        return refuse();
+      }
+      // Pieces again: an empty stretch was asked about across digest leaves.
+      for (KeyRange& piece : AtLeaves({part.rest, range.end}, partition,
+                                      core_.placement.partitions())) {
+        session.todo.push_front({std::move(piece), session.mends});
+      }
+      range.end = part.rest;
+    }
+    core_.stats.range_rows += part.rows.size();
+    if (session.mends) {
+      DOVETAIL_ASSIGN_OR_RETURN(
+          const bool mended,
+          partition.MendRange(question, range, part, session.context));
+      if (mended) return absl::OkStatus();
+      return absl::UnavailableError("another source has to be asked, or later");
+    }
+    std::vector<std::string> differ;
+    for (const uint32_t place : part.differ) {
+      const std::string& key = question.keys[place];
+      if (BeforeEnd(key, range.end)) differ.push_back(key);
+    }
+    return partition.JoinRange(range, part.rows, differ, session.context);
+  }
+  if (!part.rows.empty() || !part.rest.empty()) return refuse();
+  auto next = part.differ.begin();
+  const auto differs = [&](uint32_t place) {
+    if (next == part.differ.end() || *next != place) return false;
+    ++next;
+    return true;
+  };
+  if (const auto* leaves = std::get_if<AskLeaves>(&question.ask)) {
+    const auto step = static_cast<uint32_t>(
+        (leaves->leaves.end - leaves->leaves.first) / leaves->prints.size());
+    for (uint32_t i = 0; i < leaves->prints.size(); ++i) {
+      const uint32_t first = leaves->leaves.first + i * step;
+      KeyRange span = RowsOfLeaves(partition.id(), core_.placement.partitions(),
+                                   first, first + step);
+      if (differs(i)) {
+        session.todo.push_back({std::move(span), false});
+      } else {
+        DOVETAIL_RETURN_IF_ERROR(
+            partition.JoinRange(span, {}, {}, session.context));
+      }
+    }
+    return absl::OkStatus();
+  }
+  const auto& cuts = std::get<AskCuts>(question.ask);
+  std::string begin = cuts.begin;
+  for (uint32_t i = 0; i < cuts.ends.size(); ++i) {
+    KeyRange cut{begin, cuts.ends[i]};
+    if (differs(i)) {
+      session.todo.push_back({cut, true});
+    } else {
+      DOVETAIL_RETURN_IF_ERROR(
+          partition.JoinRange(cut, {}, {}, session.context));
+    }
+    begin = cuts.ends[i];
+  }
+  return absl::OkStatus();
+}
+
+// As for deltas: a register's time moves the clock, unless it is too far off.
+void RangeSync::ObserveStamps(const RangePart& part, Now now) {
+  for (const RangeRow& row : part.rows) {
+    for (const auto& [dot, payload] : row.leaf.entries()) {
+      const auto* stamped = std::get_if<crdt::Stamped>(&payload);
+      if (stamped != nullptr &&
+          !core_.clock.Receive(stamped->stamp, now.wall_ms)) {
+        ++core_.stats.clock_refusals;
+      }
+    }
+  }
+}
+
+void RangeSync::End(PartitionId id) {
+  sessions_.erase(id);
+  core_.Get(id).StopWatching();
+}
+
+void RangeSync::Finish(PartitionId id) {
+  Partition& partition = core_.Get(id);
+  const bool mended = sessions_.at(id).mends;
+  End(id);
+  if (mended) {
+    DOVETAIL_MARK("mend: done");
+    ++core_.stats.mended;
+    return;
+  }
+  if (!partition.RangesDone()) return;  // it was to stop here
+  DOVETAIL_MARK("ranges: done");
+  partition.FinishRanges();
+  ++core_.stats.range_syncs_done;
+}
+
+// --- The source --------------------------------------------------------------
+
+void RangeSync::OnQuery(NodeId from, PartitionId id, const RangeQuery& query) {
+  Partition& partition = core_.Get(id);
+  RangeAnswer answer;
+  answer.ticket = query.ticket;
+  // What is being filled itself is no source.
+  answer.status = partition.progress().filling
+                      ? absl::UnavailableError("it is being filled itself")
+                      : partition.Available();
+  size_t bytes = 0;
+  for (const RangeAsk& ask : query.asks) {
+    if (!answer.status.ok()) break;
+    if (bytes > core_.options.range_chunk_bytes) break;
+    const auto* rows = std::get_if<AskRows>(&ask);
+    const absl::Status vouched = query.vouched && rows != nullptr
+                                     ? partition.Vouch(rows->range)
+                                     : absl::OkStatus();
+    absl::StatusOr<RangePart> part =
+        vouched.ok() ? partition.Answer(ask, query.salt,
+                                        core_.options.range_chunk_bytes - bytes)
+                     : vouched;
+    if (!part.ok()) {
+      if (absl::IsDataLoss(part.status())) ++core_.stats.corruptions;
+      answer.status = part.status();
+      break;
+    }
+    bytes += BytesOf(*part);
+    answer.parts.push_back(*std::move(part));
+    if (DOVETAIL_BUGGIFY("ranges: one answer at a time")) break;
+  }
+  if (answer.status.ok()) {
+    answer.context_same =
+        PrintOfContext(partition.context()) == query.context_print;
+    if (!answer.context_same) answer.context = partition.context();
+    // What the asker claims on the strength of it must not be lost here.
+    if (!DOVETAIL_MUTANT("ranges: answers before it is durable")) {
+      core_.turn_synced = true;
+    }
+  } else {
+    answer.parts.clear();
+  }
+  core_.stats.range_bytes_sent += bytes;
+  core_.Send(from, id, std::move(answer));
+}
+
+// --- What happens meanwhile --------------------------------------------------
+
+void RangeSync::OnPeerDown(NodeId peer) {
+  EndWhere([&](PartitionId, const Session& session) {
+    return session.source == peer;
+  });
+}
+
+void RangeSync::OnPlacement() {
+  EndWhere([&](PartitionId id, const Session& session) {
+    return !core_.IsOwner(id) || !core_.placement.Owns(session.source, id);
+  });
+}
+
+void RangeSync::OnTurnFailed() {
+  EndWhere([&](PartitionId id, const Session& session) {
+    return session.loads != core_.Get(id).loads();
+  });
+}
+
+void RangeSync::EndWhere(
+    absl::FunctionRef<bool(PartitionId, const Session&)> over) {
+  std::vector<PartitionId> ended;
+  for (const auto& [id, session] : sessions_) {
+    if (over(id, session)) ended.push_back(id);
+  }
+  for (const PartitionId id : ended) End(id);
+}
+
+void RangeSync::OnTimers(Now now) {
+  std::vector<PartitionId> due;
+  for (const auto& [id, session] : sessions_) {
+    if (now.steady >= session.deadline) due.push_back(id);
+  }
+  for (const PartitionId id : due) {
+    Session& session = sessions_.at(id);
+    if (++session.failures >= kFailuresMax ||
+        session.loads != core_.Get(id).loads()) {
+      DOVETAIL_MARK("ranges: a source is given up");
+      End(id);
+      continue;
+    }
+    DOVETAIL_MARK("ranges: asked again");
+    Resend(id, session, now);
+  }
+}
+
+absl::Duration RangeSync::next_deadline() const {
+  absl::Duration next = absl::InfiniteDuration();
+  for (const auto& [id, session] : sessions_) {
+    next = std::min(next, session.deadline);
+  }
+  return next;
+}
+
+}  // namespace dovetail::replica

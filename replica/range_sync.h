@@ -1,0 +1,118 @@
+// Bringing a replica up to date where the logs no longer reach: one that was
+// away too long, lost its disk, was set back to an old backup, or is new.
+//
+// The replica (B) asks one that has what it lacks (A), which remembers nothing
+// about it. B compares digest leaves from sums, eight ways at a time, then rows
+// within the leaves that differ; only rows that differ travel. Each answer
+// carries A's context of the same moment, and B joins row by row:
+//
+//   rows_B[key] = join(rows_B[key], cc_B, rows_A[key], cc_A)
+//
+// Absence deletes: what A's context covers and its row lacks goes away at B.
+//
+// When the last range is joined, B has all events that every answer's context
+// had: E_B ∪= ∩ E_A. Two rules make that true.
+//
+//   Cursor rule   A delta that comes meanwhile for a key that is dealt with is
+//                 joined as if B had known A's context already, or a write
+//                 that A has seen removed would come back there for ever.
+//   Answers       are about the rows as they were asked about. A row that has
+//                 changed since is joined with what it was then, where A says
+//                 "the same", and with what A has, where it does not.
+//
+// A may change between two answers, restart, or be replaced by another source:
+// rows then show more events than B claims in the end (RangeProgress::ahead);
+// those come by the log, as all events after the first answer do. What B has
+// done is on disk with the rows, and goes on from there after a crash.
+//
+// Source: the recursive comparison of fingerprints is that of "Range-Based Set
+// Reconciliation", Meyer, arXiv:2212.13567; sums and the cursor rule are told
+// in docs/ARCHITECTURE.md, "Sync by ranges".
+#ifndef DOVETAIL_REPLICA_RANGE_SYNC_H_
+#define DOVETAIL_REPLICA_RANGE_SYNC_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "replica/shard_core.h"
+
+namespace dovetail::replica {
+
+class RangeSync {
+ public:
+  explicit RangeSync(ShardCore& core) : core_(core) {}
+
+  // Begins with `source`, or goes on with it where an earlier sync of the
+  // partition has come to. With `until` only up to that row key: the rest waits
+  // for the next Start. Nothing, while one is under way, or the partition is
+  // quarantined or being given up.
+  void Start(NodeId source, PartitionId partition, Now now,
+             const std::optional<std::string>& until = std::nullopt);
+  bool Running(PartitionId partition) const {
+    return sessions_.contains(partition);
+  }
+
+  void OnQuery(NodeId from, PartitionId partition, const RangeQuery& query);
+  void OnAnswer(NodeId from, PartitionId partition, RangeAnswer answer,
+                Now now);
+  // Goes on with what nothing else will go on with. Once a maintenance round.
+  void Round(Now now);
+  void OnPeerDown(NodeId peer);
+  void OnPlacement();
+  void OnTurnFailed();
+  // Sends what waits for its time, and asks again what was not answered.
+  void OnTimers(Now now);
+  absl::Duration next_deadline() const;
+
+ private:
+  struct Session {
+    NodeId source{};
+    std::optional<std::string> until;
+    // Puts back what was lost; else it catches up.
+    bool mends = false;
+    uint64_t loads = 0;
+    // What is still to be asked about.
+    struct Todo {
+      KeyRange range;
+      bool rows = false;  // it is known to differ
+    };
+    std::deque<Todo> todo;
+    // What was asked, of ticket `sequence`; empty if nothing.
+    std::vector<RangeQuestion> asked;
+    uint64_t sequence = 0;
+    uint64_t salt = 0;
+    // Of the last answer.
+    crdt::Context context;
+    // When to ask, or to ask again.
+    absl::Duration deadline;
+    int failures = 0;
+  };
+
+  void Open(NodeId source, PartitionId partition, Now now,
+            const std::optional<std::string>& until, bool mends);
+  void Plan(Session& session, const Partition& partition);
+  void Ask(PartitionId partition, Session& session, Now now);
+  void Resend(PartitionId partition, Session& session, Now now);
+  absl::Status Take(Partition& partition, Session& session,
+                    const RangeAnswer& answer);
+  absl::Status TakePart(Partition& partition, Session& session,
+                        const RangeQuestion& question, const RangePart& part);
+  void ObserveStamps(const RangePart& part, Now now);
+  void End(PartitionId partition);
+  void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
+  void Finish(PartitionId partition);
+
+  ShardCore& core_;
+  std::map<PartitionId, Session> sessions_;
+  uint64_t next_sequence_ = 1;
+  uint64_t rounds_ = 0;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_RANGE_SYNC_H_

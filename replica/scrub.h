@@ -1,0 +1,48 @@
+// Looking for damage: a slow pass over all rows of a shard that compares them
+// with the digest, and a quick one where somebody came upon some.
+//
+//   found      a leaf's rows do not decode, or do not add up: what is
+//   unreadable
+//              is removed, and the leaf is remembered as lost
+//   meanwhile  the partition takes writes and answers no reads
+//   mended     an owner whose rows add up says what belongs there, and what
+//              only this node's log has is replayed over it (RangeSync)
+//
+// A partition that met damage refuses everything (quarantine) until all of it
+// has been looked at; then it goes on as above, by itself.
+#ifndef DOVETAIL_REPLICA_SCRUB_H_
+#define DOVETAIL_REPLICA_SCRUB_H_
+
+#include <cstdint>
+#include <map>
+
+#include "replica/shard_core.h"
+
+namespace dovetail::replica {
+
+class Scrub {
+ public:
+  explicit Scrub(ShardCore& core) : core_(core) {}
+
+  // Looks at about ShardOptions::scrub_rows_per_round rows, or ten times as
+  // many of a partition that is in quarantine. Once a maintenance round.
+  void Round();
+  // Looks at everything.
+  void All();
+
+ private:
+  // Looks at leaves from `leaf` on, about `rows` rows; returns where it came
+  // to, kLeavesPerPartition at the end.
+  uint32_t Look(Partition& partition, uint32_t leaf, uint64_t rows);
+  void LookAtQuarantined(Partition& partition, uint64_t rows);
+
+  ShardCore& core_;
+  size_t partition_ = 0;  // where the slow pass is
+  uint32_t leaf_ = 0;
+  // Where the pass over one in quarantine is.
+  std::map<PartitionId, uint32_t> quarantined_;
+};
+
+}  // namespace dovetail::replica
+
+#endif  // DOVETAIL_REPLICA_SCRUB_H_
