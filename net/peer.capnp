@@ -69,6 +69,8 @@ struct PeerMessage {
       periodic @10 :Bool;
       pull @46 :Bool;
       epoch @53 :UInt64;
+      stateHigh @65 :UInt64;
+      stateLow @66 :UInt64;
     }
     syncDeltas :group {
       deltas @11 :List(Data);

@@ -178,6 +178,8 @@ struct BodyEncoder {
     body.setPeriodic(m.periodic);
     body.setPull(m.pull);
     body.setEpoch(m.epoch);
+    body.setStateHigh(m.state.high);
+    body.setStateLow(m.state.low);
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();

@@ -228,6 +228,7 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   summary.periodic = in.getPeriodic();
   summary.pull = in.getPull();
   summary.epoch = in.getEpoch();
+  summary.state = {in.getStateHigh(), in.getStateLow()};
   return summary;
 }
 

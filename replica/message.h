@@ -66,6 +66,9 @@ struct Summary {
   bool periodic = false;
   // Of the ring by which the sender knows whether it is an owner.
   uint64_t epoch = 0;
+  // Of rows and X; replicas with the same E have the same. Zero: not said,
+  // since a sync by ranges has not come to its end here.
+  Hash128 state;
 };
 
 // Replica → owner, in answer to a Summary: deltas from the log that the

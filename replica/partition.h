@@ -167,6 +167,15 @@ class Partition {
   // What the sources had is this replica's. Requires: RangesDone().
   void FinishRanges();
   const RangeProgress& progress() const { return progress_; }
+  // Joins what a source with the same E has of `range`: whatever either has is
+  // kept. Requires: the same E. Errors: as JoinRange.
+  absl::Status UniteRange(const KeyRange& range,
+                          const std::vector<RangeRow>& theirs);
+  // Takes over what a source with the same E knows to be superseded.
+  void UniteSuperseded(const crdt::EventSet& theirs);
+  // The hash of rows and X, the same on all replicas with the same E; zero if
+  // the rows are not those of E.
+  Hash128 StateDigest() const;
   // Whether the rows are those of E.
   bool exact() const;
   // Counts Load(): what was asked before it is void.

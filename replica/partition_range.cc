@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/codec.h"
 #include "crdt/hooks.h"
 #include "replica/hash.h"
 #include "replica/partition.h"
@@ -325,6 +326,59 @@ absl::Status Partition::JoinRow(const RangeRow& row,
         return absl::OkStatus();
       },
       changes);
+}
+
+absl::Status Partition::UniteRange(const KeyRange& range,
+                                   const std::vector<RangeRow>& theirs) {
+  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
+  SumChanges changes;
+  rows_.Mark();
+  for (const RangeRow& row : theirs) {
+    absl::Status status = objects_.Update(
+        row.object, row.path, partitions_,
+        [&](crdt::Leaf& mine) {
+          const size_t before = mine.size();
+          if (crdt::Join(mine, Nothing{}, row.leaf, Nothing{}) !=
+              crdt::JoinResult::kOk) {
+            return absl::DataLossError(absl::StrCat(
+                "one dot has two payloads at ", crdt::ToString(row.object)));
+          }
+          restored_ += mine.size() - before;
+          for (const auto& [dot, payload] : mine.entries()) KnowLive(dot);
+          return absl::OkStatus();
+        },
+        changes);
+    if (!status.ok()) {
+      rows_.RollBack();
+      return status;
+    }
+  }
+  sums_.Apply(changes);
+  // No log tells of these changes of the sums.
+  if (!changes.empty()) Checkpoint();
+  return absl::OkStatus();
+}
+
+void Partition::UniteSuperseded(const crdt::EventSet& theirs) {
+  const crdt::EventSet more =
+      theirs.Minus(context_.applied).Minus(context_.superseded);
+  if (more.empty()) return;
+  context_.superseded.UnionWith(more);
+  superseded_changed_ = true;
+  ++version_;
+}
+
+Hash128 Partition::StateDigest() const {
+  if (quarantined_ || emptying_ || !exact() || !progress_.lost.empty()) {
+    return {};
+  }
+  std::string bytes;
+  crdt::Writer out(&bytes);
+  out.Fixed64(sums_.total().sum.high);
+  out.Fixed64(sums_.total().sum.low);
+  out.Fixed64(static_cast<uint64_t>(sums_.total().count));
+  context_.superseded.AppendTo(out);
+  return HashBytes(bytes);
 }
 
 // A dot that is alive here is in E ∪ X (N1).

@@ -83,7 +83,14 @@ void RangeSync::Start(NodeId source, PartitionId id, Now now,
     ++core_.stats.range_syncs;
     partition.BeginRanges();
   }
-  Open(source, id, now, until, /*mends=*/false);
+  Open(source, id, now, until, Kind::kCatchUp);
+}
+
+void RangeSync::Unite(NodeId peer, PartitionId id, Now now) {
+  if (Running(id) || core_.Get(id).StateDigest() == Hash128{}) return;
+  DOVETAIL_MARK("ranges: the same events, and not the same rows");
+  ++core_.stats.divergences;
+  Open(peer, id, now, std::nullopt, Kind::kUnite);
 }
 
 void RangeSync::Round(Now now) {
@@ -102,17 +109,17 @@ void RangeSync::Round(Now now) {
     const NodeId source = sources[rounds_ % sources.size()];
     DOVETAIL_MARK_IF("mend: begins", mends);
     core_.touched.push_back(id);
-    Open(source, id, now, std::nullopt, mends);
+    Open(source, id, now, std::nullopt, mends ? Kind::kMend : Kind::kCatchUp);
   }
 }
 
 void RangeSync::Open(NodeId source, PartitionId id, Now now,
-                     const std::optional<std::string>& until, bool mends) {
+                     const std::optional<std::string>& until, Kind kind) {
   const Partition& partition = core_.Get(id);
   Session& session = sessions_[id];
   session.source = source;
   session.until = until;
-  session.mends = mends;
+  session.kind = kind;
   session.loads = partition.loads();
   Plan(session, partition);
   Ask(id, session, now);
@@ -122,7 +129,7 @@ void RangeSync::Plan(Session& session, const Partition& partition) {
   session.todo.clear();
   session.asked.clear();
   const uint32_t partitions = core_.placement.partitions();
-  if (session.mends) {
+  if (session.kind == Kind::kMend) {
     for (KeyRange& lost : partition.progress().lost.All()) {
       session.todo.push_back({std::move(lost), true});
     }
@@ -133,7 +140,10 @@ void RangeSync::Plan(Session& session, const Partition& partition) {
     all.end = *session.until;
   }
   if (!BeforeEnd(all.begin, all.end)) return;
-  for (const KeyRange& missing : partition.progress().done.Missing(all)) {
+  const KeyRanges none;
+  const KeyRanges& done =
+      session.kind == Kind::kCatchUp ? partition.progress().done : none;
+  for (const KeyRange& missing : done.Missing(all)) {
     for (KeyRange& piece : AtLeaves(missing, partition, partitions)) {
       session.todo.push_back({std::move(piece), false});
     }
@@ -150,7 +160,7 @@ void RangeSync::Ask(PartitionId id, Session& session, Now now) {
   query.ticket = {core_.identity.actor, session.sequence};
   query.salt = session.salt;
   query.context_print = PrintOfContext(session.context);
-  query.vouched = session.mends;
+  query.vouched = session.kind == Kind::kMend;
   partition.WatchAgain();
   size_t prints = 0;
   while (!session.todo.empty() && query.asks.size() < kRangePartsMax &&
@@ -167,7 +177,7 @@ void RangeSync::Ask(PartitionId id, Session& session, Now now) {
     }
     if (EndBefore(question->range.end, todo.range.end)) {
       session.todo.push_front(
-          {{question->range.end, todo.range.end}, session.mends});
+          {{question->range.end, todo.range.end}, session.kind == Kind::kMend});
     }
     prints += CostOf(question->ask);
     query.asks.push_back(question->ask);
@@ -195,7 +205,7 @@ void RangeSync::OnAnswer(NodeId from, PartitionId id, RangeAnswer answer,
   Session& session = it->second;
   Partition& partition = core_.Get(id);
   if (session.loads != partition.loads() || partition.quarantined() ||
-      (!session.mends && !partition.progress().active)) {
+      (session.kind == Kind::kCatchUp && !partition.progress().active)) {
     return End(id);
   }
   if (!answer.status.ok()) {
@@ -224,7 +234,13 @@ absl::Status RangeSync::Take(Partition& partition, Session& session,
     return absl::InvalidArgumentError("more answers than questions");
   }
   const std::vector<RangeQuestion> asked = std::exchange(session.asked, {});
-  if (!session.mends) partition.ReadFrom(session.context);
+  if (session.kind == Kind::kCatchUp) {
+    partition.ReadFrom(session.context);
+  } else if (session.kind == Kind::kUnite &&
+             !(session.context.applied == partition.context().applied)) {
+    DOVETAIL_MARK("ranges: no longer the same events");
+    return absl::UnavailableError("the events are not the same any more");
+  }
   for (size_t i = 0; i < answer.parts.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(
         TakePart(partition, session, asked[i], answer.parts[i]));
@@ -255,12 +271,16 @@ absl::Status RangeSync::TakePart(Partition& partition, Session& session,
       // Pieces again: an empty stretch was asked about across digest leaves.
       for (KeyRange& piece : AtLeaves({part.rest, range.end}, partition,
                                       core_.placement.partitions())) {
-        session.todo.push_front({std::move(piece), session.mends});
+        session.todo.push_front(
+            {std::move(piece), session.kind == Kind::kMend});
       }
       range.end = part.rest;
     }
     core_.stats.range_rows += part.rows.size();
-    if (session.mends) {
+    if (session.kind == Kind::kUnite) {
+      return partition.UniteRange(range, part.rows);
+    }
+    if (session.kind == Kind::kMend) {
       DOVETAIL_ASSIGN_OR_RETURN(
           const bool mended,
           partition.MendRange(question, range, part, session.context));
@@ -291,8 +311,7 @@ absl::Status RangeSync::TakePart(Partition& partition, Session& session,
       if (differs(i)) {
         session.todo.push_back({std::move(span), false});
       } else {
-        DOVETAIL_RETURN_IF_ERROR(
-            partition.JoinRange(span, {}, {}, session.context));
+        DOVETAIL_RETURN_IF_ERROR(TakeEqual(partition, session, span));
       }
     }
     return absl::OkStatus();
@@ -304,12 +323,18 @@ absl::Status RangeSync::TakePart(Partition& partition, Session& session,
     if (differs(i)) {
       session.todo.push_back({cut, true});
     } else {
-      DOVETAIL_RETURN_IF_ERROR(
-          partition.JoinRange(cut, {}, {}, session.context));
+      DOVETAIL_RETURN_IF_ERROR(TakeEqual(partition, session, cut));
     }
     begin = cuts.ends[i];
   }
   return absl::OkStatus();
+}
+
+// The source holds there what was held here when it was asked.
+absl::Status RangeSync::TakeEqual(Partition& partition, const Session& session,
+                                  const KeyRange& range) {
+  if (session.kind != Kind::kCatchUp) return absl::OkStatus();
+  return partition.JoinRange(range, {}, {}, session.context);
 }
 
 // As for deltas: a register's time moves the clock, unless it is too far off.
@@ -332,11 +357,17 @@ void RangeSync::End(PartitionId id) {
 
 void RangeSync::Finish(PartitionId id) {
   Partition& partition = core_.Get(id);
-  const bool mended = sessions_.at(id).mends;
+  const Session session = std::move(sessions_.at(id));
   End(id);
-  if (mended) {
+  if (session.kind == Kind::kMend) {
     DOVETAIL_MARK("mend: done");
     ++core_.stats.mended;
+    return;
+  }
+  if (session.kind == Kind::kUnite) {
+    if (session.context.applied == partition.context().applied) {
+      partition.UniteSuperseded(session.context.superseded);
+    }
     return;
   }
   if (!partition.RangesDone()) return;  // it was to stop here

@@ -53,6 +53,10 @@ class RangeSync {
   // quarantined or being given up.
   void Start(NodeId source, PartitionId partition, Now now,
              const std::optional<std::string>& until = std::nullopt);
+  // `peer` has applied the same events, and holds something else: damage that
+  // was copied, or what is left of events that were lost for ever. Both keep
+  // what either has.
+  void Unite(NodeId peer, PartitionId partition, Now now);
   bool Running(PartitionId partition) const {
     return sessions_.contains(partition);
   }
@@ -70,11 +74,15 @@ class RangeSync {
   absl::Duration next_deadline() const;
 
  private:
+  enum class Kind : uint8_t {
+    kCatchUp,  // gets what the source has, and loses what it has lost
+    kMend,     // puts back what was damaged here
+    kUnite,    // the two have applied the same and differ: keeps all
+  };
   struct Session {
     NodeId source{};
     std::optional<std::string> until;
-    // Puts back what was lost; else it catches up.
-    bool mends = false;
+    Kind kind = Kind::kCatchUp;
     uint64_t loads = 0;
     // What is still to be asked about.
     struct Todo {
@@ -94,7 +102,7 @@ class RangeSync {
   };
 
   void Open(NodeId source, PartitionId partition, Now now,
-            const std::optional<std::string>& until, bool mends);
+            const std::optional<std::string>& until, Kind kind);
   void Plan(Session& session, const Partition& partition);
   void Ask(PartitionId partition, Session& session, Now now);
   void Resend(PartitionId partition, Session& session, Now now);
@@ -102,6 +110,8 @@ class RangeSync {
                     const RangeAnswer& answer);
   absl::Status TakePart(Partition& partition, Session& session,
                         const RangeQuestion& question, const RangePart& part);
+  absl::Status TakeEqual(Partition& partition, const Session& session,
+                         const KeyRange& range);
   void ObserveStamps(const RangePart& part, Now now);
   void End(PartitionId partition);
   void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);

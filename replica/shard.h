@@ -83,6 +83,7 @@ struct ShardStats {
   uint64_t range_syncs_done = 0;
   uint64_t scrubbed_leaves = 0;   // digest leaves whose rows were compared
   uint64_t damaged_leaves = 0;    // of those, with rows lost or altered
+  uint64_t divergences = 0;       // a peer with the same events had other rows
   uint64_t mended = 0;            // partitions put right after damage
   uint64_t restored = 0;          // values that these had lost
   uint64_t filling = 0;           // partitions that are read elsewhere, now

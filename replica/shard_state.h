@@ -46,8 +46,14 @@ struct Shard::State {
         lists(core),
         forwards(core),
         ranges(core),
-        sync(core, [this](NodeId source, PartitionId partition,
-                          Now now) { ranges.Start(source, partition, now); }),
+        sync(
+            core,
+            [this](NodeId source, PartitionId partition, Now now) {
+              ranges.Start(source, partition, now);
+            },
+            [this](NodeId peer, PartitionId partition, Now now) {
+              ranges.Unite(peer, partition, now);
+            }),
         hints(core, sync),
         scrub(core) {}
 

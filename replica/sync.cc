@@ -85,7 +85,8 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
   core_.Send(peer, id,
              Summary{std::move(applied), partition.durable(),
                      answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
-                     core_.IsOwner(id), periodic, core_.placement.epoch()});
+                     core_.IsOwner(id), periodic, core_.placement.epoch(),
+                     partition.StateDigest()});
 }
 
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
@@ -103,6 +104,14 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   state.owner = summary.pull;
   state.epoch = summary.epoch;
   state.lag.OnTheirs();
+
+  const Hash128 mine = partition.StateDigest();
+  if (summary.pull && core_.IsOwner(id) && mine != Hash128{} &&
+      summary.state != Hash128{} && summary.state != mine &&
+      summary.applied == partition.context().applied &&
+      !DOVETAIL_MUTANT("sync: equal events are taken for equal rows")) {
+    unite_(from, id, now);
+  }
 
   const bool held_back =
       summary.periodic && !DOVETAIL_BUGGIFY("sync: nothing is held back");

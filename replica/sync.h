@@ -41,8 +41,11 @@ class Sync {
   // `start_ranges` is told of a partition that no log can bring up to date, and
   // who has what it lacks.
   using StartRanges = std::function<void(NodeId, PartitionId, Now)>;
-  Sync(ShardCore& core, StartRanges start_ranges)
-      : core_(core), start_ranges_(std::move(start_ranges)) {}
+  // `unite` of one with the same events and other rows.
+  Sync(ShardCore& core, StartRanges start_ranges, StartRanges unite)
+      : core_(core),
+        start_ranges_(std::move(start_ranges)),
+        unite_(std::move(unite)) {}
 
   void OnPeerUp(NodeId peer, Now now);
   void OnPeerDown(NodeId peer);
@@ -115,6 +118,7 @@ class Sync {
 
   ShardCore& core_;
   const StartRanges start_ranges_;
+  const StartRanges unite_;
   std::map<std::pair<PartitionId, NodeId>, PeerState> peers_;
   std::map<PartitionId, Pull> pulls_;
   absl::Duration next_round_ = absl::InfiniteDuration();

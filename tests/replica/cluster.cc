@@ -242,6 +242,24 @@ void Cluster::Advance(absl::Duration by) {
   }
 }
 
+void Cluster::StartRanges(uint32_t node, uint32_t source) {
+  at(node).StartRanges(NodeId{source}, now());
+  EndTurn(node);
+}
+
+void Cluster::ForgetLog(uint32_t node) {
+  for (uint32_t p = 0; p < placement_.partitions(); ++p) {
+    DOVETAIL_CHECK(
+        at(node).ForgetLog(PartitionId{static_cast<uint16_t>(p)}, {}).ok());
+  }
+  EndTurn(node);
+}
+
+void Cluster::Scrub(uint32_t node) {
+  at(node).ScrubAll(now());
+  EndTurn(node);
+}
+
 std::optional<int> Cluster::Settle(int rounds_max) {
   for (int round = 1; round <= rounds_max; ++round) {
     DeliverAll();

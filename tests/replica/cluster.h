@@ -93,6 +93,14 @@ class Cluster {
   void Advance(absl::Duration by);  // fires timers on the way
   void Crash(uint32_t node, size_t losing_batches = 0);
   absl::Status Start(uint32_t node);
+  // Later starts draw other actors than those of another cluster.
+  void SkipActors(uint64_t count) { next_actor_ += count; }
+  // Begins a sync by ranges of all that both own.
+  void StartRanges(uint32_t node, uint32_t source);
+  // Forgets all of its logs.
+  void ForgetLog(uint32_t node);
+  // Looks at all rows.
+  void Scrub(uint32_t node);
   // Rounds of time and delivery until all are equal and logs are empty; the
   // number of rounds, or nullopt after `rounds_max`.
   std::optional<int> Settle(int rounds_max = 40);

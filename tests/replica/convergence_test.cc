@@ -14,36 +14,13 @@
 #include "crdt/delta.h"
 #include "doctest/doctest.h"
 #include "tests/replica/cluster.h"
+#include "tests/replica/random_operation.h"
 
 namespace dovetail::replica {
 namespace {
 
-using crdt::Field;
 using crdt::Operation;
 using crdt::Type;
-using crdt::Verb;
-
-// SplitMix64 (Steele, Lea, Flood 2014).
-class Rng {
- public:
-  explicit Rng(uint64_t seed) : state_(seed) {}
-  uint64_t Next() {
-    uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
-  uint32_t Below(uint32_t n) { return static_cast<uint32_t>(Next() % n); }
-  bool OneIn(uint32_t n) { return Below(n) == 0; }
-
- private:
-  uint64_t state_;
-};
-
-uint64_t FromEnvironment(const char* name, uint64_t otherwise) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? otherwise : std::strtoull(value, nullptr, 0);
-}
 
 struct Profile {
   bool power_loss = false;
@@ -88,55 +65,6 @@ class Schedule {
     return options;
   }
 
-  Operation RandomOperation() {
-    const Type type = crdt::kAllTypes[rng_.Below(9)];
-    Operation operation;
-    operation.object = {"b", absl::StrCat("k", rng_.Below(3)), type};
-    Type target = type;
-    while (target == Type::kMap && operation.fields.size() < 3) {
-      target = crdt::kAllTypes[rng_.Below(9)];
-      operation.fields.push_back({absl::StrCat("f", rng_.Below(2)), target});
-    }
-    const std::string element = absl::StrCat("e", rng_.Below(4));
-    switch (target) {
-      case Type::kRegister:
-      case Type::kMultiValue:
-        operation.verb = rng_.OneIn(5) ? Verb::kClear : Verb::kWrite;
-        if (operation.verb == Verb::kWrite) {
-          operation.value = absl::StrCat("v", rng_.Next());
-        }
-        break;
-      case Type::kSet:
-      case Type::kRemoveSet:
-        operation.verb = rng_.OneIn(3) ? Verb::kRemove : Verb::kAdd;
-        operation.elements = {element};
-        break;
-      case Type::kGrowSet:
-        operation.verb = Verb::kAdd;
-        operation.elements = {element};
-        break;
-      case Type::kEnableFlag:
-      case Type::kDisableFlag:
-        operation.verb = rng_.OneIn(2) ? Verb::kEnable : Verb::kDisable;
-        break;
-      case Type::kCounter:
-        operation.verb = rng_.OneIn(5) ? Verb::kReset : Verb::kAdd;
-        operation.amount = static_cast<int64_t>(rng_.Below(9)) - 10;
-        break;
-      case Type::kMap:
-        operation.verb = Verb::kRemoveField;
-        operation.child = {absl::StrCat("f", rng_.Below(2)),
-                           crdt::kAllTypes[rng_.Below(9)]};
-        break;
-    }
-    if (rng_.OneIn(12)) {
-      operation = Operation();
-      operation.object = {"b", absl::StrCat("k", rng_.Below(3)), type};
-      operation.verb = Verb::kDelete;
-    }
-    return operation;
-  }
-
   void Step() {
     const uint32_t node = rng_.Below(cluster_.size());
     const uint32_t kind = rng_.Below(100);
@@ -178,9 +106,9 @@ class Schedule {
       return;
     }
     std::vector<Operation> batch;
-    batch.push_back(RandomOperation());
+    batch.push_back(RandomOperation(rng_));
     if (rng_.OneIn(4)) {  // same key, so same partition
-      Operation more = RandomOperation();
+      Operation more = RandomOperation(rng_);
       more.object.key = batch[0].object.key;
       batch.push_back(more);
     }

@@ -33,8 +33,8 @@ class Session {
 
   RequestId BeginWrite(uint32_t node, crdt::Operation operation,
                        RequestOptions options = Cluster::W(1)) {
-    return cluster_.Submit(node, WriteRequest{{std::move(operation)}, {}, token_},
-                           options);
+    return cluster_.Submit(
+        node, WriteRequest{{std::move(operation)}, {}, token_}, options);
   }
   RequestId BeginRead(uint32_t node, Type type, std::string key,
                       RequestOptions options = Cluster::R(1)) {
