@@ -59,6 +59,7 @@ bool IsMiddleOfObject(absl::string_view key);
 struct KeyRange {
   std::string begin;
   std::string end;  // empty: to the end of the family
+  friend bool operator==(const KeyRange&, const KeyRange&) = default;
 };
 KeyRange RowsOfPartition(PartitionId partition, uint32_t partitions);
 

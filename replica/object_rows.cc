@@ -208,6 +208,11 @@ absl::Status ObjectRows::Scan(
   return damage;
 }
 
+absl::StatusOr<bool> ObjectRows::IsListed(const ObjectId& object) {
+  DOVETAIL_ASSIGN_OR_RETURN(const Located* at, Locate(object));
+  return at->header.visible > 0;
+}
+
 absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
                                 uint32_t partitions,
                                 absl::FunctionRef<absl::Status(Leaf&)> change,

@@ -56,6 +56,9 @@ class ObjectRows final : public crdt::StateView {
       absl::FunctionRef<bool(const crdt::Path&, const crdt::Leaf&)> visit)
       override;
 
+  // Whether anything of `object` is visible. Cost: a row, or none if hot.
+  absl::StatusOr<bool> IsListed(const crdt::ObjectId& object);
+
   // Replaces the leaf at `path` by what `change` makes of it, keeping header,
   // index and `changes` of the sums right. An error of `change` is returned as
   // it is and leaves this object's rows alone.

@@ -183,7 +183,8 @@ class Partition {
 
   // --- Damage (scrub.h), as of this turn ---
 
-  // The digest leaves whose rows do not decode or do not add up.
+  // The digest leaves whose rows do not decode, do not add up, or show what the
+  // index on disk does not name. Requires: this turn has not changed it.
   // Cost: O(rows). DataLoss: the disk does not let go of them.
   absl::StatusOr<std::vector<uint32_t>> FindDamage(LeafSpan leaves);
   // Quarantines the partition if there is any in `range`: DataLoss.
@@ -197,6 +198,11 @@ class Partition {
   absl::StatusOr<bool> MendRange(const RangeQuestion& question,
                                  const KeyRange& range, const RangePart& part,
                                  const crdt::Context& context);
+  // Whether the rows show anything of `object`, so that it belongs in the
+  // index.
+  absl::StatusOr<bool> Lists(const crdt::ObjectId& object) {
+    return objects_.IsListed(object);
+  }
   // All of it has been looked at, and is readable again.
   void EndQuarantine();
   // A reader came upon damage.
@@ -270,6 +276,7 @@ class Partition {
                        SumChanges& changes);
   void KnowLive(crdt::Dot dot);
   void WriteProgress();
+  bool KnowsAll(const FoundRow& row) const;
   // By row key: what the deltas that a source lacks do to it.
   using Replay =
       std::map<std::string,

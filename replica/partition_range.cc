@@ -311,9 +311,18 @@ absl::Status Partition::JoinRange(const KeyRange& range,
 absl::Status Partition::JoinRow(const RangeRow& row,
                                 const crdt::Context& theirs,
                                 SumChanges& changes) {
+  // Of what was damaged here a payload may have been altered.
+  const bool lost =
+      !progress_.lost.empty() &&
+      progress_.lost.Contains(MakeObjectKey(row.object).LeafKey(row.path));
   return objects_.Update(
       row.object, row.path, partitions_,
       [&](crdt::Leaf& mine) {
+        if (lost) {
+          for (const auto& [dot, payload] : row.leaf.entries()) {
+            if (mine.Contains(dot)) mine.Set(dot, payload);
+          }
+        }
         const crdt::JoinResult joined =
             DOVETAIL_MUTANT("ranges: absence deletes nothing")
                 ? crdt::Join(mine, context_, row.leaf, Nothing{})

@@ -28,6 +28,7 @@ constexpr uint64_t kReplayedMax = 10'000;
 absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
   std::map<uint32_t, LeafSum> found;
   std::vector<bool> unreadable(leaves.end - leaves.first);
+  std::vector<std::pair<uint32_t, std::string>> listed;  // leaf, index key
   const KeyRange range =
       RowsOfLeaves(id_, partitions_, leaves.first, leaves.end);
   DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
@@ -39,7 +40,15 @@ absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
     for (auto& [path, value] : row.leaves) {
       found[leaf].Merge(SumOfRow({"", *row.object, path, value}));
     }
+    if (row.header && row.decoded.visible > 0) {
+      listed.emplace_back(leaf, IndexKey(*row.object));
+    }
   }));
+  for (const auto& [leaf, key] : listed) {
+    DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
+                              storage_.Get(Family::kIndex, key));
+    if (!entry) unreadable[leaf - leaves.first] = true;
+  }
   std::vector<uint32_t> damaged;
   for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
     const auto it = found.find(leaf);
@@ -92,6 +101,16 @@ struct Remains {
 
 }  // namespace
 
+// A dot that this replica never knew (N1) is an altered one.
+bool Partition::KnowsAll(const FoundRow& row) const {
+  for (const auto& [path, leaf] : row.leaves) {
+    for (const auto& [dot, payload] : leaf.entries()) {
+      if (!context_.Contains(dot)) return false;
+    }
+  }
+  return true;
+}
+
 absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   uint64_t unreadable = 0;
   std::vector<std::string> gone;
@@ -99,7 +118,7 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   LeafSum sum;
   const KeyRange range = RowsOfLeaves(id_, partitions_, leaf, leaf + 1);
   DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
-    if (!row.object) {
+    if (!row.object || !KnowsAll(row)) {
       ++unreadable;
       gone.push_back(std::move(row.key));
       return;

@@ -432,7 +432,7 @@ void RangeSync::OnPeerDown(NodeId peer) {
 
 void RangeSync::OnPlacement() {
   EndWhere([&](PartitionId id, const Session& session) {
-    return !core_.IsOwner(id) || !core_.placement.Owns(session.source, id);
+    return !core_.IsOwner(id) || !core_.IsUp(session.source);
   });
 }
 

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <map>
+#include <string>
 
 #include "replica/shard_core.h"
 
@@ -24,8 +25,9 @@ class Scrub {
  public:
   explicit Scrub(ShardCore& core) : core_(core) {}
 
-  // Looks at about ShardOptions::scrub_rows_per_round rows, or ten times as
-  // many of a partition that is in quarantine. Once a maintenance round.
+  // Looks at about ShardOptions::scrub_rows_per_round rows and entries of the
+  // index, and at many more rows of a partition that is in quarantine. Once a
+  // maintenance round.
   void Round();
   // Looks at everything.
   void All();
@@ -34,11 +36,15 @@ class Scrub {
   // Looks at leaves from `leaf` on, about `rows` rows; returns where it came
   // to, kLeavesPerPartition at the end.
   uint32_t Look(Partition& partition, uint32_t leaf, uint64_t rows);
+  // Looks at so many entries of the index.
+  void LookAtIndex(uint64_t entries);
+  bool MayLookAt(const Partition& partition) const;
   void LookAtQuarantined(Partition& partition, uint64_t rows);
 
   ShardCore& core_;
   size_t partition_ = 0;  // where the slow pass is
   uint32_t leaf_ = 0;
+  std::string index_at_;  // the key from which the pass over the index goes on
   // Where the pass over one in quarantine is.
   std::map<PartitionId, uint32_t> quarantined_;
 };

@@ -110,17 +110,23 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
   SUBCASE("summary") {
     const auto m = RoundTrip(
         {p, replica::Summary{Events(1, 1, 9),
-                             Events(1, 2, 8).Intersect(Events(1, 1, 9)), true,
-                             false, false, 7}});
+                             Events(1, 2, 8).Intersect(Events(1, 1, 9)),
+                             true,
+                             false,
+                             false,
+                             7,
+                             {8, 9}}});
     const auto& summary = std::get<replica::Summary>(m.body);
     CHECK(summary.applied == Events(1, 1, 9));
     CHECK(summary.answer);
     CHECK_FALSE(summary.pull);
     CHECK_FALSE(summary.periodic);
     CHECK(summary.epoch == 7);
+    CHECK(summary.state == replica::Hash128{8, 9});
   }
   SUBCASE("summary of a node that holds nothing") {
-    const auto m = RoundTrip({p, replica::Summary{{}, {}, false, true}});
+    const auto m =
+        RoundTrip({p, replica::Summary{{}, {}, false, true, false, 0, {}}});
     CHECK(std::get<replica::Summary>(m.body).applied.empty());
   }
   SUBCASE("sync deltas") {
@@ -128,6 +134,65 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
         RoundTrip({p, replica::SyncDeltas{{"one", "two", "three"}, true, {}}});
     CHECK(std::get<replica::SyncDeltas>(m.body).deltas ==
           std::vector<std::string>{"one", "two", "three"});
+    CHECK(std::get<replica::SyncDeltas>(m.body).unlogged.empty());
+  }
+  SUBCASE("sync deltas of which some are in no log") {
+    const auto m =
+        RoundTrip({p, replica::SyncDeltas{{}, false, Events(1, 3, 4)}});
+    CHECK(std::get<replica::SyncDeltas>(m.body).unlogged == Events(1, 3, 4));
+  }
+}
+
+TEST_CASE("Peer codec: a sync by ranges comes back as it went") {
+  const PartitionId p{3};
+  SUBCASE("questions of all kinds") {
+    replica::RangeQuery query;
+    query.ticket = {ActorId{77}, 8};
+    query.salt = 5;
+    query.context_print = 6;
+    query.vouched = true;
+    query.asks = {
+        replica::AskLeaves{{0, 4096}, {1, 2, 3, 4, 5, 6, 7, 8}},
+        replica::AskCuts{"abc", {"abd", "abe", ""}, {1, 2, 3}},
+        replica::AskRows{{"abc", "abd"}, {}},
+        replica::AskRows{{"", ""}, {9}},
+    };
+    const auto m = RoundTrip({p, query});
+    const auto& got = std::get<replica::RangeQuery>(m.body);
+    CHECK(got.ticket == query.ticket);
+    CHECK(got.salt == 5);
+    CHECK(got.context_print == 6);
+    CHECK(got.vouched);
+    CHECK(got.asks == query.asks);
+  }
+  SUBCASE("answers") {
+    replica::RangeAnswer answer;
+    answer.ticket = {ActorId{77}, 8};
+    answer.context = {Events(1, 1, 9), Events(2, 4, 1)};
+    replica::RangePart rows;
+    rows.differ = {0, 3, 4};
+    rows.rows.push_back({{"b", "k", crdt::Type::kSet},
+                         crdt::Path().Element("x"),
+                         crdt::Leaf({ActorId{1}, 2}, crdt::Unit())});
+    rows.rest = "abc";
+    answer.parts = {rows, {}, {{7}, {}, ""}};
+    const auto m = RoundTrip({p, answer});
+    const auto& got = std::get<replica::RangeAnswer>(m.body);
+    CHECK_FALSE(got.context_same);
+    CHECK(got.context == answer.context);
+    CHECK(got.parts == answer.parts);
+  }
+  SUBCASE("an answer whose context the asker has") {
+    replica::RangeAnswer answer;
+    answer.context_same = true;
+    const auto m = RoundTrip({p, answer});
+    CHECK(std::get<replica::RangeAnswer>(m.body).context_same);
+  }
+  SUBCASE("an answer that is an error") {
+    replica::RangeAnswer answer;
+    answer.status = absl::UnavailableError("it is being filled itself");
+    const auto m = RoundTrip({p, answer});
+    CHECK(std::get<replica::RangeAnswer>(m.body).status == answer.status);
   }
 }
 
@@ -284,9 +349,11 @@ TEST_CASE("Peer codec: the estimate covers what a message takes") {
   for (const Message& m : std::vector<Message>{
            {PartitionId{}, answer},
            {PartitionId{},
-            replica::SyncDeltas{std::vector<std::string>(1000, "12345"), true, {}}},
+            replica::SyncDeltas{
+                std::vector<std::string>(1000, "12345"), true, {}}},
            {PartitionId{}, replica::Replicate{std::string(100'000, 'x')}},
-           {PartitionId{}, replica::Summary{Events(1, 1, 9), {}}},
+           {PartitionId{},
+            replica::Summary{Events(1, 1, 9), {}, false, true, false, 0, {}}},
            {PartitionId{}, MuchListed()}}) {
     CHECK(Encoded({m}).size() <= EstimateBytes(m) + 64);
   }
@@ -375,6 +442,17 @@ TEST_CASE("Peer codec: what is out of range in sync and reads is refused") {
          body.setApplied(Bytes("not an event set"));
        }},
       {"an empty delta", [](auto m) { m.initSyncDeltas().initDeltas(3); }},
+      {"peer frame", [](auto m) { m.initRangeQuery().setAsks(Bytes("junk")); }},
+      // Version, one question for the rows from "b" to "a".
+      {"peer frame",
+       [](auto m) {
+         m.initRangeQuery().setAsks(
+             Bytes("\x01\x01\x02\x01"
+                   "b\x01"
+                   "a"));
+       }},
+      {"peer frame",
+       [](auto m) { m.initRangeAnswer().setParts(Bytes("junk")); }},
       {"unknown type",
        [](auto m) { m.initReadQuery().initSpec().setKey(Bytes("k")); }},
       {"a bucket of",
@@ -439,10 +517,11 @@ TEST_CASE("Peer codec: a damaged frame decodes or fails, and never throws") {
   replica::ReadAnswer answer;
   answer.page = SomePage();
   answer.context = {Events(1, 1, 9), Events(2, 30, 1)};
-  const std::string good =
-      Encoded({{PartitionId{1}, answer},
-               {PartitionId{2}, replica::SyncDeltas{{"one", "two"}, true, {}}},
-               {PartitionId{3}, replica::Summary{Events(1, 1, 9), {}}}});
+  const std::string good = Encoded(
+      {{PartitionId{1}, answer},
+       {PartitionId{2}, replica::SyncDeltas{{"one", "two"}, true, {}}},
+       {PartitionId{3},
+        replica::Summary{Events(1, 1, 9), {}, false, true, false, 0, {}}}});
   int failed = 0;
   for (int round = 0; round < 20'000; ++round) {
     FrameWords frame = Cut(good);

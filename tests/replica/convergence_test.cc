@@ -156,7 +156,7 @@ void RunSeeds(const char* test, Profile profile) {
               static_cast<unsigned long long>(first + count - 1));
   for (uint64_t seed = first; seed < first + count; ++seed) {
     INFO("replay: DOVETAIL_SEED=" << seed << " build/dev/bin/replica_tests "
-                                  << "-tc='" << test << "'");
+                                  << "-tc='" << std::string(test) << "'");
     Schedule(seed, profile).Run();
   }
 }

@@ -21,6 +21,15 @@ std::string MessageWatch::Look(const replica::Message& message) {
       if (!wrong.empty()) return wrong;
     }
   }
+  if (const auto* ranges = std::get_if<replica::RangeAnswer>(&message.body)) {
+    for (const replica::RangePart& part : ranges->parts) {
+      for (const replica::RangeRow& row : part.rows) {
+        std::string wrong =
+            LookAtPayloads(message.partition, row.object, row.path, row.leaf);
+        if (!wrong.empty()) return wrong;
+      }
+    }
+  }
   return "";
 }
 
@@ -53,21 +62,30 @@ std::string MessageWatch::LookAt(replica::PartitionId partition,
   }
   runs[delta->events.first] = {delta->events.count, hash};
   for (const crdt::DeltaLeaf& leaf : delta->leaves) {
-    for (const crdt::Leaf::Entry& entry : leaf.store.entries()) {
-      // The one payload that grows under its dot.
-      if (std::holds_alternative<crdt::Tally>(entry.second)) continue;
-      std::string payload;
-      crdt::Writer out(&payload);
-      out.Bytes(crdt::ToString(leaf.object));
-      out.Bytes(leaf.path.bytes());
-      crdt::AppendPayload(out, entry.second);
-      const auto [known, inserted] = payloads_.try_emplace(
-          {{partition, entry.first.actor}, entry.first.counter},
-          HashOf(payload));
-      if (!inserted && known->second != HashOf(payload)) {
-        return absl::StrCat("dot ", crdt::ToString(entry.first),
-                            " names two payloads");
-      }
+    std::string wrong =
+        LookAtPayloads(partition, leaf.object, leaf.path, leaf.store);
+    if (!wrong.empty()) return wrong;
+  }
+  return "";
+}
+
+std::string MessageWatch::LookAtPayloads(replica::PartitionId partition,
+                                         const crdt::ObjectId& object,
+                                         const crdt::Path& path,
+                                         const crdt::Leaf& leaf) {
+  for (const crdt::Leaf::Entry& entry : leaf.entries()) {
+    // The one payload that grows under its dot.
+    if (std::holds_alternative<crdt::Tally>(entry.second)) continue;
+    std::string payload;
+    crdt::Writer out(&payload);
+    out.Bytes(crdt::ToString(object));
+    out.Bytes(path.bytes());
+    crdt::AppendPayload(out, entry.second);
+    const auto [known, inserted] = payloads_.try_emplace(
+        {{partition, entry.first.actor}, entry.first.counter}, HashOf(payload));
+    if (!inserted && known->second != HashOf(payload)) {
+      return absl::StrCat("dot ", crdt::ToString(entry.first),
+                          " names two payloads");
     }
   }
   return "";

@@ -25,6 +25,9 @@ class MessageWatch {
   uint64_t deltas() const { return known_.size(); }
 
  private:
+  std::string LookAtPayloads(replica::PartitionId partition,
+                             const crdt::ObjectId& object,
+                             const crdt::Path& path, const crdt::Leaf& leaf);
   std::string LookAt(replica::PartitionId partition, absl::string_view delta);
 
   using Place = std::pair<replica::PartitionId, crdt::ActorId>;
