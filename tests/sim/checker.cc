@@ -105,6 +105,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
     disks_replaced_ |= ReplacesDisk(event.kind);
+    moves_ |= event.kind == EventKind::kRing;
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
@@ -145,22 +146,40 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
+  if (cluster_->PlacementAt(node, pending.partition)
+          .Owns(replica::NodeId{node}, pending.partition)) {
+    pending.content.reset();
+  }
+  Begin(node, pending, shard.ContextOf(pending.partition).applied);
+}
+
+void Checker::Begin(uint32_t node, Pending& pending,
+                    const crdt::EventSet& visible) {
+  const crdt::ActorId actor = cluster_->node(node).process->actor;
   pending.handled = true;
-  pending.visible = shard.ContextOf(pending.partition).applied;
-  if (pending.spec || pending.once) return;
-  pending.expected =
-      OracleOf(pending.partition)
-          .Expect(pending.batch,
-                  crdt::ActorBits(cluster_->node(node).process->actor),
-                  ToOracle(pending.visible));
+  pending.at = node;
+  pending.visible = visible;
+  if (pending.spec) return pending.tries.push_back({node, actor, visible});
+  if (pending.must_refuse) return;
+  if (pending.once) return LookForRoom(pending);
+  pending.expected = OracleOf(pending.partition)
+                         .Expect(pending.batch, crdt::ActorBits(actor),
+                                 ToOracle(pending.visible));
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
   if (IsExtra(id)) return;
   Pending& pending = pending_.at(id);
+  AfterBegin(node, pending, shard.ContextOf(pending.partition).applied);
+}
+
+void Checker::AfterBegin(uint32_t node, Pending& pending,
+                         const crdt::EventSet& applied) {
   if (pending.spec) return;
-  const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
   const crdt::EventSet minted = applied.Minus(pending.visible);
+  if (pending.must_refuse && !minted.empty()) {
+    return OnViolation(absl::StrCat(Story(pending), " took effect"));
+  }
   if (pending.once) return AfterOnce(pending, minted, applied);
   if (!minted.empty()) Mints(node, pending, minted);
 }
@@ -183,6 +202,8 @@ void Checker::Mints(uint32_t node, Pending& pending,
                                     pending.expected.events));
   }
   pending.minted = runs[0];
+  pending.settled = !pending.expected.resume_after;
+  CheckSession(pending);
   OracleOf(pending.partition)
       .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
               runs[0].count, ToOracle(pending.visible));
@@ -197,8 +218,23 @@ void Checker::Mints(uint32_t node, Pending& pending,
   }
 }
 
+// Whatever its session saw, a write must come after: it must have been there.
+void Checker::CheckSession(const Pending& pending) {
+  if (pending.session.IsSubsetOf(pending.visible)) return;
+  OnViolation(absl::StrCat(Story(pending), " was taken by node ", pending.at,
+                           ", which lacks ",
+                           pending.session.Minus(pending.visible).dot_count(),
+                           " events that its session had seen"));
+}
+
 bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
   const replica::Message& message = envelope.message;
+  if (const auto* forward = std::get_if<replica::Forward>(&message.body)) {
+    OnForwardSent(node, envelope, *forward);
+  } else if (const auto* forwarded =
+                 std::get_if<replica::Forwarded>(&message.body)) {
+    OnForwardedSent(*forwarded);
+  }
   std::string wrong = messages_.Look(message);
   if (!wrong.empty()) {
     OnViolation(absl::StrCat("node ", node, " sends: ", wrong));
@@ -231,9 +267,14 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   if (SessionWatch::IsSessions(reply.id)) return OnSessionReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
-  if (it == pending_.end()) return;
+  if (it == pending_.end() || it->second.abandoned) return;
   const Pending pending = std::move(it->second);
-  pending_.erase(it);
+  if (!reply.body.ok() && MayGoOn(pending)) {
+    it->second = pending;
+    it->second.abandoned = true;
+  } else {
+    pending_.erase(it);
+  }
   trace_.Add(scheduler_.now_us(), "reply", node,
              static_cast<uint64_t>(reply.id),
              static_cast<uint64_t>(reply.body.status().code()), [&] {
@@ -286,10 +327,11 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       break;
     case absl::StatusCode::kResourceExhausted:
       explained = disk_faults_ || plan_.options.buggify != 0 || few_at_once ||
-                  HintsAreShort();
+                  HintsAreShort() || pending.full;
       break;
     case absl::StatusCode::kInvalidArgument:
       explained =
+          pending.must_refuse ||
           std::any_of(pending.batch.begin(), pending.batch.end(),
                       [&](const oracle::Mutation& mutation) {
                         return PartitionOf(FromOracle(mutation.object)) !=
@@ -312,6 +354,16 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
 
 void Checker::OnWriteReply(const Pending& pending,
                            const replica::WriteReply& reply) {
+  if (pending.must_refuse) {
+    return OnViolation(
+        absl::StrCat(Story(pending),
+                     " was taken, though its id is that of another "
+                     "operation, or cannot cover all that it removes"));
+  }
+  if (pending.full) {
+    return OnViolation(absl::StrCat(
+        Story(pending), " was taken beside more values than there may be"));
+  }
   sessions_.OnWritten(pending.event, reply);
   ++stats_.acknowledged;
   const bool goes_on = pending.expected.resume_after.has_value();
@@ -367,13 +419,16 @@ void Checker::OnReadReply(const Pending& pending,
   const std::vector<oracle::Field> fields = ToOracle(spec.fields);
   oracle::Oracle& oracle = OracleOf(pending.partition);
   std::vector<crdt::EventSet> candidates;
-  if (reply.receipt.required == 1 && reply.receipt.nodes.size() == 1) {
-    candidates.push_back(pending.visible);
-  } else {
-    const crdt::ActorId actor = cluster_->node(pending.node).process->actor;
-    if (reads_.WentOn(pending.partition, actor, spec)) return;
-    candidates = reads_.Candidates(pending.partition, actor, pending.node, spec,
-                                   pending.visible, reply.receipt.nodes);
+  for (const Pending::Try& one : pending.tries) {
+    if (one.node != SeatOf(reply.receipt.nodes.front())) continue;
+    if (reply.receipt.required == 1 && reply.receipt.nodes.size() == 1) {
+      candidates.push_back(one.visible);
+      continue;
+    }
+    if (reads_.WentOn(pending.partition, one.actor, spec)) return;
+    auto its = reads_.Candidates(pending.partition, one.actor, one.node, spec,
+                                 one.visible, reply.receipt.nodes);
+    candidates.insert(candidates.end(), its.begin(), its.end());
   }
   ++stats_.checks;
   if (reply.receipt.required > 1 && !reply.result.view.present &&
@@ -422,12 +477,14 @@ void Checker::OnStopped(uint32_t node, Death death) {
   lists_.OnStopped(node);
   sessions_.OnStopped(node);
   for (auto it = pending_.begin(); it != pending_.end();) {
-    if (it->second.node != node) {
-      ++it;
-      continue;
+    const auto current = it++;
+    Pending& pending = current->second;
+    if (pending.ticket && pending.passed_to == node) pending.settled = true;
+    if (pending.node == node && !pending.abandoned) {
+      ++stats_.unknown;
+      pending.abandoned = true;
     }
-    ++stats_.unknown;
-    it = pending_.erase(it);
+    if (pending.abandoned && !MayGoOn(pending)) pending_.erase(current);
   }
 }
 

@@ -28,6 +28,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "crdt/session.h"
 #include "crdt/token.h"
 #include "tests/scenario/parser.h"
@@ -91,6 +92,7 @@ class Checker final : public Observer {
                      const replica::Message& message) override;
   void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                     const replica::Message& message) override;
+  void BeforePeerDown(uint32_t node, replica::Shard& shard) override;
   void BeforeTimers(uint32_t node, replica::Shard& shard) override;
   void AfterTimers(uint32_t node, replica::Shard& shard) override;
   void OnTurn(uint32_t node, replica::Shard& shard,
@@ -132,13 +134,30 @@ class Checker final : public Observer {
     // Of a large clear, its last delta.
     std::optional<crdt::DotRun> minted;
     bool nothing_left = false;         // for the rest of a large clear
+    bool settled = false;              // it mints nothing any more
+    crdt::EventSet session;            // it must come after these
+    bool must_refuse = false;          // checker_once.cc: nobody may take it
+    bool full = false;                 // likewise, unless it was taken before
     std::optional<crdt::DotRun> once;  // with op=: what it mints, or has minted
     // Reads.
     std::optional<crdt::ReadSpec> spec;
     std::string token;       // to keep it under
     crdt::EventSet visible;  // at the coordinator, when it began
+    struct Try {
+      uint32_t node = 0;
+      crdt::ActorId actor{};
+      crdt::EventSet visible;
+    };
+    std::vector<Try> tries;  // who may have coordinated it
+    // Passed on (checker_elsewhere.cc).
+    uint32_t at = 0;                            // who coordinates it
+    std::optional<uint64_t> content;            // if it may be
+    std::optional<replica::ReadTicket> ticket;  // since it was
+    uint32_t passed_to = 0;
+    bool abandoned = false;  // nobody waits for the answer
     bool handled = false;
   };
+  using PendingMap = std::map<replica::RequestId, Pending>;
   struct Acknowledged {
     size_t event = 0;
     replica::PartitionId partition{};
@@ -153,6 +172,18 @@ class Checker final : public Observer {
   struct End {
     int64_t at_us = 0;
     Death death = Death::kProcess;
+  };
+  // The one exactly-once session of a plan: its writer and its events in each
+  // partition, and what it sent.
+  struct OnceSession {
+    crdt::SessionWriter writer;
+    crdt::EventSet events;
+  };
+  struct OnceSent {
+    crdt::SessionWriter::Prepared prepared;
+    std::vector<oracle::Mutation> batch;
+    oracle::Expectation expected;
+    crdt::DotRun run;
   };
   static constexpr size_t kProbe = SIZE_MAX;
 
@@ -173,10 +204,50 @@ class Checker final : public Observer {
   void AfterOnce(Pending& pending, const crdt::EventSet& minted,
                  const crdt::EventSet& applied);
 
+  // Makes of a retry, now and then, what a broken client does: another
+  // operation under an id that is in use.
+  bool Misuse(const OnceSent& sent, replica::WriteRequest& write,
+              Pending& pending);
+  // Of a token that lists more than one delta may remove: no id covers it.
+  bool IsTooMuchForOne(const Pending& pending);
+  // Whether the value that it writes finds too many others.
+  void LookForRoom(Pending& pending);
+
   void SubmitRead(size_t index, const scenario::ReadObject& read);
   void Submit(Pending pending, replica::ClientRequest request);
 
+  // `pending` begins at a node that has applied `visible`.
+  void Begin(uint32_t node, Pending& pending, const crdt::EventSet& visible);
+  // What it did there by now.
+  void AfterBegin(uint32_t node, Pending& pending,
+                  const crdt::EventSet& applied);
   void Mints(uint32_t node, Pending& pending, const crdt::EventSet& minted);
+  void CheckSession(const Pending& pending);
+
+  // --- checker_elsewhere.cc ---
+  void MayPassOn(Pending& pending, replica::ClientRequest& request);
+  PendingMap::iterator ByTicket(const replica::ReadTicket& ticket);
+  void OnForwardSent(uint32_t node, const replica::Envelope& envelope,
+                     const replica::Forward& forward);
+  void OnForwardedSent(const replica::Forwarded& forwarded);
+  void BeforeForward(uint32_t node, const replica::Forward& forward,
+                     const crdt::EventSet& applied);
+  void AfterForward(uint32_t node, const replica::Forward& forward,
+                    const crdt::EventSet& applied);
+  // Deltas came: a write that waited for them may have gone on.
+  void AfterDeltas(uint32_t node, replica::PartitionId partition,
+                   absl::Span<const std::string> deltas,
+                   const crdt::EventSet& applied);
+  // Whether another node may still do it, whatever its client was told.
+  static bool MayGoOn(const Pending& pending) {
+    return !pending.spec && pending.content && !pending.settled;
+  }
+  void Settle(PendingMap::iterator pending);
+  // Of the writes that may have to wait there is one at a time in a partition:
+  // else nobody could tell which of them went on.
+  bool SomeWriteWaits(replica::PartitionId partition) const;
+  // Whether a client waits for something.
+  bool AnyAwaited() const;
 
   // --- Turns (checker_turn.cc) ---
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
@@ -210,6 +281,7 @@ class Checker final : public Observer {
 
   // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
+  static bool MayCoordinate(const Pending& pending, uint32_t node);
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
   void OnForgotten(uint32_t node, replica::PartitionId partition);
@@ -238,9 +310,10 @@ class Checker final : public Observer {
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
   bool disks_replaced_ = false;          // or all that some disk holds
+  bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event
-  std::map<replica::RequestId, Pending> pending_;
+  PendingMap pending_;
   uint64_t next_request_ = 1;
   // What a turn minted, or was sent by another node.
   struct InTurn {
@@ -278,18 +351,6 @@ class Checker final : public Observer {
   std::vector<Withheld> withheld_until_released_;
   // What each node holds of partitions that others own.
   std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
-  // The one exactly-once session of a plan: its writer and its events in each
-  // partition, and what it sent.
-  struct OnceSession {
-    crdt::SessionWriter writer;
-    crdt::EventSet events;
-  };
-  struct OnceSent {
-    crdt::SessionWriter::Prepared prepared;
-    std::vector<oracle::Mutation> batch;
-    oracle::Expectation expected;
-    crdt::DotRun run;
-  };
   std::map<replica::PartitionId, OnceSession> once_sessions_;
   std::map<uint64_t, OnceSent> once_sent_;
   // The tight objects of draw_operations.cc.

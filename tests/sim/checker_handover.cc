@@ -1,5 +1,7 @@
 // What the checker knows of nodes that stand in for owners: whom a receipt may
 // name, and when a stand-in may forget what it holds.
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/seat.h"
@@ -28,11 +30,18 @@ void Checker::CheckReceipt(const Pending& pending,
                              receipt.stand_ins.size(), " stand-ins of ",
                              nodes.size() - owners));
   }
-  if (nodes.size() != receipt.nodes.size() || counted < receipt.required ||
-      !nodes.contains(pending.node)) {
+  if (nodes.empty() || nodes.size() != receipt.nodes.size() ||
+      counted < receipt.required ||
+      !MayCoordinate(pending, SeatOf(receipt.nodes.front()))) {
     OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
                              nodes.size(), " nodes of ", receipt.required));
   }
+}
+
+bool Checker::MayCoordinate(const Pending& pending, uint32_t node) {
+  if (!pending.spec) return pending.at == node;
+  return std::any_of(pending.tries.begin(), pending.tries.end(),
+                     [&](const Pending::Try& one) { return one.node == node; });
 }
 
 void Checker::CheckHandedOver(uint32_t node, Shard& shard) {

@@ -50,7 +50,8 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
   Pending pending;
   pending.event = index;
   pending.node = static_cast<uint32_t>(std::stoul(operate.who.substr(1)));
-  pending.fsync = event.value != 0;
+  pending.at = pending.node;
+  pending.fsync = (event.value & kWayFsync) != 0;
   replica::WriteRequest write;
   if (!FillTokens(operate, write, pending)) {
     ++stats_.skipped;
@@ -70,12 +71,18 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
                            cluster_->placement().replicas(pending.partition));
   request.options.write = replica::Level::Count(pending.level);
   // A node that owns nothing of it takes it all the same.
-  request.options.here = true;
+  request.options.here = (event.value & kWayForward) == 0;
   request.options.durability =
       pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
   request.options.timeout = absl::Microseconds(event.for_us);
-  sessions_.BeforeWrite(index, write);
+  if (!pending.must_refuse) {
+    const bool after =
+        (event.value & kWaySession) != 0 && !SomeWriteWaits(pending.partition);
+    sessions_.BeforeWrite(index, after, write);
+    if (write.session) pending.session = write.session->events;
+  }
   request.body = std::move(write);
+  MayPassOn(pending, request);
   Submit(std::move(pending), std::move(request));
 }
 
@@ -94,9 +101,10 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.level = std::min(read.terms.read.value_or(1),
                            cluster_->placement().replicas(pending.partition));
   request.options.read = replica::Level::Count(pending.level);
-  request.options.here = true;
+  request.options.here = (event.value & kWayForward) == 0;
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
+  MayPassOn(pending, request);
   Submit(std::move(pending), std::move(request));
 }
 
@@ -149,7 +157,7 @@ bool Checker::MustSucceed(const Pending& pending) const {
   if (plan_.options.loss_permille > 0 || plan_.options.late_permille > 0) {
     return false;
   }
-  if (((core_ >> pending.node) & 1) == 0 ||
+  if (((core_ >> pending.node) & 1) == 0 || !pending.session.empty() ||
       pending.submitted_us < core_from_us_) {
     return false;
   }
@@ -180,8 +188,7 @@ bool Checker::Excuses(const Pending& pending,
          absl::StrContains(status.message(), "was handed over to its owners");
 }
 
-void Checker::OnSessionReply(uint32_t node,
-                             const replica::ClientReply& reply) {
+void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {
   if (!sessions_.Awaits(reply.id)) return;
   trace_.Add(scheduler_.now_us(), "session", node,
              static_cast<uint64_t>(reply.id),
@@ -208,7 +215,9 @@ void Checker::Withhold(uint32_t peer, int64_t from_us) {
 
 uint32_t Checker::busy_at(uint32_t node) const {
   uint32_t busy = 0;
-  for (const auto& [id, pending] : pending_) busy += pending.node == node;
+  for (const auto& [id, pending] : pending_) {
+    busy += pending.node == node && !pending.abandoned;
+  }
   return busy;
 }
 

@@ -35,7 +35,7 @@ PartitionId PartitionOfLogKey(absl::string_view key) {
 // A clear of more than one delta takes may go on by itself.
 void Checker::BeforeTimers(uint32_t node, Shard& shard) {
   for (auto& [id, pending] : pending_) {
-    if (pending.node != node || !pending.expected.resume_after ||
+    if (pending.at != node || !pending.expected.resume_after ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
       continue;
     }
@@ -45,7 +45,7 @@ void Checker::BeforeTimers(uint32_t node, Shard& shard) {
 
 void Checker::AfterTimers(uint32_t node, Shard& shard) {
   for (auto& [id, pending] : pending_) {
-    if (pending.node != node || !pending.expected.resume_after ||
+    if (pending.at != node || !pending.expected.resume_after ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
       continue;
     }
@@ -66,12 +66,15 @@ void Checker::AfterTimers(uint32_t node, Shard& shard) {
   }
 }
 
-void Checker::BeforeMessage(uint32_t /*node*/, Shard& shard,
+void Checker::BeforeMessage(uint32_t node, Shard& shard,
                             const replica::Message& message) {
-  if (std::holds_alternative<replica::Replicate>(message.body) ||
+  const auto* forward = std::get_if<replica::Forward>(&message.body);
+  if (forward != nullptr ||
+      std::holds_alternative<replica::Replicate>(message.body) ||
       std::holds_alternative<replica::SyncDeltas>(message.body)) {
     before_message_ = shard.ContextOf(message.partition).applied;
   }
+  if (forward != nullptr) BeforeForward(node, *forward, before_message_);
 }
 
 void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
@@ -90,9 +93,14 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
     reads_.OnAnswer(message.partition, *answer, applied);
   } else if (const auto* one = std::get_if<replica::Replicate>(&message.body)) {
     note(one->delta);
+    AfterDeltas(node, message.partition, {&one->delta, 1}, applied);
+  } else if (const auto* forward =
+                 std::get_if<replica::Forward>(&message.body)) {
+    AfterForward(node, *forward, applied);
   } else if (const auto* chunk =
                  std::get_if<replica::SyncDeltas>(&message.body)) {
     for (const std::string& delta : chunk->deltas) note(delta);
+    AfterDeltas(node, message.partition, chunk->deltas, applied);
   }
 }
 
@@ -254,6 +262,12 @@ void Checker::CheckDurable(uint32_t node, const replica::Output& output) {
                              " events as durable that a power failure could "
                              "still take from its disk"));
   };
+  const auto answers_for = [&](const Pending& pending) {
+    if (!pending.fsync || !pending.minted || pending.at != node) return;
+    crdt::EventSet events;
+    events.InsertRun(*pending.minted);
+    claim(pending.partition, events, "answers for");
+  };
   for (const replica::Envelope& envelope : output.messages) {
     const replica::Message& message = envelope.message;
     if (const auto* summary = std::get_if<replica::Summary>(&message.body)) {
@@ -263,17 +277,17 @@ void Checker::CheckDurable(uint32_t node, const replica::Output& output) {
       crdt::EventSet events;
       events.InsertRun(ack->events);
       claim(message.partition, events, "acknowledges");
+    } else if (const auto* forwarded =
+                   std::get_if<replica::Forwarded>(&message.body)) {
+      const auto pending = ByTicket(forwarded->ticket);
+      if (pending == pending_.end() || !forwarded->reply.ok()) continue;
+      answers_for(pending->second);
     }
   }
   for (const replica::ClientReply& reply : output.replies) {
     const auto pending = pending_.find(reply.id);
-    if (pending == pending_.end() || !reply.body.ok() ||
-        !pending->second.fsync || !pending->second.minted) {
-      continue;
-    }
-    crdt::EventSet events;
-    events.InsertRun(*pending->second.minted);
-    claim(pending->second.partition, events, "answers for");
+    if (pending == pending_.end() || !reply.body.ok()) continue;
+    answers_for(pending->second);
   }
 }
 

@@ -154,11 +154,11 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   plan.options.may_lose = sort == "loss" ? 1 : 0;
   DrawOperations(plan);
   DrawFaults(plan, sort);
-  if (sort != "quiet" && sort != "loss") DrawCore(plan);
   // What would come after everything has healed.
   std::erase_if(plan.events, [&](const PlanEvent& event) {
     return event.at_us > plan.options.duration_us;
   });
+  if (sort != "quiet" && sort != "loss") DrawCore(plan);
   std::stable_sort(
       plan.events.begin(), plan.events.end(),
       [](const PlanEvent& a, const PlanEvent& b) { return a.at_us < b.at_us; });

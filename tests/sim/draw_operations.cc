@@ -65,6 +65,9 @@ class Drawer {
     cross_permille_ = chance_.Half() ? chance_.Between(10, 100) : 0;
     Stream once(plan_.seed, "exactly-once");
     once_permille_ = once.Half() ? once.Between(100, 900) : 0;
+    Stream ways(plan_.seed, "ways");
+    forward_permille_ = ways.Half() ? ways.Between(100, 1000) : 0;
+    session_permille_ = ways.Between(0, 1000);
   }
 
   void Run() {
@@ -95,6 +98,7 @@ class Drawer {
       Draw(at);
     }
     if (Stream(plan_.seed, "hoard").OneIn(25)) DrawHoard(end);
+    if (Stream(plan_.seed, "pile").OneIn(40)) DrawPile(end);
     plan_.events.insert(plan_.events.end(), retries_.begin(), retries_.end());
   }
 
@@ -105,7 +109,15 @@ class Drawer {
     if (one_.Permille(read_permille_)) return DrawRead(at);
     if (one_.Permille(batch_permille_)) return DrawBatch(at);
     const Target target = DrawTarget(DrawKey());
-    Add(at, absl::StrCat(Sentence(target), " ", Level("w"), TokenFor(target)));
+    const std::string token = TokenFor(target);
+    const std::string sentence =
+        absl::StrCat(Sentence(target), " ", Level("w"), token);
+    // A register's timestamps would be the client's; the fields of a map are
+    // whatever it draws.
+    const bool bare = target.type != "register" && target.path.empty() &&
+                      target.type != "map" && target.type != "counter";
+    if (bare && !token.empty()) return AddOnce(at, sentence);
+    Add(at, sentence);
   }
 
   std::string DrawKey() {
@@ -266,8 +278,8 @@ class Drawer {
         const size_t i = static_cast<size_t>(one_.Below(unremoved_.size()));
         const std::string element = unremoved_[i];
         unremoved_.erase(unremoved_.begin() + static_cast<std::ptrdiff_t>(i));
-        return Add(at, absl::StrCat("set remove unique ", element, " ",
-                                    Level("w"), " with ", token->name));
+        return AddOnce(at, absl::StrCat("set remove unique ", element, " ",
+                                        Level("w"), " with ", token->name));
       }
     }
     const std::string element = absl::StrCat("u", number_);
@@ -342,15 +354,42 @@ class Drawer {
       Add(at, absl::StrCat("set add hoard", words, " w=1"));
       at += one_.Exponential(200'000);
     }
+    if (one_.Half()) {
+      // All of it under one id, which no delta can hold.
+      const std::string token = absl::StrCat("T", number_, "h");
+      at += one_.Exponential(500'000);
+      Add(at, "set read hoard r=1", token);
+      at += one_.Exponential(500'000);
+      Add(at, absl::StrCat("op=", number_ + 1'000'000, " set clear hoard w=1",
+                           " with ", token));
+    }
     const uint32_t node = one_.Below32(nodes_);
     for (uint32_t i = 0; i < std::min(nodes_, 2u); ++i) {
       at += one_.Exponential(500'000);
       AddBy((node + i) % nodes_, at,
-            absl::StrCat("set clear hoard ", Level("w")));
+            absl::StrCat("set clear hoard ", one_.Half() ? "w=1" : Level("w")));
+      // The checker would not know whose parts it sees.
+      plan_.events.back().value &= ~kWayForward;
       Add(at + one_.Exponential(20'000),
           absl::StrCat("set add hoard h", 1000 + one_.Below(1000), " w=1"));
     }
     Add(at + 200'000, absl::StrCat("set read hoard ", Level("r")));
+  }
+
+  // Blind writes under ids, more than may stand beside one another.
+  void DrawPile(int64_t end) {
+    one_ = Stream(plan_.seed, "pile");
+    int64_t at = one_.Between(0, end / 2);
+    const uint64_t writes = 101 + one_.Below(30);
+    const uint32_t node = one_.Below32(nodes_);
+    for (uint64_t i = 0; i < writes; ++i) {
+      AddBy(one_.OneIn(10) ? one_.Below32(nodes_) : node, at,
+            absl::StrCat("op=", 2'000'000 + i, " mv write-blind pile p", i,
+                         " w=1"));
+      at += one_.Exponential(20'000);
+    }
+    Add(at, absl::StrCat("mv read pile ", Level("r")));
+    Add(at + one_.Exponential(100'000), "mv clear pile w=1");
   }
 
   void Add(int64_t at, const std::string& sentence,
@@ -363,7 +402,10 @@ class Drawer {
     PlanEvent event;
     event.at_us = at;
     event.kind = EventKind::kOperation;
-    event.value = one_.Permille(fsync_permille_) ? 1 : 0;
+    event.value = one_.Permille(fsync_permille_) ? kWayFsync : 0;
+    Stream way(plan_.seed, "way", plan_.events.size());
+    if (way.Permille(forward_permille_)) event.value |= kWayForward;
+    if (way.Permille(session_permille_)) event.value |= kWaySession;
     event.for_us =
         one_.OneIn(5) ? one_.LogBetween(1'000, 1'000'000) : 2'000'000;
     event.text = absl::StrCat(token.empty() ? "" : token + " = ", "n", node,
@@ -387,6 +429,8 @@ class Drawer {
   int64_t tight_permille_ = 0;
   int64_t cross_permille_ = 0;
   int64_t once_permille_ = 0;
+  int64_t forward_permille_ = 0;
+  int64_t session_permille_ = 0;
   bool weak_ = false;
   int64_t number_ = 0;
   bool same_object_ = false;

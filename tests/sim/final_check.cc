@@ -45,7 +45,7 @@ bool Checker::Agree(uint64_t nodes) {
 }
 
 bool Checker::Converged() {
-  if (!pending_.empty() || !Agree(~uint64_t{0})) return false;
+  if (AnyAwaited() || !Agree(~uint64_t{0})) return false;
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
     for (const Lane& lane : cluster_->node(node).process->lanes) {
       if (lane.shard->stats().emptying > 0) return false;
@@ -141,6 +141,7 @@ bool Checker::LossIsLoud() {
 
 void Checker::CheckAnswered() {
   for (const auto& [id, pending] : pending_) {
+    if (pending.abandoned) continue;
     return OnViolation(absl::StrCat(Story(pending), " was never answered",
                                     pending.handled ? "" : ", nor begun"));
   }

@@ -233,7 +233,6 @@ bool TakesMany(const std::string& mutant) {
       "map: what is nested in a field stays",
       "read: \"the same\" says nothing more",
       "register: losers are pruned",
-      "session: a write waits for nothing",
       "session: checked against what is superseded too",
       "sync: takes the word of an old ring",
       "truncate: on what is not durable",

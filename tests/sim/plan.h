@@ -92,7 +92,7 @@ const std::vector<OptionField>& OptionFields();
 // What can happen. Fields of PlanEvent are used as the comments say; `for` is
 // how long it lasts.
 enum class EventKind {
-  kOperation,  // text; for=: its timeout; value=1: fsync durability
+  kOperation,  // text; for=: its timeout; value=: a sum of kWay… below
   // Processes. Each ends the process and starts it again after `for`.
   kCrash,       // node; value=permille of the un-synced batches that are lost
   kRestartAll,  // value as kCrash
@@ -132,6 +132,13 @@ enum class EventKind {
 };
 inline constexpr int kEventKinds = 29;
 const char* EventName(EventKind kind);
+
+// How an operation is done (PlanEvent::value).
+inline constexpr int64_t kWayFsync = 1;  // fsync durability
+inline constexpr int64_t kWayForward =
+    2;  // who owns nothing of it passes it on
+inline constexpr int64_t kWaySession = 4;  // a write of a session (those on the
+// two tight objects are) comes after all that the session has seen
 
 struct PlanEvent {
   int64_t at_us = 0;

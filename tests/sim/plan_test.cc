@@ -95,6 +95,20 @@ TEST_CASE("Draw: a profile has the faults that its name promises") {
   CHECK_FALSE(DrawPlan(1, "no such profile").ok());
 }
 
+TEST_CASE("Draw: a majority that is left alone is asked something") {
+  int cores = 0;
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    const auto plan = DrawPlan(seed, "network");
+    REQUIRE(plan.ok());
+    if (plan->options.core == 0) continue;
+    ++cores;
+    const PlanEvent& last = plan->events.back();
+    CHECK_FALSE(last.is_fault());
+    CHECK(last.at_us > plan->options.duration_us + kCoreSettlesUs);
+  }
+  CHECK(cores > 0);
+}
+
 TEST_CASE("Draw: without the loss profile somebody keeps his disk") {
   for (uint64_t seed = 1; seed <= 300; ++seed) {
     const auto plan = DrawPlan(seed, "disk");

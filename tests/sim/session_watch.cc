@@ -32,10 +32,9 @@ void SessionWatch::ReadAny(SimCluster& cluster, Stream& chance) {
   const uint32_t node = chance.Below32(cluster.size());
   const bool one = chance.Permille(700);
   // One at a time: a read that waits makes turns, and turns make reads.
-  const bool busy =
-      std::any_of(asked_.begin(), asked_.end(), [&](const auto& item) {
-        return item.second.session == which;
-      });
+  const bool busy = std::any_of(
+      asked_.begin(), asked_.end(),
+      [&](const auto& item) { return item.second.session == which; });
   if (busy || !begun_ || !cluster.node(node).running()) return;
   Session& session = sessions_[which];
   replica::ReadRequest read;
@@ -54,7 +53,8 @@ void SessionWatch::ReadAny(SimCluster& cluster, Stream& chance) {
   if (!cluster.Submit(node, std::move(request))) asked_.erase(id);
 }
 
-void SessionWatch::BeforeWrite(uint64_t event, replica::WriteRequest& write) {
+void SessionWatch::BeforeWrite(uint64_t event, bool after,
+                               replica::WriteRequest& write) {
   if (write.operations.size() != 1) return;
   const crdt::Operation& operation = write.operations.front();
   if (operation.object != ObjectOf(true) &&
@@ -66,7 +66,15 @@ void SessionWatch::BeforeWrite(uint64_t event, replica::WriteRequest& write) {
                             operation.elements.end());
   }
   write.session.emplace();
-  writes_[event] = {static_cast<size_t>(event % sessions_.size()), write};
+  const auto which = static_cast<size_t>(event % sessions_.size());
+  // Of its one partition, if the session has seen anything of it.
+  for (const auto& [partition, token] : sessions_[which].tokens) {
+    if (token.partitions == 0) continue;
+    const PartitionId its = replica::PartitionOf(
+        operation.object.bucket, operation.object.key, token.partitions);
+    if (after && partition == its) write.session = token;
+  }
+  writes_[event] = {which, write};
 }
 
 void SessionWatch::OnWritten(uint64_t event, const replica::WriteReply& reply) {

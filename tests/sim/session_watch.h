@@ -33,8 +33,9 @@ class SessionWatch {
   void ReadAny(SimCluster& cluster, Stream& chance);
 
   // A write of the plan is about to be submitted: one of a tight object becomes
-  // that of a session, which takes no token along, so it waits for nothing.
-  void BeforeWrite(uint64_t event, replica::WriteRequest& write);
+  // that of a session. It takes along what the session has seen if it is to
+  // come `after` that; else nothing, so it waits for nothing.
+  void BeforeWrite(uint64_t event, bool after, replica::WriteRequest& write);
   // It was acknowledged.
   void OnWritten(uint64_t event, const replica::WriteReply& reply);
 
@@ -82,7 +83,7 @@ class SessionWatch {
   std::map<uint64_t, Write> writes_;  // by plan event
   std::set<std::string> perhaps_removed_;
   std::set<crdt::Dot> counted_;  // operation ids whose amount is in a sum
-  bool begun_ = false;  // something was acknowledged
+  bool begun_ = false;           // something was acknowledged
   uint64_t next_request_ = kFirstRequest;
 };
 

@@ -492,6 +492,7 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     if (change.up) {
       shard.HandlePeerUp(change.peer, now);
     } else {
+      observer_.BeforePeerDown(id, shard);
       shard.HandlePeerDown(change.peer, now);
     }
   }

@@ -41,6 +41,7 @@ class Observer {
                              const replica::Message& message) = 0;
   virtual void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                             const replica::Message& message) = 0;
+  virtual void BeforePeerDown(uint32_t node, replica::Shard& shard) = 0;
   virtual void BeforeTimers(uint32_t node, replica::Shard& shard) = 0;
   virtual void AfterTimers(uint32_t node, replica::Shard& shard) = 0;
   // Before its outputs leave.

@@ -352,9 +352,13 @@ class Simulation {
 
   void SpoilRow(const PlanEvent& event) {
     Node& node = cluster_.node(event.node);
-    // Mostly a row of some object, else an entry of the log.
-    const replica::Family family =
+    // Mostly a row of some object, else an entry of the log or of the index.
+    replica::Family family =
         chance_.OneIn(3) ? replica::Family::kLog : replica::Family::kRows;
+    // The index can only be unreadable: what it says stands in its keys.
+    if (event.kind == EventKind::kReadError && chance_.OneIn(4)) {
+      family = replica::Family::kIndex;
+    }
     const SimDisk::Keys& rows = node.disk.keys(family);
     if (rows.empty()) return;
     auto row = rows.begin();

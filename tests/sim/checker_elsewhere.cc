@@ -1,0 +1,184 @@
+// What the checker knows of requests that are not done where and when they
+// arrive: those that a node which owns nothing passes on to an owner, and
+// writes that wait until a node has what their session saw.
+//
+// A request that is passed on is known by what it says, until it is under way:
+// then by its ticket. Where it arrives it begins like one of a client. If it is
+// lost its client hears nothing, or that it may have taken effect: so a write
+// is remembered until nobody can do it any more (MayGoOn).
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "net/peer_codec.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/convert.h"
+#include "tests/sim/seat.h"
+
+namespace dovetail::sim {
+
+using replica::PartitionId;
+using replica::Shard;
+
+namespace {
+
+uint64_t ContentOf(
+    PartitionId partition,
+    std::variant<replica::WriteRequest, replica::ReadRequest> body) {
+  const replica::Message message{
+      partition, replica::Forward{{}, 0, {}, {}, std::move(body)}};
+  const replica::Message* const one = &message;
+  const auto bytes = net::EncodeMessages({&one, 1});
+  DOVETAIL_CHECK(bytes.ok());
+  return HashOf(*bytes);
+}
+
+}  // namespace
+
+// Of two equal requests under way at one node nobody could tell which is which.
+void Checker::MayPassOn(Pending& pending, replica::ClientRequest& request) {
+  if (request.options.here) return;
+  const auto* write = std::get_if<replica::WriteRequest>(&request.body);
+  const uint64_t content =
+      write != nullptr
+          ? ContentOf(pending.partition, *write)
+          : ContentOf(pending.partition,
+                      std::get<replica::ReadRequest>(request.body));
+  const bool twice =
+      std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) {
+        return item.second.node == pending.node &&
+               item.second.content == content;
+      });
+  if (twice) {
+    request.options.here = true;
+  } else {
+    pending.content = content;
+  }
+}
+
+Checker::PendingMap::iterator Checker::ByTicket(
+    const replica::ReadTicket& ticket) {
+  return std::find_if(pending_.begin(), pending_.end(), [&](const auto& item) {
+    return item.second.ticket == ticket;
+  });
+}
+
+void Checker::OnForwardSent(uint32_t node, const replica::Envelope& envelope,
+                            const replica::Forward& forward) {
+  const uint64_t content = ContentOf(envelope.message.partition, forward.body);
+  const auto it =
+      std::find_if(pending_.begin(), pending_.end(), [&](const auto& item) {
+        return item.second.node == node && item.second.content == content;
+      });
+  if (it == pending_.end()) {
+    return;  // a read of a session; session_watch.h judges it
+  }
+  Pending& pending = it->second;
+  if (pending.ticket && *pending.ticket != forward.ticket) {
+    return OnViolation(absl::StrCat(Story(pending), " is passed on twice"));
+  }
+  pending.ticket = forward.ticket;
+  pending.passed_to = SeatOf(envelope.to);
+}
+
+void Checker::OnForwardedSent(const replica::Forwarded& forwarded) {
+  const auto it = ByTicket(forwarded.ticket);
+  if (it != pending_.end() && !it->second.spec) Settle(it);
+}
+
+void Checker::Settle(PendingMap::iterator it) {
+  it->second.settled = true;
+  if (it->second.abandoned) pending_.erase(it);
+}
+
+void Checker::BeforeForward(uint32_t node, const replica::Forward& forward,
+                            const crdt::EventSet& applied) {
+  const auto it = ByTicket(forward.ticket);
+  if (it == pending_.end()) return;
+  const Pending& pending = it->second;
+  // The same message once more changes nothing.
+  if (pending.settled || (pending.handled && pending.minted)) return;
+  Begin(node, it->second, applied);
+}
+
+void Checker::AfterForward(uint32_t node, const replica::Forward& forward,
+                           const crdt::EventSet& applied) {
+  const auto it = ByTicket(forward.ticket);
+  if (it != pending_.end() && it->second.spec) return;
+  const bool minted = !applied.Minus(before_message_).empty();
+  if (it == pending_.end() || it->second.settled || it->second.minted) {
+    if (minted) {
+      OnViolation(absl::StrCat(
+          "node ", node, " takes a request that was passed on to it and ",
+          it == pending_.end() ? "that nobody waits for" : "done before"));
+    }
+    return;
+  }
+  Pending& pending = it->second;
+  AfterBegin(node, pending, applied);
+  // Else it is refused, or waits for what its session saw.
+  const bool waits = !pending.session.IsSubsetOf(applied);
+  if (!waits && !pending.expected.resume_after) Settle(it);
+}
+
+void Checker::AfterDeltas(uint32_t node, PartitionId partition,
+                          absl::Span<const std::string> deltas,
+                          const crdt::EventSet& applied) {
+  // Its own events too may come to it: those that it had handed over.
+  crdt::EventSet before = before_message_;
+  for (const std::string& delta : deltas) {
+    before.InsertRun(messages_.EventsOf(delta));
+  }
+  const crdt::ActorId actor = cluster_->node(node).process->actor;
+  crdt::EventSet minted;
+  applied.Minus(before).ForEachRun([&](const crdt::DotRun& run) {
+    if (run.actor == actor) minted.InsertRun(run);
+    return true;
+  });
+  bool found = minted.empty();
+  for (auto& [id, pending] : pending_) {
+    if (pending.at != node || pending.partition != partition ||
+        pending.settled || pending.session.empty() || !pending.handled) {
+      continue;
+    }
+    if (pending.once) {
+      crdt::EventSet own;
+      if (pending.once->count > 0) own.InsertRun(*pending.once);
+      if (!own.empty() && own.IsSubsetOf(applied))
+        pending.minted = pending.once;
+    } else if (!minted.empty()) {
+      Begin(node, pending, applied.Minus(minted));
+      Mints(node, pending, minted);
+      found = true;
+    }
+  }
+  if (found) return;
+  OnViolation(absl::StrCat("node ", node, " mints events of partition ",
+                           Index(partition), " that nobody asked for"));
+}
+
+void Checker::BeforePeerDown(uint32_t node, Shard& shard) {
+  // Reads that were passed on to it, or that never left, are done here at once.
+  for (auto& [id, pending] : pending_) {
+    if (pending.node != node || !pending.spec || !pending.content ||
+        &cluster_->ShardOf(node, pending.partition) != &shard) {
+      continue;
+    }
+    Begin(node, pending, shard.ContextOf(pending.partition).applied);
+  }
+}
+
+bool Checker::SomeWriteWaits(PartitionId partition) const {
+  return std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) {
+    return item.second.partition == partition && !item.second.settled &&
+           !item.second.session.empty();
+  });
+}
+
+bool Checker::AnyAwaited() const {
+  return std::any_of(pending_.begin(), pending_.end(),
+                     [](const auto& item) { return !item.second.abandoned; });
+}
+
+}  // namespace dovetail::sim
