@@ -41,11 +41,6 @@ wire::ObjectType AsWire(crdt::Type type) {
   return static_cast<wire::ObjectType>(type);
 }
 
-wire::Durability AsWire(replica::Durability durability) {
-  return durability == replica::Durability::kFsync ? wire::Durability::FSYNC
-                                                   : wire::Durability::WAL;
-}
-
 wire::ErrorCode AsWire(absl::StatusCode code) {
   switch (code) {
     case absl::StatusCode::kInvalidArgument:
@@ -193,37 +188,6 @@ void EncodeOperation(const ClientOperation& operation,
   }
 }
 
-wire::Quorums AsWire(replica::Quorums quorums) {
-  switch (quorums) {
-    case replica::Quorums::kDefault:
-      return wire::Quorums::DEFAULT;
-    case replica::Quorums::kSloppy:
-      return wire::Quorums::SLOPPY;
-    case replica::Quorums::kStrict:
-      return wire::Quorums::STRICT;
-  }
-  DOVETAIL_CHECK(false);
-}
-
-void EncodeLevel(const replica::Level& level, wire::Level::Builder out) {
-  switch (level.kind) {
-    case replica::Level::Kind::kDefault:
-      return out.setDefault();
-    case replica::Level::Kind::kCount:
-      return out.setCount(level.count);
-    case replica::Level::Kind::kQuorum:
-      return out.setQuorum();
-    case replica::Level::Kind::kAll:
-      return out.setAll();
-    case replica::Level::Kind::kLocalOne:
-      return out.setLocalOne();
-    case replica::Level::Kind::kLocalQuorum:
-      return out.setLocalQuorum();
-    case replica::Level::Kind::kEachQuorum:
-      return out.setEachQuorum();
-  }
-}
-
 // Whole milliseconds, rounded up, so that a short timeout is not "default".
 uint32_t TimeoutMs(absl::Duration timeout) {
   constexpr int64_t kMax = std::numeric_limits<uint32_t>::max();
@@ -246,7 +210,7 @@ void EncodeReceipt(const replica::Receipt& receipt,
     }
   }
   out.setRequired(receipt.required);
-  out.setDurability(AsWire(receipt.durability));
+  out.setDurability(net::AsWire(receipt.durability));
 }
 
 void EncodeView(const crdt::View& view, wire::View::Builder out) {
@@ -327,9 +291,11 @@ void EncodeOptions(const replica::RequestOptions& options,
                    wire::Options::Builder out) {
   EncodeLevel(options.read, out.initR());
   EncodeLevel(options.write, out.initW());
-  out.setDurability(AsWire(options.durability));
+  out.setDurability(
+      net::AsWire(options.durability.value_or(replica::Durability::kWal)));
+  out.setDurabilityUnsaid(!options.durability.has_value());
   out.setTimeoutMs(TimeoutMs(options.timeout));
-  out.setQuorums(AsWire(options.quorums));
+  out.setQuorums(net::AsWire(options.quorums));
   out.setHere(options.here);
 }
 

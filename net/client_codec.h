@@ -106,6 +106,29 @@ void EncodeClusterAdminReply(const absl::StatusOr<PlanView>& reply,
 absl::StatusOr<PlanView> DecodeClusterAdminReply(
     wire::ClusterAdminReply::Reader in);
 
+// --- Properties of buckets: bucket_codec.cc ----------------------------------
+
+void EncodeBucketRequest(const BucketRequest& request,
+                         wire::BucketRequest::Builder out);
+// Errors: InvalidArgument (a property that this node does not know),
+// ResourceExhausted (the length of a name).
+absl::StatusOr<BucketRequest> DecodeBucketRequest(
+    wire::BucketRequest::Reader in);
+
+// Cuts the page short, with `more`, where it would not fit.
+void EncodeBucketReply(const absl::StatusOr<BucketPage>& reply,
+                       wire::BucketReply::Builder out);
+absl::StatusOr<BucketPage> DecodeBucketReply(wire::BucketReply::Reader in);
+
+// Shared with client_codec*.cc; may throw kj::Exception.
+void EncodeLevel(const replica::Level& level, wire::Level::Builder out);
+absl::StatusOr<replica::Level> DecodeLevel(wire::Level::Reader in);
+wire::Quorums AsWire(replica::Quorums quorums);
+absl::StatusOr<replica::Quorums> DecodeQuorums(wire::Quorums quorums);
+wire::Durability AsWire(replica::Durability durability);
+absl::StatusOr<replica::Durability> DecodeDurability(
+    wire::Durability durability);
+
 }  // namespace dovetail::net
 
 #endif  // DOVETAIL_NET_CLIENT_CODEC_H_

@@ -43,18 +43,6 @@ absl::StatusOr<crdt::Type> DecodeType(wire::ObjectType type) {
   return absl::InvalidArgumentError(absl::StrCat("unknown type ", number));
 }
 
-absl::StatusOr<replica::Durability> DecodeDurability(
-    wire::Durability durability) {
-  switch (durability) {
-    case wire::Durability::WAL:
-      return replica::Durability::kWal;
-    case wire::Durability::FSYNC:
-      return replica::Durability::kFsync;
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown durability ", static_cast<uint16_t>(durability)));
-}
-
 absl::StatusCode DecodeCode(wire::ErrorCode code) {
   switch (code) {
     case wire::ErrorCode::DATA_LOSS:
@@ -324,52 +312,17 @@ size_t CountOperations(wire::Operation::Reader in) {
   return in.isBatch() ? in.getBatch().getMutations().size() : 1;
 }
 
-absl::StatusOr<replica::Level> DecodeLevel(wire::Level::Reader in) {
-  switch (in.which()) {
-    case wire::Level::DEFAULT:
-      return replica::Level{};
-    case wire::Level::COUNT:
-      if (in.getCount() == 0) {
-        return absl::InvalidArgumentError("a level of 0 replicas");
-      }
-      return replica::Level::Count(in.getCount());
-    case wire::Level::QUORUM:
-      return replica::Level::Quorum();
-    case wire::Level::ALL:
-      return replica::Level::All();
-    case wire::Level::LOCAL_ONE:
-      return replica::Level::LocalOne();
-    case wire::Level::LOCAL_QUORUM:
-      return replica::Level::LocalQuorum();
-    case wire::Level::EACH_QUORUM:
-      return replica::Level::EachQuorum();
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown level ", static_cast<uint16_t>(in.which())));
-}
-
 absl::StatusOr<replica::RequestOptions> DecodeOptions(
     wire::Options::Reader in) {
   replica::RequestOptions out;
   DOVETAIL_ASSIGN_OR_RETURN(out.read, DecodeLevel(in.getR()));
   DOVETAIL_ASSIGN_OR_RETURN(out.write, DecodeLevel(in.getW()));
-  DOVETAIL_ASSIGN_OR_RETURN(out.durability,
-                            DecodeDurability(in.getDurability()));
-  out.timeout = absl::Milliseconds(in.getTimeoutMs());
-  switch (in.getQuorums()) {
-    case wire::Quorums::DEFAULT:
-      break;
-    case wire::Quorums::SLOPPY:
-      out.quorums = replica::Quorums::kSloppy;
-      break;
-    case wire::Quorums::STRICT:
-      out.quorums = replica::Quorums::kStrict;
-      break;
-    default:
-      return absl::InvalidArgumentError(
-          "options: neither sloppy nor strict quorums (another protocol "
-          "version?)");
+  if (!in.getDurabilityUnsaid()) {
+    DOVETAIL_ASSIGN_OR_RETURN(out.durability,
+                              DecodeDurability(in.getDurability()));
   }
+  out.timeout = absl::Milliseconds(in.getTimeoutMs());
+  DOVETAIL_ASSIGN_OR_RETURN(out.quorums, DecodeQuorums(in.getQuorums()));
   out.here = in.getHere();
   return out;
 }

@@ -5,6 +5,7 @@
 #define DOVETAIL_NET_CLIENT_TYPES_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -15,6 +16,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "crdt/dot.h"
+#include "replica/cluster.h"
 #include "replica/ids.h"
 #include "replica/maybe.h"
 #include "replica/request.h"
@@ -141,6 +143,48 @@ struct PlanView {
   uint64_t below_n = 0;       // partitions with fewer than N owners
   uint64_t zones_shared = 0;  // and with owners that share a zone
   friend bool operator==(const PlanView&, const PlanView&) = default;
+};
+
+// --- Properties of buckets ---
+
+// Of the buckets after `after`, in byte order.
+struct ListBuckets {
+  std::optional<std::string> after;
+  // Also those without properties of which the node that answers holds an
+  // object.
+  bool in_use = false;
+  friend bool operator==(const ListBuckets&, const ListBuckets&) = default;
+};
+struct DescribeBucket {
+  std::string bucket;
+  friend bool operator==(const DescribeBucket&,
+                         const DescribeBucket&) = default;
+};
+// Takes its properties away. The objects stay: without `keep_objects` it is
+// refused while there are any.
+struct DeleteBucket {
+  std::string bucket;
+  bool keep_objects = false;
+  friend bool operator==(const DeleteBucket&, const DeleteBucket&) = default;
+};
+// A replica::BucketChange is a create or an update.
+using BucketRequest = std::variant<ListBuckets, DescribeBucket,
+                                   replica::BucketChange, DeleteBucket>;
+
+struct BucketView {
+  std::string bucket;
+  bool configured = false;  // it has properties
+  replica::BucketSettings settings;
+  uint64_t changed_ms = 0;  // since 1970
+  replica::NodeId changed_at{};
+  friend bool operator==(const BucketView&, const BucketView&) = default;
+};
+// What was asked for, or the bucket as it is after the change: nothing after it
+// was deleted.
+struct BucketPage {
+  std::vector<BucketView> buckets;
+  bool more = false;
+  friend bool operator==(const BucketPage&, const BucketPage&) = default;
 };
 
 // A failed mutation that may have taken effect, or may still.

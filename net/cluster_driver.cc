@@ -171,6 +171,9 @@ absl::Status ClusterDriver::Impl::Drain() {
 void ClusterDriver::Impl::Handle(const ClusterEvent::Any& event) {
   if (const auto* ring = std::get_if<ClusterEvent::NewRing>(&event)) {
     events_.on_ring(ring->ring, ring->stamp);
+  } else if (const auto* buckets =
+                 std::get_if<ClusterEvent::NewBuckets>(&event)) {
+    events_.on_buckets(buckets->buckets);
   } else if (const auto* up = std::get_if<ClusterEvent::Reachable>(&event)) {
     events_.on_up(up->node);
   } else if (const auto* down =

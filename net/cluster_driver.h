@@ -40,6 +40,8 @@ class ClusterDriver {
     std::function<void(std::shared_ptr<const replica::Ring>,
                        const replica::ConfigDigest&)>
         on_ring;
+    std::function<void(std::shared_ptr<const replica::BucketDefaults>)>
+        on_buckets;
     std::function<void(replica::NodeId)> on_up;
     std::function<void(replica::NodeId)> on_down;
     std::function<void(replica::NodeId, std::vector<replica::Message>)>

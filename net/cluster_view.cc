@@ -106,7 +106,9 @@ ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now) {
   ClusterView view;
   view.node = cluster.membership().self().info.id;
   view.node_name = cluster.membership().self().info.name;
-  view.config = replica::EncodeClusterConfig(cluster.config());
+  // Clients go by the ring, also those that know no properties of buckets.
+  view.config = replica::EncodeClusterConfig(
+      {cluster.config().ring, cluster.config().staged, {}});
   view.members = MembersOf(cluster, now);
   if (cluster.superseded().has_value()) {
     view.superseded_epoch = cluster.superseded()->epoch();

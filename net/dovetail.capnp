@@ -42,6 +42,9 @@ interface Dovetail {
 
   # Changes of the membership, which take effect when they are committed.
   clusterAdmin @6 ClusterAdmin -> ClusterAdminReply;
+
+  # The properties of buckets: shows or changes them.
+  buckets @7 BucketRequest -> BucketReply;
 }
 
 struct HelloRequest {
@@ -94,21 +97,25 @@ struct ExecuteRequest {
   options @1 :Options;
 }
 
-# For all operations of the call.
+# For all operations of the call. What is left unsaid is what the bucket says
+# (BucketSetting), and if that says nothing, what the node is configured for.
 struct Options {
   r @0 :Level;  # replicas that must answer a read
   w @1 :Level;  # replicas that must acknowledge a write
   durability @2 :Durability;
-  timeoutMs @3 :UInt32;  # from arrival at the node; 0: the node's default
+  timeoutMs @3 :UInt32;  # from arrival at the node; 0: unsaid
   quorums @4 :Quorums;
   # The asked node coordinates whatever it is to the partition, and what it
   # holds is an answer even if it is no owner: for inspecting replicas.
   here @5 :Bool;
+  # `durability` is not said; it is then `wal`, for nodes that do not know this
+  # field. Clients that do not know it say one always.
+  durabilityUnsaid @6 :Bool;
 }
 
 struct Level {
   union {
-    default @0 :Void;  # what the node is configured for
+    default @0 :Void;  # unsaid
     count @1 :UInt32;  # 1..N
     quorum @2 :Void;  # a majority of all owners
     all @3 :Void;
@@ -120,7 +127,7 @@ struct Level {
 
 # Who counts when owners cannot be reached.
 enum Quorums {
-  default @0;  # what the node is configured for
+  default @0;  # unsaid
   sloppy @1;   # the next reachable nodes stand in for them
   strict @2;   # owners alone
 }
@@ -450,4 +457,72 @@ struct NodeChange {
   after @3 :UInt32;
   gained @4 :UInt32;
   lost @5 :UInt32;
+}
+
+# --- Properties of buckets ---------------------------------------------------
+
+struct BucketRequest {
+  union {
+    # Of the buckets after `after`, in byte order of their names, as many as a
+    # reply holds.
+    list @0 :BucketList;
+    # Of one; none if it has none.
+    describe @1 :Data;
+    create @2 :BucketChange;
+    update @3 :BucketChange;
+    delete @4 :BucketDelete;
+  }
+}
+
+struct BucketList {
+  after @0 :Data;  # null: from the start
+  # Also the names of buckets without properties of which the node that answers
+  # holds an object.
+  inUse @1 :Bool;
+}
+
+struct BucketChange {
+  bucket @0 :Data;
+  settings @1 :List(BucketSetting);  # the others stay as they are
+}
+
+struct BucketDelete {
+  bucket @0 :Data;
+  # Whether it may hold objects: they stay.
+  keepObjects @1 :Bool;
+}
+
+# One property. Its default takes it back.
+struct BucketSetting {
+  union {
+    unknown @0 :Void;  # never valid
+    r @1 :Level;
+    w @2 :Level;
+    quorums @3 :Quorums;
+    durability @4 :Durability;
+    noDurability @5 :Void;  # takes it back
+    timeoutMs @6 :UInt32;
+    valueBytesMax @7 :UInt32;  # of one value or element; 0: no own limit
+  }
+}
+
+struct BucketReply {
+  union {
+    error @0 :Error;
+    # Asked for, or as it is after the change.
+    page @1 :BucketPage;
+  }
+}
+
+struct BucketPage {
+  buckets @0 :List(BucketView);
+  more @1 :Bool;
+}
+
+struct BucketView {
+  bucket @0 :Data;
+  configured @1 :Bool;  # it has properties
+  settings @2 :List(BucketSetting);  # those that are not their default
+  changedMs @3 :UInt64;  # since 1970, of the last change
+  changedAt @4 :UInt64;  # the node where it was made
 }

@@ -38,10 +38,13 @@ struct NewPlacement {
   std::shared_ptr<const replica::Placement> placement;
   replica::ConfigDigest ring;
 };
+struct NewBuckets {
+  std::shared_ptr<const replica::BucketDefaults> buckets;
+};
 struct Fsynced {};
 using ShardTask = std::function<void(Shard&)>;
 using Input = std::variant<ClientRequest, PeerInput, PeerChange, NewPlacement,
-                           Fsynced, ShardTask>;
+                           NewBuckets, Fsynced, ShardTask>;
 struct Queued {
   Input input;
   size_t bytes = 0;
@@ -304,6 +307,8 @@ class Host::Lane {
     } else if (auto* placement = std::get_if<NewPlacement>(&input)) {
       shard_.HandlePlacement(*placement->placement, now);
       ring_ = placement->ring;
+    } else if (auto* buckets = std::get_if<NewBuckets>(&input)) {
+      shard_.HandleBuckets(std::move(buckets->buckets));
     } else if (std::holds_alternative<Fsynced>(input)) {
       shard_.HandleFsynced();
     } else {
@@ -476,6 +481,10 @@ void Host::SetPlacement(replica::Placement placement,
   const auto shared =
       std::make_shared<const replica::Placement>(std::move(placement));
   for (const auto& lane : lanes_) lane->Push(NewPlacement{shared, ring});
+}
+
+void Host::SetBuckets(std::shared_ptr<const replica::BucketDefaults> buckets) {
+  for (const auto& lane : lanes_) lane->Push(NewBuckets{buckets});
 }
 
 void Host::Query(uint32_t shard, std::function<void(Shard&)> query) {

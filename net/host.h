@@ -25,6 +25,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "crdt/dot.h"
+#include "replica/bucket_properties.h"
 #include "replica/ids.h"
 #include "replica/member.h"
 #include "replica/message.h"
@@ -123,6 +124,8 @@ class Host {
   // The ring has changed. Never dropped. Requires: as many partitions.
   void SetPlacement(replica::Placement placement,
                     const replica::ConfigDigest& ring);
+  // The properties of buckets have changed. Never dropped.
+  void SetBuckets(std::shared_ptr<const replica::BucketDefaults> buckets);
   // Runs `query` on the shard's thread between two turns, after all inputs
   // that were queued before it.
   void Query(uint32_t shard, std::function<void(replica::Shard&)> query);

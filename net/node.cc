@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
+#include "net/bucket_admin.h"
 #include "net/client_types.h"
 #include "net/cluster_view.h"
 #include "net/dovetail.capnp.h"
@@ -61,17 +62,19 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   absl::Status StartMetrics();
   void OnOutput(HostOutput output);
 
-  // Asks every shard for `read`'s result and calls `done` with all of them, in
-  // order of the shards, on the loop's thread.
+  // Asks the first `shards` shards (0: all) for `read`'s result and calls
+  // `done` with all of them, in order of the shards, on the loop's thread.
   template <class T>
   void Gather(std::function<T(replica::Shard&)> read,
-              std::function<void(std::vector<T>)> done);
+              std::function<void(std::vector<T>)> done, uint32_t shards = 0);
   void Status(std::function<void(const NodeStatus&)> done);
   void Digests(std::function<void(const NodeDigests&)> done);
   NodeStatus StatusOf(std::vector<replica::ShardStats> shards) const;
   void View(std::function<void(const ClusterView&)> done);
   void Admin(ClusterAdmin admin,
              std::function<void(const absl::StatusOr<PlanView>&)> done);
+  void Buckets(BucketRequest request,
+               std::function<void(const absl::StatusOr<BucketPage>&)> done);
   NodeMetrics MetricsOf(std::vector<ShardMeasures> shards) const;
   // Asks the shards whether there is any event, and tells the cluster.
   void LookForData(std::function<void()> done);
@@ -143,6 +146,9 @@ absl::Status Node::Impl::StartRpc() {
   backend.admin = [this](ClusterAdmin admin, auto done) {
     Admin(std::move(admin), std::move(done));
   };
+  backend.buckets = [this](BucketRequest request, auto done) {
+    Buckets(std::move(request), std::move(done));
+  };
   backend.log = hooks_.log;
   DOVETAIL_ASSIGN_OR_RETURN(
       rpc_,
@@ -174,6 +180,9 @@ absl::Status Node::Impl::StartCluster() {
     if (stamp == placed_) return;  // what the shards began with
     placed_ = stamp;
     host_->SetPlacement(replica::PlacementOf(*ring), stamp);
+  };
+  events.on_buckets = [this](auto buckets) {
+    host_->SetBuckets(std::move(buckets));
   };
   events.on_messages = [this](NodeId from, auto messages) {
     host_->Deliver(from, std::move(messages));
@@ -230,16 +239,18 @@ void Node::Impl::OnOutput(HostOutput output) {
 
 template <class T>
 void Node::Impl::Gather(std::function<T(replica::Shard&)> read,
-                        std::function<void(std::vector<T>)> done) {
+                        std::function<void(std::vector<T>)> done,
+                        uint32_t shards) {
+  if (shards == 0) shards = host_->shards();
   const auto gathering = std::make_shared<Gathering<T>>();
-  gathering->parts.resize(host_->shards());
-  gathering->missing = host_->shards();
+  gathering->parts.resize(shards);
+  gathering->missing = shards;
   gathering->done = std::move(done);
   const uint64_t id = next_gathering_++;
   gatherings_[id] = gathering;
   // Shard threads get the number alone, so that none of them ever holds the
   // last reference.
-  for (uint32_t i = 0; i < host_->shards(); ++i) {
+  for (uint32_t i = 0; i < shards; ++i) {
     host_->Query(
         i, [this, weak = weak_from_this(), id, i, read](replica::Shard& shard) {
           auto part = std::make_shared<T>(read(shard));
@@ -345,6 +356,39 @@ void Node::Impl::Admin(
     if (plan.ok() && !stored.ok()) plan = stored;
     done(plan);
   });
+}
+
+void Node::Impl::Buckets(
+    BucketRequest request,
+    std::function<void(const absl::StatusOr<BucketPage>&)> done) {
+  if (const auto* list = std::get_if<ListBuckets>(&request)) {
+    if (!list->in_use) {
+      return done(PageOfBuckets(cluster_->cluster(), *list, {}));
+    }
+    // The index of objects is the node's: one shard can read it all.
+    using Names = absl::StatusOr<std::vector<std::string>>;
+    return Gather<Names>(
+        [after = list->after](replica::Shard& shard) {
+          return shard.BucketsInUse(after, kBucketsPerPage);
+        },
+        [this, list = *list, done](std::vector<Names> parts) {
+          if (!parts[0].ok()) return done(parts[0].status());
+          done(PageOfBuckets(cluster_->cluster(), list, *parts[0]));
+        },
+        /*shards=*/1);
+  }
+  const auto wall_ms =
+      absl::ToUnixMillis(absl::FromChrono(std::chrono::system_clock::now()));
+  absl::StatusOr<BucketPage> page = BucketPage();
+  const absl::Status stored = cluster_->Do(
+      [&](replica::Cluster& cluster, absl::Duration now) -> absl::Status {
+        page = RunBucketRequest(
+            cluster, request,
+            static_cast<uint64_t>(std::max<int64_t>(0, wall_ms)), now);
+        return absl::OkStatus();
+      });
+  if (page.ok() && !stored.ok()) page = stored;
+  done(page);
 }
 
 void Node::Impl::LookForData(std::function<void()> done) {

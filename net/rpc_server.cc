@@ -56,6 +56,22 @@ absl::Status Stopping() {
   return absl::UnavailableError("the node is stopping; try another one");
 }
 
+// Of the first page of a bucket whose properties are to be deleted.
+absl::Status CheckEmpty(const absl::StatusOr<replica::ListReply>& page) {
+  if (!page.ok()) {
+    return absl::Status(
+        page.status().code(),
+        absl::StrCat("whether the bucket holds objects cannot be told, and "
+                     "keep_objects was not said: ",
+                     page.status().message()));
+  }
+  if (page->objects.empty()) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "the bucket holds objects, as ", crdt::ToString(page->objects.front()),
+      "; delete them first, or say keep_objects: they stay, and the node's "
+      "defaults apply to them"));
+}
+
 // A promise for what `ask` passes to its callback.
 template <class T, class Ask>
 kj::Promise<T> Promised(Ask&& ask) {
@@ -243,6 +259,33 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
         .attach(Counted());
   }
 
+  kj::Promise<void> buckets(BucketsContext context) override {
+    auto request = DecodeBucketRequest(context.getParams());
+    context.releaseParams();
+    if (server_.drained_) request = Stopping();
+    if (!request.ok()) {
+      EncodeBucketReply(request.status(), context.getResults());
+      return kj::READY_NOW;
+    }
+    const auto* gone = std::get_if<DeleteBucket>(&*request);
+    if (gone == nullptr || gone->keep_objects) {
+      return Buckets(*std::move(request), context);
+    }
+    // Whether it holds an object, as a listing finds out.
+    auto call = std::make_shared<Call>();
+    replica::ListRequest first{gone->bucket, "", std::nullopt, 1};
+    std::vector<ClientRequest> requests;
+    requests.push_back(server_.NewRequest(call, 0, {}, std::move(first)));
+    return server_.Run(call, std::move(requests))
+        .then([this, call, request = *std::move(request), context]() mutable {
+          const absl::Status empty = CheckEmpty(call->list);
+          if (empty.ok()) return Buckets(std::move(request), context);
+          EncodeBucketReply(empty, context.getResults());
+          return kj::Promise<void>(kj::READY_NOW);
+        })
+        .attach(Counted());
+  }
+
   kj::Promise<void> digest(DigestContext context) override {
     const uint32_t first = context.getParams().getFirst();
     return Promised<NodeDigests>(server_.backend_.digests)
@@ -252,6 +295,16 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
   }
 
  private:
+  kj::Promise<void> Buckets(BucketRequest request, BucketsContext context) {
+    return Promised<absl::StatusOr<BucketPage>>([&](auto done) {
+             server_.backend_.buckets(std::move(request), std::move(done));
+           })
+        .then([context](absl::StatusOr<BucketPage>&& page) mutable {
+          EncodeBucketReply(page, context.getResults());
+        })
+        .attach(Counted());
+  }
+
   Impl& server_;
   const std::shared_ptr<size_t> calls_;
 };

@@ -59,6 +59,10 @@ class RpcServer {
         ClusterAdmin,
         std::function<void(const absl::StatusOr<PlanView>&)> done)>
         admin;
+    std::function<void(
+        BucketRequest,
+        std::function<void(const absl::StatusOr<BucketPage>&)> done)>
+        buckets;
     // One line for people.
     std::function<void(absl::string_view)> log;
   };

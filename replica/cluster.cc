@@ -46,6 +46,7 @@ Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
                  absl::Duration now)
     : membership_(options, std::move(self), incarnation, seed, now),
       config_(std::move(config)),
+      buckets_(std::make_shared<const BucketDefaults>()),
       random_(seed) {
   OnChanged(/*new_ring=*/true, std::nullopt, now);
 }
@@ -114,6 +115,11 @@ absl::Status Cluster::HandleConfig(NodeId from, absl::string_view bytes,
   const std::optional<CommittedRing> before = config_.ring;
   const ConfigMerge merged = Merge(config_, theirs);
   if (merged.superseded.has_value()) OnSuperseded(*merged.superseded);
+  if (merged.buckets_dropped > 0) {
+    Log(absl::StrCat("the properties of ", merged.buckets_dropped,
+                     " buckets are void: there are more than ",
+                     kBucketRecordsMax));
+  }
   if (merged.changed) {
     const bool new_ring = config_.ring != before;
     if (new_ring) {
@@ -283,12 +289,23 @@ void Cluster::OnChanged(bool new_ring, std::optional<NodeId> but,
     ring_ = Computed(config_);
     events_.push_back(ClusterEvent::NewRing{ring_, ring_stamp()});
   }
+  TellBuckets();
   membership_.SetConfig(config_digest_, now);
   std::vector<NodeId> peers(linked_.begin(), linked_.end());
   if (but.has_value()) std::erase(peers, *but);
   const size_t count = std::min(peers.size(), kConfigFanout);
   random_.DrawToFront(peers, count);
   for (size_t i = 0; i < count; ++i) SendConfig(peers[i], now);
+}
+
+void Cluster::TellBuckets() {
+  BucketDefaults buckets;
+  for (const auto& [bucket, info] : config_.buckets.All()) {
+    buckets.emplace(bucket, PropertiesOf(info.settings));
+  }
+  if (buckets == *buckets_) return;
+  buckets_ = std::make_shared<const BucketDefaults>(std::move(buckets));
+  events_.push_back(ClusterEvent::NewBuckets{buckets_});
 }
 
 void Cluster::OnSuperseded(const CommittedRing& lost) {
@@ -371,6 +388,27 @@ absl::Status Cluster::Commit(uint64_t base_epoch, absl::Duration now) {
   Log(absl::StrCat("committed the ring of epoch ", config_.epoch(), " with ",
                    config_.ring->ring().members.size(), " members"));
   OnChanged(/*new_ring=*/true, std::nullopt, now);
+  return absl::OkStatus();
+}
+
+absl::Status Cluster::ChangeBucket(const BucketChange& change, uint64_t wall_ms,
+                                   absl::Duration now) {
+  DOVETAIL_RETURN_IF_ERROR(CheckSettings(change.settings, ring_->spec()));
+  const NodeId self = membership_.self().info.id;
+  switch (change.kind) {
+    case BucketChange::Kind::kCreate:
+      DOVETAIL_RETURN_IF_ERROR(config_.buckets.Create(
+          self, wall_ms, change.bucket, change.settings));
+      break;
+    case BucketChange::Kind::kUpdate:
+      DOVETAIL_RETURN_IF_ERROR(config_.buckets.Update(
+          self, wall_ms, change.bucket, change.settings));
+      break;
+    case BucketChange::Kind::kDelete:
+      DOVETAIL_RETURN_IF_ERROR(config_.buckets.Delete(change.bucket));
+      break;
+  }
+  OnChanged(/*new_ring=*/false, std::nullopt, now);
   return absl::OkStatus();
 }
 

@@ -7,7 +7,7 @@
 //   links up and down -------------+--> Reachable / Unreachable
 //   gossip, frames: "I go by ring (epoch, digest)" -+
 //   configurations from nodes ----------------------+--> NewRing, persist it
-//   the operator: stage, abort, commit -------------+
+//   the operator: stage, abort, commit, buckets ----+--> NewBuckets
 //
 // How a configuration spreads. Who changes its own pushes it to the nodes it
 // has links to (kConfigFanout of them, drawn at random, so that it reaches
@@ -61,6 +61,10 @@ struct ClusterEvent {
     std::shared_ptr<const Ring> ring;
     ConfigDigest stamp;
   };
+  // The properties of buckets have changed.
+  struct NewBuckets {
+    std::shared_ptr<const BucketDefaults> buckets;
+  };
   // Repeated when a link comes up again.
   struct Reachable {
     NodeId node{};
@@ -77,7 +81,8 @@ struct ClusterEvent {
   struct LogLine {
     std::string text;
   };
-  using Any = std::variant<NewRing, Reachable, Unreachable, KnownPeer, LogLine>;
+  using Any = std::variant<NewRing, NewBuckets, Reachable, Unreachable,
+                           KnownPeer, LogLine>;
 };
 
 // To a node there is a link to.
@@ -86,6 +91,15 @@ struct ClusterEnvelope {
   NodeId to{};
   Kind kind = Kind::kGossip;
   std::string bytes;  // EncodeGossip, EncodeClusterConfig, or none
+};
+
+// What an operator wants of the properties of a bucket.
+struct BucketChange {
+  enum class Kind : uint8_t { kCreate, kUpdate, kDelete };
+  Kind kind = Kind::kCreate;
+  std::string bucket;
+  BucketSettings settings;  // not of kDelete; others stay as they are
+  friend bool operator==(const BucketChange&, const BucketChange&) = default;
 };
 
 // Whether the node has said that it holds data, in the payload of its info.
@@ -136,6 +150,10 @@ class Cluster {
   // none was. FailedPrecondition: the ring has changed since, or data would
   // have to move, which is not possible yet.
   absl::Status Commit(uint64_t base_epoch, absl::Duration now);
+  // `wall_ms`: of this node's clock; orders changes that were made apart.
+  // Errors: of CheckSettings and BucketTable; nothing has changed.
+  absl::Status ChangeBucket(const BucketChange& change, uint64_t wall_ms,
+                            absl::Duration now);
 
   // --- Outputs: events first, then the configuration to persist, then what
   // goes to others ---
@@ -176,6 +194,8 @@ class Cluster {
   void UpdateReach(NodeId node);
   void MeetConfig(NodeId from, const ConfigDigest& theirs, absl::Duration now);
   void OnChanged(bool new_ring, std::optional<NodeId> but, absl::Duration now);
+  // Tells of the properties of buckets if they are not what they were.
+  void TellBuckets();
   void OnSuperseded(const CommittedRing& lost);
   void SendConfig(NodeId to, absl::Duration now);
   absl::Status CheckNoDataMoves(const Plan& plan) const;
@@ -187,6 +207,7 @@ class Cluster {
   std::string encoded_;         // config_
   ConfigDigest config_digest_;  // of encoded_
   std::shared_ptr<const Ring> ring_;
+  std::shared_ptr<const BucketDefaults> buckets_;  // of config_
   std::optional<CommittedRing> superseded_;
   SplitMix random_;
   std::set<NodeId> linked_;

@@ -424,6 +424,12 @@ ConfigMerge Merge(ClusterConfig& mine, const ClusterConfig& theirs) {
     mine.staged = std::move(staged);
     result.changed = true;
   }
+  BucketTable buckets = mine.buckets;
+  result.buckets_dropped = buckets.Merge(theirs.buckets);
+  if (!(buckets == mine.buckets)) {
+    mine.buckets = std::move(buckets);
+    result.changed = true;
+  }
   return result;
 }
 
@@ -434,6 +440,8 @@ std::string EncodeClusterConfig(const ClusterConfig& config) {
   out.Byte(config.ring.has_value() ? 1 : 0);
   if (config.ring.has_value()) AppendCommittedRing(out, *config.ring);
   AppendStaged(out, config.staged);
+  // Nodes of before buckets had properties understand it until one has.
+  if (!config.buckets.unused()) AppendBuckets(out, config.buckets);
   DOVETAIL_CHECK(bytes.size() <= kClusterConfigBytesMax);
   return bytes;
 }
@@ -451,6 +459,7 @@ absl::StatusOr<ClusterConfig> DecodeClusterConfig(absl::string_view bytes) {
   if (has_ring > 1) in.Fail("neither with nor without a ring");
   if (has_ring == 1 && in.ok()) config.ring = ReadCommittedRing(in);
   config.staged = ReadStaged(in);
+  if (in.ok() && in.remaining() > 0) config.buckets = ReadBuckets(in);
   DOVETAIL_RETURN_IF_ERROR(in.Finish());
   return config;
 }

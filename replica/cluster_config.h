@@ -1,7 +1,8 @@
 // What the nodes of a cluster have agreed on without ever voting: the committed
-// ring, and the changes that operators have staged for the next one. A value
-// that gossip spreads; any two meet in Merge(), in any order and any number of
-// times, and everybody ends with the same.
+// ring, the changes that operators have staged for the next one, and the
+// properties of buckets (bucket_table.h). A value that gossip spreads; any two
+// meet in Merge(), in any order and any number of times, and everybody ends
+// with the same.
 //
 // Committed rings are totally ordered by (epoch, digest). The greater wins
 // everywhere. Two operators who commit at once both make epoch n+1; the digest
@@ -32,8 +33,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "crdt/codec.h"
+#include "replica/bucket_table.h"
 #include "replica/ids.h"
 #include "replica/ring.h"
+#include "replica/stamp.h"
 
 namespace dovetail::replica {
 
@@ -46,10 +49,9 @@ inline constexpr size_t kAncestorsMax = 16;
 inline constexpr size_t kStagedMax = kMembersMax;
 // Nodes at which something was ever staged.
 inline constexpr size_t kStagingNodesMax = kMembersMax;
-// Of epochs and stamps: far away, and one more is still a number.
-inline constexpr uint64_t kCounterMax = uint64_t{1} << 62;
-// A full cluster, every name as long as it may be, and as much staged.
-inline constexpr size_t kClusterConfigBytesMax = size_t{4} << 20;
+// A full cluster, every name as long as it may be, as much staged, and as many
+// properties of buckets.
+inline constexpr size_t kClusterConfigBytesMax = size_t{6} << 20;
 
 // A node as gossip introduces it, whether it owns anything or not. Known by its
 // id: addresses may change from one start to the next.
@@ -117,13 +119,6 @@ StagedChange Leave(NodeId id);
 StagedChange Replace(NodeId old, RingMember by);
 StagedChange SetWeight(NodeId id, uint32_t weight);
 
-// When and where a change was staged.
-struct Stamp {
-  uint64_t counter = 0;
-  NodeId node{};
-  friend auto operator<=>(const Stamp&, const Stamp&) = default;
-};
-
 class StagedChanges {
  public:
   using Key = std::pair<NodeId, Stamp>;  // subject first
@@ -165,6 +160,7 @@ struct ClusterConfig {
   // Absent: a node that has just joined and heard of none yet.
   std::optional<CommittedRing> ring;
   StagedChanges staged;
+  BucketTable buckets;
 
   uint64_t epoch() const { return ring.has_value() ? ring->epoch() : 0; }
   friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;
@@ -176,6 +172,8 @@ struct ConfigMerge {
   // The ring of the two that lost, if the other did not grow from it: a commit
   // that was made at the same time as another and is void.
   std::optional<CommittedRing> superseded;
+  // Records of buckets that went beyond kBucketRecordsMax and are void.
+  size_t buckets_dropped = 0;
 };
 // Joins `theirs` into `mine`: commutative, associative and idempotent in what
 // becomes of `mine`.

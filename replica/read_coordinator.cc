@@ -148,7 +148,8 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
     absl::Status absence = CheckAbsence(partition, spec, result->view, self);
     if (!absence.ok()) return Tell(asker, std::move(absence));
   }
-  ReadReply reply{core_.ReceiptOf(partition, self, 1, options.durability),
+  ReadReply reply{core_.ReceiptOf(partition, self, 1,
+                                   options.durability.value_or(Durability::kWal)),
                   *std::move(result)};
   if (request.session) {
     reply.session = SessionToken{core_.placement.partitions(), partition,

@@ -58,12 +58,16 @@ enum class Quorums : uint8_t {
   kStrict,  // owners alone
 };
 
+// What a request leaves unsaid is what its bucket says (bucket_properties.h),
+// and if that says nothing, what the node is configured for.
 struct RequestOptions {
   Level read;   // R
   Level write;  // W
   Quorums quorums = Quorums::kDefault;
-  Durability durability = Durability::kWal;
-  // From arrival; zero: ShardOptions::request_timeout_default.
+  // Unsaid: as the bucket says, else kWal.
+  std::optional<Durability> durability = std::nullopt;
+  // From arrival; zero: as the bucket says, else
+  // ShardOptions::request_timeout_default.
   absl::Duration timeout = absl::ZeroDuration();
   // Coordinate at this node whatever it is to the partition, and take what it
   // holds for an answer even if it is no owner: how replicas are inspected.

@@ -7,6 +7,7 @@
 #include "crdt/check.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
+#include "replica/bucket_defaults.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
 #include "replica/shard_state.h"
@@ -46,6 +47,9 @@ absl::Status Shard::Open(Now now) {
 void Shard::HandleRequest(ClientRequest request, Now now) {
   State& s = *state_;
   RequestOptions& options = request.options;
+  if (absl::Status fits = ApplyBucketDefaults(s.core, request); !fits.ok()) {
+    return s.core.Reply(request.id, std::move(fits));
+  }
   if (options.timeout <= absl::ZeroDuration()) {
     options.timeout = s.core.options.request_timeout_default;
   }
@@ -348,6 +352,10 @@ void Shard::HandlePlacement(Placement placement, Now now) {
   state_->core.placement = std::move(placement);
   state_->sync.OnPlacement(now);
   state_->ranges.OnPlacement();
+}
+
+void Shard::HandleBuckets(std::shared_ptr<const BucketDefaults> buckets) {
+  state_->core.buckets = std::move(buckets);
 }
 
 void Shard::StartSync(NodeId peer, Now) { state_->sync.Start(peer); }

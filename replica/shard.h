@@ -29,6 +29,7 @@
 #include "absl/status/statusor.h"
 #include "crdt/dot.h"
 #include "crdt/event_set.h"
+#include "replica/bucket_properties.h"
 #include "replica/ids.h"
 #include "replica/message.h"
 #include "replica/options.h"
@@ -131,6 +132,8 @@ class Shard {
   // The ring has changed. Requests in flight go on with whom they have asked.
   // Requires: as many partitions as before.
   void HandlePlacement(Placement placement, Now now);
+  // The properties of buckets have changed, for requests that come from now on.
+  void HandleBuckets(std::shared_ptr<const BucketDefaults> buckets);
   // The Sync() that an Output asked for has returned OK.
   void HandleFsynced();
 
@@ -167,6 +170,10 @@ class Shard {
   std::vector<SyncLag> SyncLags() const;
   // How far the hybrid clock is ahead of `wall_ms`, in milliseconds.
   int64_t ClockAheadMs(uint64_t wall_ms) const;
+  // Names of buckets after `after` of which the node (not this shard alone)
+  // holds an object, in order, the first `max` of them.
+  absl::StatusOr<std::vector<std::string>> BucketsInUse(
+      const std::optional<std::string>& after, size_t max) const;
   // The context of one of this shard's partitions.
   const crdt::Context& ContextOf(PartitionId partition) const;
   // The part of its applied events that survives a power loss.

@@ -29,6 +29,8 @@ struct ShardCore {
 
   const ShardOptions& options;
   Placement placement;
+  std::shared_ptr<const BucketDefaults> buckets =
+      std::make_shared<const BucketDefaults>();
   const Shard::Identity identity;
   Storage& storage;
   RowStore rows;

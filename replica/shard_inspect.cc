@@ -30,6 +30,27 @@ std::vector<PartitionDigest> Shard::Digests() const {
   return digests;
 }
 
+absl::StatusOr<std::vector<std::string>> Shard::BucketsInUse(
+    const std::optional<std::string>& after, size_t max) const {
+  std::vector<std::string> buckets;
+  // From the end of one bucket to the first object of the next.
+  std::string begin = after ? IndexRange(*after, "").end : "";
+  while (buckets.size() < max) {
+    absl::StatusOr<crdt::ObjectId> first = crdt::ObjectId{};
+    DOVETAIL_RETURN_IF_ERROR(state_->core.storage.Scan(
+        Family::kIndex, begin, "",
+        [&](absl::string_view key, absl::string_view) {
+          first = ParseIndexKey(key);
+          return false;
+        }));
+    DOVETAIL_RETURN_IF_ERROR(first.status());
+    if (first->bucket.empty()) break;  // there is none
+    begin = IndexRange(first->bucket, "").end;
+    buckets.push_back(std::move(first->bucket));
+  }
+  return buckets;
+}
+
 ShardStats Shard::stats() const {
   ShardStats stats = state_->core.stats;
   for (const auto& partition : state_->core.partitions) {

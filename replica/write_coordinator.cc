@@ -28,7 +28,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   }
   Job job(*std::move(set));
   job.partition = partition;
-  job.durability = options.durability;
+  job.durability = options.durability.value_or(Durability::kWal);
   job.deadline = now.steady + options.timeout;
   job.operations = std::move(request.operations);
   job.once = request.id;

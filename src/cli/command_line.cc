@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "crdt/check.h"
+#include "src/cli/bucket_commands.h"
 #include "src/cli/cluster_commands.h"
 #include "src/cli/commands.h"
 #include "src/cli/exec.h"
@@ -33,7 +34,7 @@ struct Words {
   std::string w = "default";
   std::string quorums = "default";
   bool here = false;
-  std::string durability = "wal";
+  std::string durability = "default";
   std::string timeout;
   bool json = false;
 
@@ -55,9 +56,7 @@ struct Words {
   LocalCluster local;
 };
 
-// What is left to do once a client is connected.
-using Job = std::function<Exit(Client&, const Output&)>;
-// Or without one.
+// What is left to do without a client.
 using LocalJob = std::function<Exit(const Output&)>;
 
 class CommandLine {
@@ -72,6 +71,7 @@ class CommandLine {
   void AddObjects();
   void AddInspection();
   void AddCluster();
+  void AddBuckets();
   void AddLocal(CLI::App* group);
   void AddExec();
   CLI::App* AddCommand(CLI::App* parent, const std::string& name,
@@ -87,6 +87,7 @@ class CommandLine {
   absl::StatusOr<Job> DeleteJob() const;
   absl::StatusOr<Job> KeysJob() const;
   absl::StatusOr<Job> ExecJob() const;
+  BucketWords Said() const;
   absl::StatusOr<CallOptions> Call() const;
   absl::StatusOr<ClientOptions> Options() const;
   int Usage(const absl::Status& status) const;
@@ -106,6 +107,7 @@ CommandLine::CommandLine(const Streams& streams) : streams_(streams) {
   AddObjects();
   AddInspection();
   AddCluster();
+  AddBuckets();
   AddExec();
   app_.footer(kFooter);  // last: commands would inherit it
 }
@@ -129,8 +131,8 @@ void CommandLine::AddShared() {
   app_.add_flag("--here", words_.here,
                 "read what the asked node holds, whatever it owns");
   app_.add_option("--durability", words_.durability,
-                  "of an acknowledgement: wal (fsynced within a second) or "
-                  "fsync (on disk)")
+                  "of an acknowledgement: wal (fsynced within a second), fsync "
+                  "(on disk), or default")
       ->capture_default_str();
   app_.add_option("--timeout", words_.timeout,
                   "for one operation, as in 500ms or 2s");
@@ -332,6 +334,14 @@ void CommandLine::AddLocal(CLI::App* group) {
   }
 }
 
+void CommandLine::AddBuckets() {
+  AddBucketCommands(
+      app_, words_.bucket, [this] { return Said(); },
+      [this](std::function<absl::StatusOr<Job>()> job) {
+        chosen_ = std::move(job);
+      });
+}
+
 void CommandLine::AddExec() {
   CLI::App* exec = AddCommand(
       &app_, "exec", "run operations given as JSON lines, many at once");
@@ -353,8 +363,10 @@ absl::StatusOr<CallOptions> CommandLine::Call() const {
   DOVETAIL_ASSIGN_OR_RETURN(call.write, ParseLevel(words_.w));
   DOVETAIL_ASSIGN_OR_RETURN(call.quorums, ParseQuorums(words_.quorums));
   call.here = words_.here;
-  DOVETAIL_ASSIGN_OR_RETURN(call.durability,
-                            ParseDurability(words_.durability));
+  if (words_.durability != "default") {
+    DOVETAIL_ASSIGN_OR_RETURN(call.durability,
+                              ParseDurability(words_.durability));
+  }
   if (!words_.timeout.empty()) {
     DOVETAIL_ASSIGN_OR_RETURN(call.timeout, ParseTimeout(words_.timeout));
   }
@@ -472,6 +484,20 @@ absl::StatusOr<Job> CommandLine::ExecJob() const {
     return summary.failed > 0 || summary.output_broken ? Exit::kFailed
                                                        : Exit::kOk;
   };
+}
+
+// Of the shared options those that are on the command line.
+BucketWords CommandLine::Said() const {
+  const auto said = [this](const char* option, const std::string& word) {
+    return app_.count(option) > 0 ? std::optional(word) : std::nullopt;
+  };
+  return {said("--r", words_.r),
+          said("--w", words_.w),
+          said("--quorums", words_.quorums),
+          said("--durability", words_.durability),
+          said("--timeout", words_.timeout),
+          std::nullopt,
+          words_.here};
 }
 
 absl::StatusOr<ClientOptions> CommandLine::Options() const {

@@ -4,6 +4,7 @@
 #define DOVETAIL_SRC_CLI_COMMANDS_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -29,6 +30,9 @@ struct Output {
   std::ostream& error;
   bool json = false;
 };
+
+// What is left to do once a client is connected.
+using Job = std::function<Exit(Client&, const Output&)>;
 
 // Prints why something of `kind` failed, and tells the exit code.
 Exit Fail(const Output& output, OperationKind kind, const absl::Status& status);

@@ -45,6 +45,16 @@ write-blind enable disable reset remove-field delete read. Besides: "amount"
 independently of each other, --in-flight of them at once. Exit code 1 if any
 failed.)";
 
+const char kBucketFooter[] = R"(
+The properties are the options that other commands have for one request:
+  --r LEVEL --w LEVEL --quorums sloppy|strict --durability wal|fsync
+  --timeout 500ms --value-bytes-max N
+`default` as a value takes one back. What a request says itself wins, but for
+value-bytes-max, which is a limit. How many replicas a key has (N) is a matter
+of the ring and the same for all buckets: dovetail bucket describe shows it.
+  dovetail bucket create orders --w all --durability fsync
+  dovetail bucket update orders --w default --timeout 1s)";
+
 std::vector<TypeRow> TypeRows() {
   const VerbRow add{"add", "ELEMENT", "add elements"};
   const VerbRow remove{"remove", "ELEMENT", "remove what was observed of them"};

@@ -9,7 +9,8 @@ namespace dovetail::cli {
 
 extern const char kFooter[];      // of dovetail itself
 extern const char kMapFooter[];   // of `dovetail map`
-extern const char kExecFooter[];  // of `dovetail exec`
+extern const char kExecFooter[];
+extern const char kBucketFooter[];  // of `dovetail exec`
 
 // A verb as the command line offers it: what follows BUCKET KEY.
 struct VerbRow {

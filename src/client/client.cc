@@ -433,6 +433,14 @@ absl::StatusOr<PlanView> Client::Administer(const ClusterAdmin& admin) {
       });
 }
 
+absl::StatusOr<BucketPage> Client::Buckets(const BucketRequest& request) {
+  return impl_->Await<BucketPage>(
+      [request](Session& session,
+                std::function<void(absl::StatusOr<BucketPage>)> then) {
+        session.Buckets(request, std::move(then));
+      });
+}
+
 std::string Client::node() const { return impl_->node(); }
 
 void Client::Submit(Operation operation, const CallOptions& options,

@@ -145,6 +145,12 @@ class Client {
   // breaks meanwhile has it asked again of the next node: a commit that had
   // taken effect is then refused as one of an old plan.
   absl::StatusOr<PlanView> Administer(const ClusterAdmin& admin);
+  // Shows or changes what buckets say for requests that leave it unsaid. The
+  // node that answers has it on disk and goes by it; the others hear of it.
+  // Errors: InvalidArgument (no such value), FailedPrecondition (it has
+  // properties already, has none, or holds objects and is to be deleted),
+  // ResourceExhausted (too many).
+  absl::StatusOr<BucketPage> Buckets(const BucketRequest& request);
   // "127.0.0.1:7101": the node that listings and inspection go to, or last did.
   std::string node() const;
 

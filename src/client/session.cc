@@ -174,6 +174,16 @@ void Session::Admin(const net::ClusterAdmin& admin, Done<net::PlanView> done) {
                                });
 }
 
+void Session::Buckets(const net::BucketRequest& request,
+                      Done<net::BucketPage> done) {
+  auto call = state_->node.bucketsRequest();
+  net::EncodeBucketRequest(request, call);
+  state_->Await<net::BucketPage>(call.send(), std::move(done),
+                                 [](wire::BucketReply::Reader reply) {
+                                   return net::DecodeBucketReply(reply);
+                                 });
+}
+
 void Session::Drop(absl::Status reason) {
   state_->stream.Close(reason);
   state_->Lose(std::move(reason));

@@ -50,6 +50,7 @@ class Session {
   void Digest(uint32_t first, Done<net::NodeDigests> done);
   void Cluster(Done<net::ClusterView> done);
   void Admin(const net::ClusterAdmin& admin, Done<net::PlanView> done);
+  void Buckets(const net::BucketRequest& request, Done<net::BucketPage> done);
 
   // Gives the connection up for `reason`, as if it had broken.
   void Drop(absl::Status reason);

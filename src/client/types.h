@@ -28,19 +28,30 @@ using crdt::View;  // what a reader sees of anything; for maps
 // Encode() and Token::Decode() turn it into bytes and back.
 using Token = crdt::ObservedToken;
 
-// How many replicas must answer: Level{} (as the node is configured),
+// How many replicas must answer: Level{} (unsaid: as the bucket says, else as
+// the node is configured),
 // Level::Count(n), Level::Quorum(), Level::All(); LocalOne(), LocalQuorum() of
 // the region of the node that is asked, EachQuorum() in every region.
 using replica::Level;
 // kSloppy: nodes that can be reached stand in for owners that cannot. kStrict:
-// only owners count. kDefault: as the node is configured, sloppy unless said
-// otherwise.
+// only owners count. kDefault: unsaid, as above; a node is sloppy unless
+// configured otherwise.
 using replica::Quorums;
 // kWal: in the operating system's log, fsynced within a second. kFsync: on
 // stable storage before the answer.
 using replica::Durability;
 // Which nodes vouch for an answer, and how durably.
 using replica::Receipt;
+
+using net::BucketPage;
+using net::BucketRequest;
+using net::BucketView;
+using net::DeleteBucket;
+using net::DescribeBucket;
+using net::ListBuckets;
+using replica::BucketChange;      // a create or an update
+using replica::BucketProperties;  // what a bucket says
+using replica::BucketSettings;    // some of it: SettingsOf, PropertiesOf
 
 using net::ClusterAdmin;
 using net::ClusterView;
@@ -53,7 +64,8 @@ using net::PlanView;
 
 struct ReadOptions {
   Level r = {};
-  // In all, retries included. Zero: ClientOptions::timeout.
+  // In all, retries included. Zero: the bucket's at the node, and here
+  // ClientOptions::timeout.
   absl::Duration timeout = absl::ZeroDuration();
   // Whether the answer is to have a token.
   bool want_token = false;
@@ -65,7 +77,8 @@ struct ReadOptions {
 
 struct WriteOptions {
   Level w = {};
-  Durability durability = Durability::kWal;
+  // Unsaid: as the bucket says, kWal if it says nothing.
+  std::optional<Durability> durability = std::nullopt;
   absl::Duration timeout = absl::ZeroDuration();
   std::optional<Token> token = std::nullopt;
   Quorums quorums = Quorums::kDefault;

@@ -177,6 +177,20 @@ TEST_CASE("Client codec: options survive the wire, timeouts rounded up") {
   }
 }
 
+TEST_CASE(
+    "Client codec: durability unsaid stays so; of an older client it is") {
+  capnp::MallocMessageBuilder message;
+  auto root = message.initRoot<wire::ExecuteRequest>();
+  EncodeExecute({}, {}, root);
+  CHECK(!DecodeExecute(root.asReader())->options.durability.has_value());
+  // What an older node reads.
+  CHECK(root.getOptions().getDurability() == wire::Durability::WAL);
+  // An older client sets nothing, and means `wal`.
+  root.getOptions().setDurabilityUnsaid(false);
+  CHECK(DecodeExecute(root.asReader())->options.durability ==
+        replica::Durability::kWal);
+}
+
 TEST_CASE("Client codec: what is over a limit is refused by its name") {
   const auto refused = [](const Operation& operation, const char* limit) {
     const absl::Status status = RefusalOf(WriteRequest{{operation}});

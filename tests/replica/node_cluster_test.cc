@@ -261,6 +261,48 @@ TEST_CASE("Cluster: of two commits at once one wins, and the loser is told") {
   CHECK(world.Logged(loser, "is void"));
 }
 
+TEST_CASE(
+    "Cluster: properties of buckets converge after a cut, stored on all") {
+  World world(4, 4);
+  world.Run(absl::Seconds(2));
+  const auto change = [&](size_t node, BucketChange::Kind kind,
+                          BucketSettings settings) {
+    return world.Touch(node).ChangeBucket({kind, "shop", std::move(settings)},
+                                          1'000 + node, world.now);
+  };
+  using Kind = BucketChange::Kind;
+  const uint64_t all = LevelNumber(Level::All());
+  REQUIRE(change(0, Kind::kCreate, {}).ok());
+  world.Run(absl::Seconds(1));
+  for (size_t i : {0, 1}) {
+    for (size_t j : {2, 3}) world.Link(i, j, false);
+  }
+  // No majority on either side.
+  REQUIRE(change(0, Kind::kUpdate, {{BucketProperty::kWrite, all}}).ok());
+  REQUIRE(change(3, Kind::kUpdate, {{BucketProperty::kRead, all}}).ok());
+  CHECK(absl::IsFailedPrecondition(change(2, Kind::kCreate, {})));
+  CHECK(absl::IsInvalidArgument(
+      change(2, Kind::kUpdate,
+             {{BucketProperty::kWrite, LevelNumber(Level::Count(33))}})));
+  for (size_t i : {0, 1}) {
+    for (size_t j : {2, 3}) world.Link(i, j, true);
+  }
+  world.Run(absl::Seconds(3));
+  for (size_t i = 0; i < 4; ++i) {
+    const auto buckets = world.at(i).config().buckets.All();
+    REQUIRE(buckets.contains("shop"));
+    const BucketProperties shop = PropertiesOf(buckets.at("shop").settings);
+    CHECK(shop.write == Level::All());
+    CHECK(shop.read == Level::All());
+    CHECK(world.Saved(i));
+  }
+  REQUIRE(change(1, Kind::kDelete, {}).ok());
+  world.Run(absl::Seconds(3));
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(world.at(i).config().buckets.All().empty());
+  }
+}
+
 TEST_CASE("Cluster: a node that was away catches up, at the first frame too") {
   World world(4, 3);
   world.Run(absl::Seconds(2));
