@@ -85,6 +85,16 @@ absl::Status Partition::Available() const {
                    " is quarantined on this node: ", quarantine_reason_));
 }
 
+absl::Status Partition::MayMint() const {
+  DOVETAIL_RETURN_IF_ERROR(Available());
+  if (!progress_.mending) return absl::OkStatus();
+  DOVETAIL_MARK("mend: a write has to go elsewhere");
+  return absl::UnavailableError(
+      absl::StrCat("partition ", Index(id_),
+                   " is being mended on this node after damage; write to "
+                   "another owner"));
+}
+
 absl::Status Partition::Readable() const {
   DOVETAIL_RETURN_IF_ERROR(Available());
   if (!progress_.filling ||
@@ -253,7 +263,7 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
     absl::Span<const crdt::Operation> operations,
     const crdt::Path& resume_after,
     absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp) {
-  DOVETAIL_RETURN_IF_ERROR(Available());
+  DOVETAIL_RETURN_IF_ERROR(MayMint());
   if (DOVETAIL_BUGGIFY("mint: some dots are burnt")) next_counter_ += 3;
   MutateOutcome outcome;
   if (operations.size() > 1 && DOVETAIL_MUTANT("batch: split in two")) {

@@ -221,6 +221,8 @@ class Partition {
   absl::Status Available() const;
   // Also Unavailable while it has not yet all that it had or is to have.
   absl::Status Readable() const;
+  // Also Unavailable while it is being mended.
+  absl::Status MayMint() const;
   crdt::StateView& view() { return objects_; }
   const crdt::Context& context() const { return context_; }
   // Nothing was ever applied here, or all of it was given up.
@@ -261,6 +263,7 @@ class Partition {
   KeyRange RowRange() const { return RowsOfPartition(id_, partitions_); }
 
  private:
+  absl::Status LoadContext();
   absl::Status LoadLog(uint64_t checkpoint);
   LeafSum SumOfLeaves(LeafSpan leaves) const;
   std::vector<uint64_t> PrintsOfSpans(LeafSpan leaves, size_t spans,

@@ -89,6 +89,19 @@ absl::Status Partition::Load() {
     });
   }
 
+  DOVETAIL_RETURN_IF_ERROR(LoadContext());
+  DOVETAIL_MARK_IF("load: a log without a checkpoint",
+                   !checkpoint && log_entries_ > 0);
+  DOVETAIL_MARK_IF("load: a checkpoint and deltas after it",
+                   checkpoint && sequence_ > checkpoint_);
+  DOVETAIL_MARK_IF("load: all of the log was truncated",
+                   checkpoint && log_entries_ == 0);
+  ++version_;
+  return absl::OkStatus();
+}
+
+// X, and how far a sync by ranges has come.
+absl::Status Partition::LoadContext() {
   DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> superseded,
                             storage_.Get(Family::kMeta, SupersededKey(id_)));
   if (superseded) {
@@ -105,15 +118,8 @@ absl::Status Partition::Load() {
     return absl::DataLossError(absl::StrCat("the context of partition ",
                                             Index(id_), " contradicts itself"));
   }
-  DOVETAIL_MARK_IF("load: a log without a checkpoint",
-                   !checkpoint && log_entries_ > 0);
-  DOVETAIL_MARK_IF("load: a checkpoint and deltas after it",
-                   checkpoint && sequence_ > checkpoint_);
-  DOVETAIL_MARK_IF("load: all of the log was truncated",
-                   checkpoint && log_entries_ == 0);
   DOVETAIL_MARK_IF("load: dots known before their events",
                    !context_.superseded.empty());
-  ++version_;
   return absl::OkStatus();
 }
 

@@ -430,7 +430,7 @@ void Partition::WriteProgress() {
   const bool over = exact() && progress_.lost.empty();
   if (over && (!progress_.ahead.empty() || progress_.filling)) {
     progress_.ahead = {};
-    progress_.filling = false;
+    progress_.filling = progress_.mending = false;
     progress_changed_ = true;
   }
   if (!progress_changed_) return;

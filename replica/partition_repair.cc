@@ -139,13 +139,7 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
       sum.Merge(SumOfRow({"", *row.object, path, value}));
     }
   }));
-  for (const std::string& key : gone) {
-    if (absl::StatusOr<ParsedRowKey> parsed = ParseRowKey(key); parsed.ok()) {
-      // Nothing else may be left of it; if so, it is listed again below.
-      rows_.DeleteOther(Family::kIndex, IndexKey(parsed->object));
-    }
-    rows_.Delete(key);
-  }
+  for (const std::string& key : gone) rows_.Delete(key);
   for (const auto& [key, remains] : objects) {
     const bool counts_fit = remains.header &&
                             remains.header_count == remains.count &&
@@ -155,10 +149,10 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
     } else if (!remains.inline_rows && !counts_fit) {
       rows_.Put(key, EncodeExplodedHeader(remains.visible, remains.count));
     }
+    // What was listed stays so until a peer has said what is there; what is
+    // not, the pass over the index finds (scrub.h).
     if (remains.visible > 0) {
       rows_.PutOther(Family::kIndex, IndexKey(remains.object), "");
-    } else {
-      rows_.DeleteOther(Family::kIndex, IndexKey(remains.object));
     }
   }
   LeafSum change = sum;
@@ -167,7 +161,7 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   change.count -= before.count;
   sums_.Apply({{static_cast<uint16_t>(leaf), change}});
   progress_.lost.Insert(range);
-  progress_.filling = true;
+  progress_.filling = progress_.mending = true;
   progress_changed_ = true;
   return unreadable;
 }
@@ -290,14 +284,16 @@ absl::StatusOr<bool> Partition::MendRange(const RangeQuestion& question,
     }
   }
   sums_.Apply(changes);
+  progress_.ahead.UnionWith(context.applied);
   progress_.lost.Erase(range);
   progress_changed_ = true;
   return true;
 }
 
-// What this replica had comes back as it belongs; what it never had is left to
-// the log. What it shows beyond that is damage, but for values whose events
-// have not come yet.
+// The row becomes what belongs there. A source may have events that have not
+// come here yet; then the row is ahead of E, and is not read until they have.
+// What is shown beyond that is damage, but for values whose events have not
+// come to the source either.
 absl::Status Partition::Restore(const RangeRow& row, const crdt::Leaf& belongs,
                                 const crdt::Context& theirs,
                                 SumChanges& changes) {
@@ -306,8 +302,8 @@ absl::Status Partition::Restore(const RangeRow& row, const crdt::Leaf& belongs,
       [&](crdt::Leaf& mine) {
         crdt::Leaf mended;
         for (const auto& [dot, payload] : belongs.entries()) {
-          if (!context_.Contains(dot)) continue;
-          if (!mine.Contains(dot)) ++restored_;
+          if (!mine.Contains(dot) && context_.Contains(dot)) ++restored_;
+          KnowLive(dot);
           mended.Set(dot, payload);
         }
         for (const auto& [dot, payload] : mine.entries()) {

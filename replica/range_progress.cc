@@ -12,6 +12,7 @@ namespace {
 constexpr uint8_t kActive = 1;
 constexpr uint8_t kBegun = 2;
 constexpr uint8_t kFilling = 4;
+constexpr uint8_t kMending = 8;
 
 crdt::EventSet All(const crdt::Context& context) {
   crdt::EventSet all = context.applied;
@@ -26,7 +27,8 @@ std::string RangeProgress::Encode() const {
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
   out.Byte(static_cast<uint8_t>((active ? kActive : 0) | (begun ? kBegun : 0) |
-                                (filling ? kFilling : 0)));
+                                (filling ? kFilling : 0) |
+                                (mending ? kMending : 0)));
   common.applied.AppendTo(out);
   common.superseded.AppendTo(out);
   ahead.AppendTo(out);
@@ -40,10 +42,11 @@ absl::StatusOr<RangeProgress> RangeProgress::Decode(absl::string_view bytes) {
   in.ExpectVersion();
   RangeProgress progress;
   const uint8_t flags = in.Byte();
-  if (flags > (kActive | kBegun | kFilling)) in.Fail("unknown flags");
+  if (flags > (kActive | kBegun | kFilling | kMending)) in.Fail("unknown flags");
   progress.active = (flags & kActive) != 0;
   progress.begun = (flags & kBegun) != 0;
   progress.filling = (flags & kFilling) != 0;
+  progress.mending = (flags & kMending) != 0;
   DOVETAIL_ASSIGN_OR_RETURN(progress.common.applied,
                             crdt::EventSet::ReadFrom(in));
   DOVETAIL_ASSIGN_OR_RETURN(progress.common.superseded,

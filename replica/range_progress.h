@@ -30,6 +30,10 @@ struct RangeProgress {
   // is ahead, this replica answers no reads.
   bool filling = false;
 
+  // It had to be mended: until that is over it mints nothing, since it would
+  // observe rows that are not there.
+  bool mending = false;
+
   // Grammar: docs/formats.md, "progress of a sync by ranges".
   std::string Encode() const;
   static absl::StatusOr<RangeProgress> Decode(absl::string_view bytes);

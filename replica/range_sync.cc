@@ -263,36 +263,7 @@ absl::Status RangeSync::TakePart(Partition& partition, Session& session,
     return refuse();
   }
   if (std::holds_alternative<AskRows>(question.ask)) {
-    KeyRange range = question.range;
-    if (!part.rest.empty()) {
-      if (part.rest <= range.begin || !BeforeEnd(part.rest, range.end)) {
-        return refuse();
-      }
-      // Pieces again: an empty stretch was asked about across digest leaves.
-      for (KeyRange& piece : AtLeaves({part.rest, range.end}, partition,
-                                      core_.placement.partitions())) {
-        session.todo.push_front(
-            {std::move(piece), session.kind == Kind::kMend});
-      }
-      range.end = part.rest;
-    }
-    core_.stats.range_rows += part.rows.size();
-    if (session.kind == Kind::kUnite) {
-      return partition.UniteRange(range, part.rows);
-    }
-    if (session.kind == Kind::kMend) {
-      DOVETAIL_ASSIGN_OR_RETURN(
-          const bool mended,
-          partition.MendRange(question, range, part, session.context));
-      if (mended) return absl::OkStatus();
-      return absl::UnavailableError("another source has to be asked, or later");
-    }
-    std::vector<std::string> differ;
-    for (const uint32_t place : part.differ) {
-      const std::string& key = question.keys[place];
-      if (BeforeEnd(key, range.end)) differ.push_back(key);
-    }
-    return partition.JoinRange(range, part.rows, differ, session.context);
+    return TakeRows(partition, session, question, part);
   }
   if (!part.rows.empty() || !part.rest.empty()) return refuse();
   auto next = part.differ.begin();
@@ -328,6 +299,40 @@ absl::Status RangeSync::TakePart(Partition& partition, Session& session,
     begin = cuts.ends[i];
   }
   return absl::OkStatus();
+}
+
+absl::Status RangeSync::TakeRows(Partition& partition, Session& session,
+                                 const RangeQuestion& question,
+                                 const RangePart& part) {
+  KeyRange range = question.range;
+  if (!part.rest.empty()) {
+    if (part.rest <= range.begin || !BeforeEnd(part.rest, range.end)) {
+      return absl::InvalidArgumentError("an answer that fits no question");
+    }
+    // Pieces again: an empty stretch was asked about across digest leaves.
+    for (KeyRange& piece : AtLeaves({part.rest, range.end}, partition,
+                                    core_.placement.partitions())) {
+      session.todo.push_front({std::move(piece), session.kind == Kind::kMend});
+    }
+    range.end = part.rest;
+  }
+  core_.stats.range_rows += part.rows.size();
+  if (session.kind == Kind::kUnite) {
+    return partition.UniteRange(range, part.rows);
+  }
+  if (session.kind == Kind::kMend) {
+    DOVETAIL_ASSIGN_OR_RETURN(
+        const bool mended,
+        partition.MendRange(question, range, part, session.context));
+    if (mended) return absl::OkStatus();
+    return absl::UnavailableError("another source has to be asked, or later");
+  }
+  std::vector<std::string> differ;
+  for (const uint32_t place : part.differ) {
+    const std::string& key = question.keys[place];
+    if (BeforeEnd(key, range.end)) differ.push_back(key);
+  }
+  return partition.JoinRange(range, part.rows, differ, session.context);
 }
 
 // The source holds there what was held here when it was asked.

@@ -110,6 +110,8 @@ class RangeSync {
                     const RangeAnswer& answer);
   absl::Status TakePart(Partition& partition, Session& session,
                         const RangeQuestion& question, const RangePart& part);
+  absl::Status TakeRows(Partition& partition, Session& session,
+                        const RangeQuestion& question, const RangePart& part);
   absl::Status TakeEqual(Partition& partition, const Session& session,
                          const KeyRange& range);
   void ObserveStamps(const RangePart& part, Now now);

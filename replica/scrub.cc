@@ -115,7 +115,7 @@ void Scrub::LookAtIndex(uint64_t entries) {
         PartitionOf(object.bucket, object.key, core_.placement.partitions());
     if (!core_.Owns(id)) continue;
     Partition& partition = core_.Get(id);
-    if (partition.quarantined() || !MayLookAt(partition)) continue;
+    if (!partition.Readable().ok() || !MayLookAt(partition)) continue;
     const absl::StatusOr<bool> listed = partition.Lists(object);
     if (!listed.ok()) {
       ++core_.stats.corruptions;

@@ -80,6 +80,12 @@ void Checker::BeforeMessage(uint32_t node, Shard& shard,
 void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
                            const replica::Message& message) {
   const crdt::EventSet& applied = shard.ContextOf(message.partition).applied;
+  if (std::holds_alternative<replica::Summary>(message.body) && !losses_ &&
+      shard.stats().divergences > 0) {
+    return OnViolation(absl::StrCat(
+        "node ", node, " and a peer have applied the same events and hold ",
+        "different rows"));
+  }
   const auto note = [&](const std::string& delta) {
     const crdt::DotRun events = messages_.EventsOf(delta);
     if (applied.ContainsRun(events) && !before_message_.ContainsRun(events)) {

@@ -129,6 +129,11 @@ void SimDisk::Apply(const WriteBatch& batch) {
   Undo undo;
   undo.has_log_put = HasLogPut(batch);
   for (const WriteBatch::Entry& entry : batch.entries()) {
+    // What is written anew is written elsewhere.
+    const auto garbled = faults_.reads.find({entry.family, entry.key});
+    if (garbled != faults_.reads.end() && garbled->second.ok()) {
+      faults_.reads.erase(garbled);
+    }
     Keys& keys = Own(entry.family);
     const auto before = keys.find(entry.key);
     undo.entries.push_back(
