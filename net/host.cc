@@ -233,6 +233,7 @@ class Host::Lane {
     measures.requests = requests_.counts();
     measures.requests_in_flight = requests_.in_flight();
     measures.sync_lags = shard_.SyncLags();
+    measures.peer_times = shard_.PeerAnswerTimes();
   }
 
   absl::Status Stop() {

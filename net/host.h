@@ -29,6 +29,7 @@
 #include "replica/member.h"
 #include "replica/message.h"
 #include "replica/options.h"
+#include "replica/peer_times.h"
 #include "replica/placement.h"
 #include "replica/request.h"
 #include "replica/request_stats.h"
@@ -79,6 +80,7 @@ struct ShardMeasures {
   replica::RequestCounts requests;
   size_t requests_in_flight = 0;
   std::vector<replica::SyncLag> sync_lags;
+  std::vector<replica::PeerTime> peer_times;
 };
 
 // The clock by which replica::Now says `steady`.

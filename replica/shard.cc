@@ -45,6 +45,7 @@ absl::Status Shard::Open(Now now) {
 
 void Shard::HandleRequest(ClientRequest request, Now now) {
   State& s = *state_;
+  s.core.steady = now.steady;
   RequestOptions& options = request.options;
   if (options.timeout <= absl::ZeroDuration()) {
     options.timeout = s.core.options.request_timeout_default;
@@ -148,6 +149,7 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
 void Shard::HandleMessage(NodeId from, Message message, Now now) {
   // A peer with another idea of the cluster: nothing here can answer it.
   if (!state_->core.Owns(message.partition)) return;
+  state_->core.steady = now.steady;
   state_->OnMessage(from, std::move(message), now);
 }
 
@@ -321,12 +323,16 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
 }
 
 void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {
+  state_->core.steady = now.steady;
   state_->core.peers_up.insert_or_assign(peer, incarnation);
+  state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerUp(peer, now);
 }
 
 void Shard::HandlePeerDown(NodeId peer, Now now) {
+  state_->core.steady = now.steady;
   state_->core.peers_up.erase(peer);
+  state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerDown(peer);
   state_->writes.OnPeerDown(peer);
   state_->reads.OnPeerDown(peer);

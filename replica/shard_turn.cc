@@ -15,6 +15,7 @@ namespace dovetail::replica {
 Output Shard::EndTurn(Now now) {
   State& s = *state_;
   ShardCore& core = s.core;
+  core.steady = now.steady;
   while (!core.to_self.empty()) {
     Message message = std::move(core.to_self.front());
     core.to_self.pop_front();
@@ -165,6 +166,7 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
 
 void Shard::HandleTimers(Now now) {
   State& s = *state_;
+  s.core.steady = now.steady;
   s.writes.OnTimers(now);
   s.sessions.OnTimers(now);
   s.reads.OnTimers(now);
@@ -192,9 +194,8 @@ absl::Duration Shard::next_deadline() const {
   const State& s = *state_;
   return std::min({s.writes.next_deadline(), s.sessions.next_deadline(),
                    s.reads.next_deadline(), s.forwards.next_deadline(),
-                   s.lists.next_deadline(),
-                   s.sync.next_deadline(), s.FsyncDeadline(),
-                   s.next_maintenance});
+                   s.lists.next_deadline(), s.sync.next_deadline(),
+                   s.FsyncDeadline(), s.next_maintenance});
 }
 
 absl::Duration Shard::State::FsyncDeadline() const {
