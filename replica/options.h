@@ -77,6 +77,9 @@ struct ShardOptions {
   // Requests waiting for other replicas in one shard; one more is refused with
   // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.
   size_t requests_in_flight_max = 65'536;
+  // When who was refused for that is to ask again. 100 ms: of so many, those
+  // that are answered at all mostly are by then.
+  absl::Duration retry_after_in_flight = absl::Milliseconds(100);
 
   // Bytes of rows kept decoded-ready in memory per shard. The read before a
   // write is the dear part of it (docs/benchmarks.md).

@@ -9,6 +9,7 @@
 #include "crdt/limits.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
+#include "replica/retry_after.h"
 #include "replica/shard_state.h"
 
 namespace dovetail::replica {
@@ -61,10 +62,13 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
       DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
     DOVETAIL_MARK("request: overloaded");
     return s.core.Reply(
-        request.id, absl::ResourceExhaustedError(absl::StrCat(
-                        "overloaded: ", s.core.options.requests_in_flight_max,
-                        " requests in flight (requests_in_flight_max); "
-                        "try again shortly")));
+        request.id,
+        WithRetryAfter(
+            absl::ResourceExhaustedError(absl::StrCat(
+                "overloaded: ", s.core.options.requests_in_flight_max,
+                " requests in flight (requests_in_flight_max); "
+                "try again shortly")),
+            s.core.options.retry_after_in_flight));
   }
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
     absl::StatusOr<PartitionId> partition = s.PartitionOfWrite(*write);

@@ -48,6 +48,7 @@ using net::MayHaveTakenEffect;
 using net::NodeDigests;
 using net::NodeStatus;
 using net::PlanView;
+using net::RetryAfterOf;
 
 // --- Options ---------------------------------------------------------------
 
