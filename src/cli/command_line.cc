@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "crdt/check.h"
+#include "src/cli/caller.h"
 #include "src/cli/cluster_commands.h"
 #include "src/cli/commands.h"
 #include "src/cli/exec.h"
@@ -35,6 +36,7 @@ struct Words {
   bool here = false;
   std::string durability = "wal";
   std::string timeout;
+  std::string session;
   bool json = false;
 
   std::string bucket;
@@ -56,8 +58,14 @@ struct Words {
 };
 
 // What is left to do once a client is connected.
-using Job = std::function<Exit(Client&, const Output&)>;
-// Or without one.
+using Job = std::function<Exit(Caller&, const Output&)>;
+// One that sessions have no part in.
+Job OfClient(Exit (*run)(Client&, const Output&)) {
+  return [run](Caller& caller, const Output& output) {
+    return run(caller.client(), output);
+  };
+}
+// Or without a client.
 using LocalJob = std::function<Exit(const Output&)>;
 
 class CommandLine {
@@ -134,6 +142,9 @@ void CommandLine::AddShared() {
       ->capture_default_str();
   app_.add_option("--timeout", words_.timeout,
                   "for one operation, as in 500ms or 2s");
+  app_.add_option("--session", words_.session,
+                  "FILE of a causal session: see what commands with it saw "
+                  "before, and add to it what this one sees");
   app_.add_flag("--json", words_.json, "print JSON, one value a line");
 }
 
@@ -207,8 +218,8 @@ void CommandLine::AddObjects() {
   get->callback([this] {
     chosen_ = [this]() -> absl::StatusOr<Job> {
       DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
-      return [this, call](Client& client, const Output& output) {
-        return RunGet(client, words_.bucket, words_.key, call, output);
+      return [this, call](Caller& caller, const Output& output) {
+        return RunGet(caller, words_.bucket, words_.key, call, output);
       };
     };
   });
@@ -237,13 +248,13 @@ void CommandLine::AddObjects() {
 
 void CommandLine::AddInspection() {
   AddCommand(&app_, "status", "of the node that answers")->callback([this] {
-    chosen_ = []() -> absl::StatusOr<Job> { return RunStatus; };
+    chosen_ = []() -> absl::StatusOr<Job> { return OfClient(RunStatus); };
   });
   AddCommand(&app_, "digest",
              "of each partition, as the node that answers holds it; replicas "
              "that agree have equal ones")
       ->callback([this] {
-        chosen_ = []() -> absl::StatusOr<Job> { return RunDigest; };
+        chosen_ = []() -> absl::StatusOr<Job> { return OfClient(RunDigest); };
       });
 }
 
@@ -261,19 +272,19 @@ void CommandLine::AddCluster() {
   const auto admin = [&](const char* name, const char* help,
                          std::function<ClusterAdmin()> make) {
     return add(name, help,
-               [make = std::move(make)](Client& client, const Output& output) {
-                 return RunClusterAdmin(client, make(), output);
+               [make = std::move(make)](Caller& caller, const Output& output) {
+                 return RunClusterAdmin(caller.client(), make(), output);
                });
   };
   add("status", "everybody, as the node that answers sees them",
-      RunClusterStatus);
-  add("members", "names, places and addresses", RunClusterMembers);
-  add("ring", "the owners of each partition", RunClusterRing);
-  CLI::App* where =
-      add("where", "who owns a key, and who stands in",
-          [this](Client& client, const Output& output) {
-            return RunClusterWhere(client, words_.bucket, words_.key, output);
-          });
+      OfClient(RunClusterStatus));
+  add("members", "names, places and addresses", OfClient(RunClusterMembers));
+  add("ring", "the owners of each partition", OfClient(RunClusterRing));
+  CLI::App* where = add("where", "who owns a key, and who stands in",
+                        [this](Caller& caller, const Output& output) {
+                          return RunClusterWhere(caller.client(), words_.bucket,
+                                                 words_.key, output);
+                        });
   AddPlace(where);
   admin("join",
         "stage that nodes become members: those named, or all that are "
@@ -375,9 +386,9 @@ absl::StatusOr<Job> CommandLine::OperationJob(
   arguments.want_token = words_.token_out;
   DOVETAIL_ASSIGN_OR_RETURN(Operation operation,
                             MakeOperation(target, verb, arguments));
-  return [call, operation = std::move(operation)](Client& client,
+  return [call, operation = std::move(operation)](Caller& caller,
                                                   const Output& output) {
-    return RunOperation(client, operation, call, output);
+    return RunOperation(caller, operation, call, output);
   };
 }
 
@@ -418,13 +429,18 @@ absl::StatusOr<Job> CommandLine::DeleteJob() const {
     }
     DOVETAIL_ASSIGN_OR_RETURN(token, ParseToken(words_.token));
   }
-  return [this, call, type, token](Client& client, const Output& output) {
-    return RunDelete(client, words_.bucket, words_.key, type, token, call,
+  return [this, call, type, token](Caller& caller, const Output& output) {
+    return RunDelete(caller, words_.bucket, words_.key, type, token, call,
                      output);
   };
 }
 
 absl::StatusOr<Job> CommandLine::KeysJob() const {
+  if (!words_.session.empty()) {
+    return absl::InvalidArgumentError(
+        "a listing has no part in sessions: read the objects, or list with "
+        "--r all");
+  }
   KeysOptions options{
       words_.bucket, words_.prefix, words_.after, {}, words_.limit};
   if (!words_.after_type.empty()) {
@@ -434,8 +450,8 @@ absl::StatusOr<Job> CommandLine::KeysJob() const {
     }
   }
   DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
-  return [options, call](Client& client, const Output& output) {
-    return RunKeys(client, options, call, output);
+  return [options, call](Caller& caller, const Output& output) {
+    return RunKeys(caller.client(), options, call, output);
   };
 }
 
@@ -459,9 +475,9 @@ absl::StatusOr<Job> CommandLine::ExecJob() const {
       S_ISREG(info.st_mode)) {
     options.input_bytes = static_cast<uint64_t>(info.st_size);
   }
-  return [this, options, file](Client& client, const Output& output) {
+  return [this, options, file](Caller& caller, const Output& output) {
     std::istream& in = file == nullptr ? streams_.in : *file;
-    const ExecSummary summary = Exec(client, in, output.out, options);
+    const ExecSummary summary = Exec(caller, in, output.out, options);
     if (summary.output_broken) {
       output.error << "dovetail: cannot write results; stopped at line "
                    << summary.lines << "\n";
@@ -554,8 +570,18 @@ int CommandLine::Run(std::vector<std::string> arguments) {
     Fail(output, OperationKind::kRead, client.status());
     return static_cast<int>(Exit::kUnreachable);
   }
-  const Exit exit = (*job)(**client, output);
+  Caller caller(**client);
+  if (!words_.session.empty()) {
+    const absl::Status opened = caller.OpenSession(words_.session);
+    if (!opened.ok()) return Usage(opened);
+  }
+  Exit exit = (*job)(caller, output);
   streams_.out.flush();
+  if (const absl::Status saved = caller.SaveSession(); !saved.ok()) {
+    streams_.error << "dovetail: " << saved.message()
+                   << "; what was done is done\n";
+    exit = Exit::kMaybe;
+  }
   return static_cast<int>(exit);
 }
 

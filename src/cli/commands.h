@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "src/cli/caller.h"
 #include "src/cli/json.h"
 #include "src/client/client.h"
 
@@ -35,15 +36,15 @@ Exit Fail(const Output& output, OperationKind kind, const absl::Status& status);
 
 // Runs one operation. A read of a set or map without a limit goes on, page by
 // page, to the end.
-Exit RunOperation(Client& client, const Operation& operation,
+Exit RunOperation(Caller& caller, const Operation& operation,
                   const CallOptions& call, const Output& output);
 
 // Every object that lives under (bucket, key), one line for each type.
-Exit RunGet(Client& client, const std::string& bucket, const std::string& key,
+Exit RunGet(Caller& caller, const std::string& bucket, const std::string& key,
             const CallOptions& call, const Output& output);
 
 // Deletes the objects under (bucket, key): of one type, or all.
-Exit RunDelete(Client& client, const std::string& bucket,
+Exit RunDelete(Caller& caller, const std::string& bucket,
                const std::string& key, std::optional<Type> type,
                const std::optional<Token>& token, const CallOptions& call,
                const Output& output);
