@@ -69,6 +69,10 @@ void EncodeError(const absl::Status& status, wire::Error::Builder out) {
   out.setCode(AsWire(status.code()));
   out.setMessage(AsText(std::string(status.message())));
   out.setMaybe(MayHaveTakenEffect(status));
+  if (const auto after = replica::RetryAfterOf(status)) {
+    out.setRetryAfterMs(
+        static_cast<uint32_t>(absl::ToInt64Milliseconds(*after)));
+  }
 }
 
 namespace {
@@ -265,10 +269,12 @@ std::string EncodedSession(const Reply& reply) {
 }
 
 absl::Status SessionTooLong(size_t bytes) {
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "a session token of ", bytes, " bytes: the limits are ",
-      replica::kSessionTokenBytesMax, " (session_token_bytes_max) and, for a "
-      "whole reply, ", kReplyWireBytesMax, " (reply_wire_bytes_max)"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("a session token of ", bytes, " bytes: the limits are ",
+                   replica::kSessionTokenBytesMax,
+                   " (session_token_bytes_max) and, for a "
+                   "whole reply, ",
+                   kReplyWireBytesMax, " (reply_wire_bytes_max)"));
 }
 
 std::string EncodedToken(const replica::ReadReply& reply) {

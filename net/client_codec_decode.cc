@@ -68,6 +68,12 @@ absl::StatusCode DecodeCode(wire::ErrorCode code) {
 
 absl::Status DecodeError(wire::Error::Reader in) {
   absl::Status status(DecodeCode(in.getCode()), AsString(in.getMessage()));
+  const absl::Duration after = absl::Milliseconds(in.getRetryAfterMs());
+  const bool maybe = in.getMaybe() || MayHaveTakenEffect(status);
+  if (after > absl::ZeroDuration() && !maybe &&
+      absl::IsResourceExhausted(status)) {
+    return replica::WithRetryAfter(std::move(status), after);
+  }
   if (!in.getMaybe() || MayHaveTakenEffect(status)) return status;
   return MarkMaybe(std::move(status));
 }

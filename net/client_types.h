@@ -20,6 +20,7 @@
 #include "replica/ids.h"
 #include "replica/maybe.h"
 #include "replica/request.h"
+#include "replica/retry_after.h"
 #include "replica/ring_plan.h"
 #include "replica/shard.h"
 
@@ -190,6 +191,7 @@ struct BucketPage {
 // A failed mutation that may have taken effect, or may still.
 using replica::MarkMaybe;
 using replica::MayHaveTakenEffect;
+using replica::RetryAfterOf;
 
 // A read whose answer did not fit into its reply beside those of other reads:
 // the client library asks again by itself.

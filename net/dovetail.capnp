@@ -218,6 +218,9 @@ struct Error {
   message @1 :Text;
   # The operation was a mutation and may have taken effect, or may still.
   maybe @2 :Bool;
+  # Of resourceExhausted for overload, else 0: when to ask again, about. It had
+  # no effect.
+  retryAfterMs @3 :UInt32;
 }
 
 # What each means: docs/semantics.md, "Errors".

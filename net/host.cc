@@ -12,8 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
+#include "net/fair_queue.h"
 #include "net/peer_codec.h"
 #include "replica/hash.h"
+#include "replica/retry_after.h"
 
 namespace dovetail::net {
 namespace {
@@ -57,6 +59,13 @@ constexpr size_t kFrameBytesTarget = 1 << 20;
 static_assert(4 * kFrameBytesTarget <= kPeerFrameBytesMax);
 // The longest sleep of a shard thread; it wakes for inputs at once.
 constexpr absl::Duration kSleepMax = absl::Minutes(1);
+// Of a turn, at the least, while clients wait.
+constexpr size_t kClientsPart = 8;
+// When who was refused is to try again: below, it only comes back too early;
+// beyond, the estimate is worth little.
+constexpr absl::Duration kRetryAfterMin = absl::Milliseconds(5);
+constexpr absl::Duration kRetryAfterMax = absl::Seconds(1);
+static_assert(kRetryAfterMax <= replica::kRetryAfterMax);
 // What a queued input takes beside its strings.
 constexpr size_t kInputBytes = 256;
 
@@ -87,11 +96,22 @@ size_t BytesOf(const ClientRequest& request) {
   return bytes;
 }
 
-absl::Status Overloaded(const HostOptions& options) {
-  return absl::ResourceExhaustedError(absl::StrCat(
-      "overloaded: ", options.queue_inputs_max,
-      " inputs (queue_inputs_max) or ", options.queue_bytes_max,
-      " bytes (queue_bytes_max) wait for one shard; try again shortly"));
+// In operations.
+uint64_t CostOf(const Input& input) {
+  const auto& request = std::get<ClientRequest>(input);
+  const auto* write = std::get_if<replica::WriteRequest>(&request.body);
+  return write == nullptr ? 1 : write->operations.size();
+}
+
+absl::Status Overloaded(const HostOptions& options,
+                        absl::Duration retry_after) {
+  return replica::WithRetryAfter(
+      absl::ResourceExhaustedError(absl::StrCat(
+          "overloaded: near ", options.queue_inputs_max,
+          " inputs (queue_inputs_max) or ", options.queue_bytes_max,
+          " bytes (queue_bytes_max) wait for one shard; try again in ",
+          absl::FormatDuration(retry_after))),
+      retry_after);
 }
 
 // Cuts the messages of a turn into frames, one series for each peer, in order.
@@ -191,16 +211,18 @@ class Host::Lane {
                {host.config_.self, host.config_.actor, index,
                 host.config_.options.shards},
                storage),
-        ring_(host.config_.ring) {}
+        ring_(host.config_.ring),
+        clients_(host.config_.options.queue_inputs_max,
+                 host.config_.options.queue_bytes_max) {}
 
   absl::Status Open() { return shard_.Open(ReadClocks()); }
   void Start() {
     thread_ = std::thread([this] { Run(); });
   }
 
-  // Queues requests or messages from the front of `inputs` until the queue is
-  // full. Returns how many it took; the others are left as they were. One lock
-  // and one wake for all, so that they can share a turn.
+  // Queues messages from the front of `inputs` until the queue is full. Returns
+  // how many it took. One lock and one wake for all, so that they can share a
+  // turn.
   size_t TryPush(std::vector<Queued>& inputs) {
     const HostOptions& options = host_.config_.options;
     size_t taken = 0;
@@ -218,6 +240,26 @@ class Host::Lane {
     if (taken > 0) wake_.notify_one();
     return taken;
   }
+  // The same for a client's requests; the others are left as they were.
+  size_t TryPushOf(uint64_t source, std::vector<Queued>& inputs) {
+    size_t taken = 0;
+    {
+      std::lock_guard lock(mutex_);
+      while (taken < inputs.size() &&
+             clients_.TryPush(source, inputs[taken], inputs[taken].bytes,
+                              CostOf(inputs[taken].input))) {
+        ++taken;
+      }
+    }
+    if (taken > 0) wake_.notify_one();
+    return taken;
+  }
+  // When there will be room again, about: what waits, at the pace of late.
+  absl::Duration RetryAfter() {
+    std::lock_guard lock(mutex_);
+    return std::clamp(static_cast<int64_t>(clients_.size()) * input_takes_,
+                      kRetryAfterMin, kRetryAfterMax);
+  }
   void Push(Input&& input) {
     {
       std::lock_guard lock(mutex_);
@@ -227,8 +269,8 @@ class Host::Lane {
   }
   void ReadQueue(ShardMeasures& measures) {
     std::lock_guard lock(mutex_);
-    measures.queued_inputs = queue_.size();
-    measures.queued_bytes = queued_bytes_;
+    measures.queued_inputs = queue_.size() + clients_.size();
+    measures.queued_bytes = queued_bytes_ + clients_.bytes();
   }
   // On the lane's thread, between two turns.
   void ReadShard(ShardMeasures& measures) const {
@@ -236,6 +278,7 @@ class Host::Lane {
     measures.requests = requests_.counts();
     measures.requests_in_flight = requests_.in_flight();
     measures.sync_lags = shard_.SyncLags();
+    measures.peer_times = shard_.PeerAnswerTimes();
   }
 
   absl::Status Stop() {
@@ -260,16 +303,27 @@ class Host::Lane {
     const absl::Duration sleep =
         std::clamp(shard_.next_deadline() - ReadClocks().steady,
                    absl::ZeroDuration(), kSleepMax);
-    wake_.wait_for(lock, absl::ToChronoNanoseconds(sleep),
-                   [&] { return stopping_ || !queue_.empty(); });
-    const size_t n =
-        std::min(queue_.size(), host_.config_.options.turn_inputs_max);
-    for (size_t i = 0; i < n; ++i) {
+    wake_.wait_for(lock, absl::ToChronoNanoseconds(sleep), [&] {
+      return stopping_ || !queue_.empty() || !clients_.empty();
+    });
+    const size_t most = host_.config_.options.turn_inputs_max;
+    const size_t kept =
+        std::min(clients_.size(), std::max<size_t>(1, most / kClientsPart));
+    while (!queue_.empty() && turn.size() + kept < most) {
       queued_bytes_ -= queue_.front().bytes;
       turn.push_back(std::move(queue_.front()));
       queue_.pop_front();
     }
-    return n > 0 || !stopping_;
+    while (!clients_.empty() && turn.size() < most) {
+      turn.push_back(clients_.Pop());
+    }
+    return !turn.empty() || !stopping_;
+  }
+  void Pace(absl::Duration turn_took, size_t inputs) {
+    if (inputs == 0) return;
+    const absl::Duration each = turn_took / static_cast<int64_t>(inputs);
+    std::lock_guard lock(mutex_);
+    input_takes_ += (each - input_takes_) / 8;
   }
 
   void Run() {
@@ -283,9 +337,11 @@ class Host::Lane {
         }
         Handle(std::move(queued.input), now, queries);
       }
+      const size_t inputs = turn.size();
       turn.clear();
       if (now.steady >= shard_.next_deadline()) shard_.HandleTimers(now);
       if (!EndTurn()) return;
+      Pace(SteadyNow() - now.steady, inputs);
       for (const ShardTask& query : queries) query(shard_);
     }
     shard_.CheckpointAll();
@@ -362,8 +418,10 @@ class Host::Lane {
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Queued> queue_;
-  size_t queued_bytes_ = 0;
+  std::deque<Queued> queue_;  // of peers, and of this node
+  size_t queued_bytes_ = 0;   // in it
+  FairQueue<Queued> clients_;
+  absl::Duration input_takes_ = absl::Microseconds(20);  // of late
   bool stopping_ = false;
 
   std::thread thread_;
@@ -433,7 +491,8 @@ uint32_t Host::LaneOf(const ClientRequest& request) const {
          shards();
 }
 
-std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests) {
+std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests,
+                                      uint64_t source) {
   std::vector<std::vector<Queued>> by_lane(lanes_.size());
   const absl::Duration now = SteadyNow();
   for (ClientRequest& request : requests) {
@@ -443,10 +502,13 @@ std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests) {
   }
   std::vector<ClientReply> refused;
   for (size_t i = 0; i < lanes_.size(); ++i) {
-    for (size_t j = lanes_[i]->TryPush(by_lane[i]); j < by_lane[i].size();
-         ++j) {
+    size_t j = lanes_[i]->TryPushOf(source, by_lane[i]);
+    if (j == by_lane[i].size()) continue;
+    const absl::Duration retry_after =
+        absl::Ceil(lanes_[i]->RetryAfter(), absl::Milliseconds(1));
+    for (; j < by_lane[i].size(); ++j) {
       refused.push_back({std::get<ClientRequest>(by_lane[i][j].input).id,
-                         Overloaded(config_.options)});
+                         Overloaded(config_.options, retry_after)});
     }
   }
   requests_refused_ += refused.size();

@@ -1,16 +1,20 @@
 // The threads that drive the shards: how do inputs from sockets reach a state
 // machine that knows no threads, and its outputs the sockets?
 //
-//   any thread:   Submit, Deliver, PeerUp … → a bounded queue per shard
+//   any thread:   Submit, Deliver, PeerUp … → two bounded queues per shard
 //   shard thread: take what is queued, hand up to turn_inputs_max of it to the
 //                 shard, EndTurn, encode what goes to peers, OnOutput once
 //   one more:     the fsync of each period, so that no shard waits for the disk
 //
+// What peers and this node itself send comes first, for it ends what was begun
+// elsewhere; an eighth of each turn is kept for clients. These wait in lines of
+// their own (fair_queue.h), so that a greedy one waits for itself alone.
+//
 // This is the one place that reads clocks. A full queue refuses requests at
-// once and drops peers' messages, which the protocol allows
-// (replica/message.h). When a shard says that its log could not be made
-// durable, OnFatal must end the process: a failed fsync is never tried again
-// and trusted.
+// once, with a hint when to ask again, and drops peers' messages, which the
+// protocol allows (replica/message.h). When a shard says that its log could not
+// be made durable, OnFatal must end the process: a failed fsync is never tried
+// again and trusted.
 #ifndef DOVETAIL_NET_HOST_H_
 #define DOVETAIL_NET_HOST_H_
 
@@ -30,6 +34,7 @@
 #include "replica/member.h"
 #include "replica/message.h"
 #include "replica/options.h"
+#include "replica/peer_times.h"
 #include "replica/placement.h"
 #include "replica/request.h"
 #include "replica/request_stats.h"
@@ -45,7 +50,8 @@ struct HostOptions {
   // Inputs of one turn, that is, of one commit. 256: a commit's fixed cost is
   // spread thin, and a turn still takes a few milliseconds at the most.
   size_t turn_inputs_max = 256;
-  // What may wait for one shard; beyond it the node is overloaded.
+  // What may wait for one shard of clients' requests, beyond which the node is
+  // overloaded, and as much again of peers' messages.
   size_t queue_inputs_max = 65'536;
   size_t queue_bytes_max = 64 << 20;
 };
@@ -62,7 +68,7 @@ struct HostOutput {
 
 // Counters since the start.
 struct HostStats {
-  uint64_t requests_refused = 0;  // answered "overloaded"
+  uint64_t requests_refused = 0;  // answered "overloaded", with a hint
   uint64_t messages_dropped = 0;  // from peers, queue full
   uint64_t messages_unsent = 0;   // to peers, over the frame limit
 };
@@ -80,6 +86,7 @@ struct ShardMeasures {
   replica::RequestCounts requests;
   size_t requests_in_flight = 0;
   std::vector<replica::SyncLag> sync_lags;
+  std::vector<replica::PeerTime> peer_times;
 };
 
 // The clock by which replica::Now says `steady`.
@@ -113,10 +120,12 @@ class Host {
 
   // --- From any thread; none of them waits for a shard ---
 
-  // Hands each request to the shard of its partition. Returns an answer for
-  // each that was refused: ResourceExhausted, the shard's queue is full.
+  // Hands each request to the shard of its partition. `source` is whose they
+  // are: those of one source wait in one line, in order. Returns an answer for
+  // each that was refused: ResourceExhausted, the shard's queue is full for
+  // this source, with a hint when to try again (replica/retry_after.h).
   std::vector<replica::ClientReply> Submit(
-      std::vector<replica::ClientRequest> requests);
+      std::vector<replica::ClientRequest> requests, uint64_t source = 0);
   void Deliver(replica::NodeId from, std::vector<replica::Message> messages);
   // Never dropped.
   void PeerUp(replica::NodeId peer, crdt::ActorId incarnation);
@@ -126,8 +135,8 @@ class Host {
                     const replica::ConfigDigest& ring);
   // The properties of buckets have changed. Never dropped.
   void SetBuckets(std::shared_ptr<const replica::BucketDefaults> buckets);
-  // Runs `query` on the shard's thread between two turns, after all inputs
-  // that were queued before it.
+  // Runs `query` on the shard's thread between two turns, after all that peers
+  // sent before it; clients' requests may still be waiting.
   void Query(uint32_t shard, std::function<void(replica::Shard&)> query);
   // Measures each shard as Query does. `done` gets one entry for each, on the
   // thread of the last to answer; it is never called if a shard has ended.

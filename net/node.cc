@@ -137,8 +137,9 @@ absl::Status Node::Impl::StartRpc() {
                    .node_name = config_.name,
                    .partitions = config_.config.ring->ring().partitions};
   backend.epoch = [this] { return placed_.epoch; };
-  backend.submit = [this](std::vector<replica::ClientRequest> requests) {
-    return host_->Submit(std::move(requests));
+  backend.submit = [this](std::vector<replica::ClientRequest> requests,
+                          uint64_t connection) {
+    return host_->Submit(std::move(requests), connection);
   };
   backend.status = [this](auto done) { Status(std::move(done)); };
   backend.digests = [this](auto done) { Digests(std::move(done)); };

@@ -253,6 +253,36 @@ void AddPeers(const NodeMetrics& metrics, Families& families) {
   }
 }
 
+void AddPeerTimes(const NodeMetrics& metrics, Families& families) {
+  struct OverShards {
+    replica::AnswerTimes times;
+    uint64_t slow = 0;
+  };
+  std::map<NodeId, OverShards> peers;
+  for (const ShardMeasures& shard : metrics.shards) {
+    for (const replica::PeerTime& part : shard.peer_times) {
+      OverShards& peer = peers[part.peer];
+      peer.times.Add(part.times);
+      peer.slow += part.slow ? 1 : 0;
+    }
+  }
+  for (const NodeMetrics::Peer& peer : metrics.peers) {
+    const auto it = peers.find(peer.id);
+    if (it == peers.end()) continue;  // it was asked nothing
+    const Labels labels = {{"peer", peer.name}};
+    if (it->second.times.answers() > 0) {
+      families.Gauge("dovetail_peer_answer_p95_seconds",
+                     "Within this the peer has answered 95 of 100 questions of "
+                     "reads, of late.",
+                     absl::ToDoubleSeconds(it->second.times.p95()), labels);
+    }
+    families.Gauge("dovetail_peer_slow_shards",
+                   "Shards here that ask the peer last: it answers far more "
+                   "slowly than the others.",
+                   it->second.slow, labels);
+  }
+}
+
 void AddSync(const NodeMetrics& metrics, Families& families) {
   std::map<NodeId, replica::SyncLag> lags;
   for (const ShardMeasures& shard : metrics.shards) {
@@ -332,6 +362,7 @@ std::string ToPrometheusText(const NodeMetrics& metrics) {
   AddRequests(metrics, families);
   AddShards(metrics, families);
   AddPeers(metrics, families);
+  AddPeerTimes(metrics, families);
   AddSync(metrics, families);
   AddGossip(metrics, families);
   for (const auto& [name, value] : metrics.storage) {

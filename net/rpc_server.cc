@@ -123,7 +123,8 @@ class RpcServer::Impl final : private kj::TaskSet::ErrorHandler {
   // Submits requests for `call`, whose `missing` counts them, and answers when
   // none is missing any more.
   kj::Promise<void> Run(const std::shared_ptr<Call>& call,
-                        std::vector<ClientRequest> requests);
+                        std::vector<ClientRequest> requests,
+                        uint64_t connection);
   // A new request for operation `index` of `call`.
   template <class Body>
   ClientRequest NewRequest(const std::shared_ptr<Call>& call, size_t index,
@@ -141,6 +142,7 @@ class RpcServer::Impl final : private kj::TaskSet::ErrorHandler {
   const RpcServerOptions options_;
   const Backend backend_;
   uint64_t next_id_ = 1;
+  uint64_t next_connection_ = 1;
   absl::flat_hash_map<RequestId, Waiting> waiting_;
   absl::flat_hash_set<Connection*> open_;  // those in connections_
   kj::TaskSet connections_;
@@ -158,7 +160,9 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
  public:
   // `calls` counts the unanswered calls.
   Service(Impl& server, std::shared_ptr<size_t> calls)
-      : server_(server), calls_(std::move(calls)) {}
+      : server_(server),
+        calls_(std::move(calls)),
+        connection_(server.next_connection_++) {}
 
   // Counts a call until it goes, which may be after its connection went.
   auto Counted() {
@@ -199,7 +203,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
           },
           *std::move(operation)));
     }
-    return server_.Run(call, std::move(requests))
+    return server_.Run(call, std::move(requests), connection_)
         .then([call, context]() mutable {
           EncodeResults(call->results, context.getResults());
         })
@@ -222,7 +226,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
     std::vector<ClientRequest> requests;
     requests.push_back(
         server_.NewRequest(call, 0, decoded->options, std::move(request)));
-    return server_.Run(call, std::move(requests))
+    return server_.Run(call, std::move(requests), connection_)
         .then([call, context]() mutable {
           EncodeListReply(call->list, context.getResults());
         })
@@ -276,7 +280,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
     replica::ListRequest first{gone->bucket, "", std::nullopt, 1};
     std::vector<ClientRequest> requests;
     requests.push_back(server_.NewRequest(call, 0, {}, std::move(first)));
-    return server_.Run(call, std::move(requests))
+    return server_.Run(call, std::move(requests), connection_)
         .then([this, call, request = *std::move(request), context]() mutable {
           const absl::Status empty = CheckEmpty(call->list);
           if (empty.ok()) return Buckets(std::move(request), context);
@@ -307,6 +311,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
 
   Impl& server_;
   const std::shared_ptr<size_t> calls_;
+  const uint64_t connection_;
 };
 
 struct RpcServer::Impl::Connection {
@@ -389,12 +394,13 @@ void RpcServer::Impl::DrainStep() {
 }
 
 kj::Promise<void> RpcServer::Impl::Run(const std::shared_ptr<Call>& call,
-                                       std::vector<ClientRequest> requests) {
+                                       std::vector<ClientRequest> requests,
+                                       uint64_t connection) {
   if (requests.empty()) return kj::READY_NOW;
   auto paf = kj::newPromiseAndFulfiller<void>();
   call->missing = requests.size();
   call->done = kj::mv(paf.fulfiller);
-  OnReplies(backend_.submit(std::move(requests)));
+  OnReplies(backend_.submit(std::move(requests), connection));
   return kj::mv(paf.promise);
 }
 

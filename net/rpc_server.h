@@ -6,6 +6,9 @@
 // operations. An operation that does not decode is answered with its error and
 // leaves its neighbours alone.
 //
+// The requests of one connection wait in one line of the shards' queues
+// (net/fair_queue.h): who sends a lot on one connection holds up nobody else.
+//
 // Limits: a connection with too much in flight is not read from, nor is one
 // that does not read its answers; both are back-pressure, not errors. A frame
 // that is too long ends the connection with a reason.
@@ -47,9 +50,10 @@ class RpcServer {
   struct Backend {
     Hello hello;  // but its epoch
     std::function<uint64_t()> epoch;
-    // Returns the answers to those it refuses; the others come to OnReplies.
+    // `connection` is unlike that of any other. Returns the answers to those
+    // it refuses; the others come to OnReplies.
     std::function<std::vector<replica::ClientReply>(
-        std::vector<replica::ClientRequest>)>
+        std::vector<replica::ClientRequest>, uint64_t connection)>
         submit;
     // Call `done` on the loop's thread, once.
     std::function<void(std::function<void(const NodeStatus&)> done)> status;

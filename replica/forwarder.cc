@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/hooks.h"
 #include "replica/maybe.h"
 
 namespace dovetail::replica {
@@ -16,11 +17,17 @@ constexpr uint64_t kForwardedBit = uint64_t{1} << 63;
 
 std::optional<NodeId> Forwarder::PickOwner(PartitionId partition) const {
   const std::string& here = core_.placement.RegionOf(core_.identity.self);
+  // Region before speed: a local level means the coordinator's region.
+  const auto rank = [&](NodeId node) {
+    return std::pair(core_.placement.RegionOf(node) != here,
+                     core_.peer_times.IsSlow(node));
+  };
   std::optional<NodeId> picked;
   for (NodeId owner : core_.placement.Owners(partition)) {
     if (!core_.IsUp(owner)) continue;
-    if (core_.placement.RegionOf(owner) == here) return owner;
-    if (!picked) picked = owner;
+    DOVETAIL_MARK_IF("forward: past an owner that is slow",
+                     picked && rank(owner) < rank(*picked));
+    if (!picked || rank(owner) < rank(*picked)) picked = owner;
   }
   return picked;
 }

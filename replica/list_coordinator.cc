@@ -152,13 +152,20 @@ void ListCoordinator::Launch(Job job, Now now) {
 absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
                                       std::vector<NodeId> nodes) {
   const size_t given = nodes.size();
-  const Cover cover = GrowCover(
-      core_.placement, job.required, std::move(nodes), [&](NodeId node) {
-        const Placement& placement = core_.placement;
-        return core_.IsUp(node) && !Has(job.asked, node) &&
-               (!job.local || placement.RegionOf(node) ==
-                                  placement.RegionOf(core_.identity.self));
-      });
+  const Placement& placement = core_.placement;
+  const auto usable = [&](NodeId node) {
+    return core_.IsUp(node) && !Has(job.asked, node) &&
+           (!job.local || placement.RegionOf(node) ==
+                              placement.RegionOf(core_.identity.self));
+  };
+  if (core_.peer_times.any_slow()) {  // who is slow only as far as needed
+    nodes =
+        GrowCover(placement, job.required, std::move(nodes), [&](NodeId node) {
+          return usable(node) && !core_.peer_times.IsSlow(node);
+        }).nodes;
+  }
+  const Cover cover =
+      GrowCover(placement, job.required, std::move(nodes), usable);
   for (size_t i = given; i < cover.nodes.size(); ++i) {
     Ask(sequence, job, cover.nodes[i]);
   }

@@ -25,9 +25,28 @@ struct ShardOptions {
   absl::Duration request_timeout_default = absl::Seconds(2);
   absl::Duration request_timeout_max = absl::Minutes(5);
 
-  // A read that still waits after this asks the owners it has not asked yet.
-  // 50 ms: well above a healthy answer, so that it costs nothing then.
+  // A read that waits longer than 95 of 100 answers of whom it has asked asks
+  // the owners it has not asked yet (peer_times.h): one question more in twenty
+  // reads, and a pause of one peer costs a millisecond or two. Never sooner
+  // than the minimum, below which the question costs more than the wait; at
+  // the latest after `read_hedge_after`, and then too while a peer has answered
+  // too few. 50 ms: well above a healthy answer.
+  absl::Duration read_hedge_min = absl::Milliseconds(1);
   absl::Duration read_hedge_after = absl::Milliseconds(50);
+
+  // A peer whose 95th percentile is over the floor and `slow_factor` times the
+  // median of the others' is asked last. 20 ms and 4: beyond what a compaction
+  // or a busy moment does, far below what people notice. Judged by so many
+  // answers at the least, its own and each other's.
+  absl::Duration slow_floor = absl::Milliseconds(20);
+  int slow_factor = 4;
+  uint64_t slow_answers_min = 16;
+  // While it is slow, one read asks it on top of those it needs each period, at
+  // each shard; so many answers in a row within half of the limit, and it is
+  // like the others again. 8 of 100 ms: not before a second of health.
+  absl::Duration slow_probe_period = absl::Milliseconds(100);
+  uint32_t slow_quick_answers = 8;
+
   // A sloppy write that still waits after this asks stand-ins for the owners
   // that are silent. 100 ms: later than a read, for a stand-in's copy has to be
   // handed over afterwards.
@@ -58,6 +77,9 @@ struct ShardOptions {
   // Requests waiting for other replicas in one shard; one more is refused with
   // ResourceExhausted. 65,536 at about 1 KiB each stay under 64 MiB.
   size_t requests_in_flight_max = 65'536;
+  // When who was refused for that is to ask again. 100 ms: of so many, those
+  // that are answered at all mostly are by then.
+  absl::Duration retry_after_in_flight = absl::Milliseconds(100);
 
   // Bytes of rows kept decoded-ready in memory per shard. The read before a
   // write is the dear part of it (docs/benchmarks.md).

@@ -42,7 +42,8 @@ absl::StatusOr<RangeProgress> RangeProgress::Decode(absl::string_view bytes) {
   in.ExpectVersion();
   RangeProgress progress;
   const uint8_t flags = in.Byte();
-  if (flags > (kActive | kBegun | kFilling | kMending)) in.Fail("unknown flags");
+  if (flags > (kActive | kBegun | kFilling | kMending))
+    in.Fail("unknown flags");
   progress.active = (flags & kActive) != 0;
   progress.begun = (flags & kBegun) != 0;
   progress.filling = (flags & kFilling) != 0;

@@ -148,9 +148,10 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
     absl::Status absence = CheckAbsence(partition, spec, result->view, self);
     if (!absence.ok()) return Tell(asker, std::move(absence));
   }
-  ReadReply reply{core_.ReceiptOf(partition, self, 1,
-                                   options.durability.value_or(Durability::kWal)),
-                  *std::move(result)};
+  ReadReply reply{
+      core_.ReceiptOf(partition, self, 1,
+                      options.durability.value_or(Durability::kWal)),
+      *std::move(result)};
   if (request.session) {
     reply.session = SessionToken{core_.placement.partitions(), partition,
                                  mine.context().applied, core_.clock.last()};
@@ -247,9 +248,6 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
     job.session->patience = core_.options.session_ask_again_max;
   }
   job.deadline = now.steady + options.timeout;
-  job.hedge_at = now.steady + core_.options.read_hedge_after;
-  if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = now.steady;
-  if (DOVETAIL_BUGGIFY("read: not hedged")) job.hedge_at = job.deadline;
   Launch(std::move(job));
 }
 
@@ -280,10 +278,8 @@ void ReadCoordinator::Launch(Job job) {
   const uint64_t sequence = next_sequence_++;
   Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
   timers_.emplace(placed.deadline, sequence);
+  AskFirst(sequence, placed);
   timers_.emplace(placed.hedge_at, sequence);
-  for (NodeId peer : placed.others) {
-    if (placed.tally.Wants(DemandOf(placed, peer))) Ask(sequence, placed, peer);
-  }
   while (!placed.not_asked.empty() &&
          DOVETAIL_BUGGIFY("read: one owner more is asked")) {
     Ask(sequence, placed, placed.not_asked.front());
@@ -301,9 +297,31 @@ void ReadCoordinator::Launch(Job job) {
   }
 }
 
+void ReadCoordinator::AskFirst(uint64_t sequence, Job& job) {
+  PeerTimes& times = core_.peer_times;
+  absl::Duration wait;
+  for (NodeId peer : job.others) {
+    if (!job.tally.Wants(DemandOf(job, peer))) continue;
+    Ask(sequence, job, peer);
+    wait = std::max(wait, times.HedgeAfter(peer));
+  }
+  DOVETAIL_MARK_IF("read: hedged sooner than at the latest",
+                   wait < core_.options.read_hedge_after);
+  job.hedge_at = core_.steady + wait;
+  if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = core_.steady;
+  if (DOVETAIL_BUGGIFY("read: not hedged")) job.hedge_at = job.deadline;
+  if (!times.any_slow()) return;
+  for (NodeId peer : std::vector<NodeId>(job.not_asked)) {
+    if (!core_.IsUp(peer) || !times.TakeProbe(peer, core_.steady)) continue;
+    DOVETAIL_MARK("read: asks who is slow, to see whether it still is");
+    Ask(sequence, job, peer);
+  }
+}
+
 void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
   std::erase(job.not_asked, peer);
   job.tally.Ask(peer, DemandOf(job, peer));
+  core_.peer_times.Asked(peer, sequence, core_.steady);
   core_.Send(
       peer, job.partition,
       ReadQuery{
@@ -361,6 +379,7 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   DOVETAIL_MARK_IF("read: an answer from before the restart",
                    answer.ticket.incarnation != core_.identity.actor);
   if (answer.ticket.incarnation != core_.identity.actor) return;
+  core_.peer_times.Answered(from, answer.ticket.sequence, core_.steady);
   auto it = jobs_.find(answer.ticket.sequence);
   DOVETAIL_MARK_IF("read: nobody waits for this answer", it == jobs_.end());
   if (it == jobs_.end() || it->second.partition != partition) return;

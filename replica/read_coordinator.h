@@ -123,6 +123,8 @@ class ReadCoordinator {
   void Tell(const Asker& asker, absl::StatusOr<ReadReply> reply);
   // Reads the page that job.spec names; again for the next one.
   void Launch(Job job);
+  // Asks as many as are wanted, and says when more are to be asked.
+  void AskFirst(uint64_t sequence, Job& job);
   void Ask(uint64_t sequence, Job& job, NodeId peer);
   size_t DemandOf(const Job& job, NodeId node) const;
   // `peer` will not answer: another is asked in its place, or the read fails.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -129,20 +130,26 @@ void ReplicaSet::ListNodes() {
     ++missing_owners_;
     missing_in.insert(placement.RegionOf(owner));
   }
-  // Mostly all can be reached and there is one region: nothing to sort.
-  if (missing_owners_ > 0 || !placement.one_region()) {
+  const PeerTimes& times = core.peer_times;
+  // Mostly all can be reached, none is slow and there is one region: nothing to
+  // sort.
+  if (missing_owners_ > 0 || times.any_slow() || !placement.one_region()) {
+    const auto rank = [&](NodeId node) {
+      return std::tuple(!core.IsUp(node), times.IsSlow(node),
+                        placement.RegionOf(node) != here);
+    };
     std::stable_sort(other_owners_.begin(), other_owners_.end(),
-                     [&](NodeId a, NodeId b) {
-                       if (core.IsUp(a) != core.IsUp(b)) return core.IsUp(a);
-                       return (placement.RegionOf(a) == here) >
-                              (placement.RegionOf(b) == here);
-                     });
+                     [&](NodeId a, NodeId b) { return rank(a) < rank(b); });
   }
   if (strict_) return;
   for (NodeId node : placement.StandIns(partition_)) {
     if (node != core.identity.self && core.IsUp(node)) {
       stand_ins_.push_back(node);
     }
+  }
+  if (times.any_slow()) {
+    std::stable_partition(stand_ins_.begin(), stand_ins_.end(),
+                          [&](NodeId node) { return !times.IsSlow(node); });
   }
   if (missing_in.empty()) return;
   std::stable_partition(stand_ins_.begin(), stand_ins_.end(), [&](NodeId node) {

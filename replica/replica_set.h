@@ -63,12 +63,13 @@ class ReplicaSet {
   uint32_t required() const;
   bool strict() const { return strict_; }
 
-  // The owners but for this node, those that can be reached first, of this
-  // node's region first among equals, else in order of preference.
+  // The owners but for this node, those that can be reached first, who is slow
+  // last of these (peer_times.h), of this node's region first among equals, else
+  // in order of preference.
   const std::vector<NodeId>& other_owners() const { return other_owners_; }
   // Reachable nodes that may stand in, in the order in which they are asked:
-  // first whoever is in the region of an owner that cannot be reached. Empty
-  // with strict quorums.
+  // first whoever is in the region of an owner that cannot be reached; who is
+  // slow, last. Empty with strict quorums.
   const std::vector<NodeId>& stand_ins() const { return stand_ins_; }
   // How many of them are needed for the first N reachable nodes: one for each
   // owner out of reach that counts for a demand.

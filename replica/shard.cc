@@ -10,6 +10,7 @@
 #include "replica/bucket_defaults.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
+#include "replica/retry_after.h"
 #include "replica/shard_state.h"
 
 namespace dovetail::replica {
@@ -46,6 +47,7 @@ absl::Status Shard::Open(Now now) {
 
 void Shard::HandleRequest(ClientRequest request, Now now) {
   State& s = *state_;
+  s.core.steady = now.steady;
   RequestOptions& options = request.options;
   if (absl::Status fits = ApplyBucketDefaults(s.core, request); !fits.ok()) {
     return s.core.Reply(request.id, std::move(fits));
@@ -64,10 +66,13 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
       DOVETAIL_BUGGIFY("request: refused as if overloaded")) {
     DOVETAIL_MARK("request: overloaded");
     return s.core.Reply(
-        request.id, absl::ResourceExhaustedError(absl::StrCat(
-                        "overloaded: ", s.core.options.requests_in_flight_max,
-                        " requests in flight (requests_in_flight_max); "
-                        "try again shortly")));
+        request.id,
+        WithRetryAfter(
+            absl::ResourceExhaustedError(absl::StrCat(
+                "overloaded: ", s.core.options.requests_in_flight_max,
+                " requests in flight (requests_in_flight_max); "
+                "try again shortly")),
+            s.core.options.retry_after_in_flight));
   }
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
     absl::StatusOr<PartitionId> partition = s.PartitionOfWrite(*write);
@@ -152,6 +157,7 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
 void Shard::HandleMessage(NodeId from, Message message, Now now) {
   // A peer with another idea of the cluster: nothing here can answer it.
   if (!state_->core.Owns(message.partition)) return;
+  state_->core.steady = now.steady;
   state_->OnMessage(from, std::move(message), now);
 }
 
@@ -331,12 +337,16 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
 }
 
 void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {
+  state_->core.steady = now.steady;
   state_->core.peers_up.insert_or_assign(peer, incarnation);
+  state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerUp(peer, now);
 }
 
 void Shard::HandlePeerDown(NodeId peer, Now now) {
+  state_->core.steady = now.steady;
   state_->core.peers_up.erase(peer);
+  state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerDown(peer);
   state_->ranges.OnPeerDown(peer);
   state_->writes.OnPeerDown(peer);

@@ -33,6 +33,7 @@
 #include "replica/ids.h"
 #include "replica/message.h"
 #include "replica/options.h"
+#include "replica/peer_times.h"
 #include "replica/placement.h"
 #include "replica/request.h"
 #include "replica/storage.h"
@@ -168,6 +169,8 @@ class Shard {
   ShardStats stats() const;
   // How far each other owner is behind, by NodeId (sync.h).
   std::vector<SyncLag> SyncLags() const;
+  // How quickly each peer answers reads, by NodeId; of those asked of late.
+  std::vector<PeerTime> PeerAnswerTimes() const;
   // How far the hybrid clock is ahead of `wall_ms`, in milliseconds.
   int64_t ClockAheadMs(uint64_t wall_ms) const;
   // Names of buckets after `after` of which the node (not this shard alone)

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "crdt/hlc.h"
 #include "replica/partition.h"
+#include "replica/peer_times.h"
 #include "replica/shard.h"
 
 namespace dovetail::replica {
@@ -25,7 +26,8 @@ struct ShardCore {
         placement(placement_in),
         identity(identity_in),
         storage(storage_in),
-        rows(storage_in, options_in.row_cache_bytes) {}
+        rows(storage_in, options_in.row_cache_bytes),
+        peer_times(options_in, placement) {}
 
   const ShardOptions& options;
   Placement placement;
@@ -59,6 +61,9 @@ struct ShardCore {
     return node == identity.self || peers_up.contains(node);
   }
 
+  // How quickly they answer.
+  PeerTimes peer_times;
+
   // The owners of a partition without this node, in order of preference.
   std::vector<NodeId> OtherOwners(PartitionId partition) const {
     const absl::Span<const NodeId> all = placement.Owners(partition);
@@ -87,6 +92,8 @@ struct ShardCore {
   }
 
   // --- The turn ---
+  // Of the input that is being handled.
+  absl::Duration steady;
   Output output;
   // The turn's commit must reach stable storage before its outputs leave.
   bool turn_synced = false;

@@ -69,6 +69,10 @@ ShardStats Shard::stats() const {
 
 std::vector<SyncLag> Shard::SyncLags() const { return state_->sync.Lags(); }
 
+std::vector<PeerTime> Shard::PeerAnswerTimes() const {
+  return state_->core.peer_times.Measures();
+}
+
 int64_t Shard::ClockAheadMs(uint64_t wall_ms) const {
   return static_cast<int64_t>(state_->core.clock.last().wall_ms) -
          static_cast<int64_t>(wall_ms);

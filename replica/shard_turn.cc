@@ -15,6 +15,7 @@ namespace dovetail::replica {
 Output Shard::EndTurn(Now now) {
   State& s = *state_;
   ShardCore& core = s.core;
+  core.steady = now.steady;
   while (!core.to_self.empty()) {
     Message message = std::move(core.to_self.front());
     core.to_self.pop_front();
@@ -166,6 +167,7 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
 
 void Shard::HandleTimers(Now now) {
   State& s = *state_;
+  s.core.steady = now.steady;
   s.writes.OnTimers(now);
   s.sessions.OnTimers(now);
   s.reads.OnTimers(now);

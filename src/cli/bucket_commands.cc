@@ -195,9 +195,9 @@ struct Flags {
   bool keep_objects = false;
 };
 
-absl::StatusOr<Job> ChangeJob(BucketChange::Kind kind,
-                              const std::string& bucket, BucketWords words,
-                              const Flags& flags) {
+absl::StatusOr<ClientJob> ChangeJob(BucketChange::Kind kind,
+                                    const std::string& bucket,
+                                    BucketWords words, const Flags& flags) {
   if (flags.sloppy || flags.strict) {
     if (words.quorums) {
       return absl::InvalidArgumentError(
@@ -269,7 +269,7 @@ absl::StatusOr<BucketSettings> ParseSettings(const BucketWords& words) {
 
 void AddBucketCommands(
     CLI::App& app, std::string& bucket, std::function<BucketWords()> said,
-    std::function<void(std::function<absl::StatusOr<Job>()>)> choose) {
+    std::function<void(std::function<absl::StatusOr<ClientJob>()>)> choose) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* group = app.add_subcommand(
       "bucket", "what buckets say for requests that leave it unsaid");
@@ -301,9 +301,9 @@ void AddBucketCommands(
   change("create", "give a bucket properties", BucketChange::Kind::kCreate);
   change("update", "change those that are named; the others stay",
          BucketChange::Kind::kUpdate);
-  const auto run = [&](CLI::App* command, Job job) {
+  const auto run = [&](CLI::App* command, ClientJob job) {
     command->callback([choose, job = std::move(job)] {
-      choose([job]() -> absl::StatusOr<Job> { return job; });
+      choose([job]() -> absl::StatusOr<ClientJob> { return job; });
     });
   };
   CLI::App* describe = add("describe", "what a bucket says");

@@ -34,7 +34,7 @@ absl::StatusOr<BucketSettings> ParseSettings(const BucketWords& words);
 // live as long as `app`.
 void AddBucketCommands(
     CLI::App& app, std::string& bucket, std::function<BucketWords()> said,
-    std::function<void(std::function<absl::StatusOr<Job>()>)> choose);
+    std::function<void(std::function<absl::StatusOr<ClientJob>()>)> choose);
 
 }  // namespace dovetail::cli
 

@@ -15,9 +15,11 @@
 #include "absl/strings/str_split.h"
 #include "crdt/check.h"
 #include "src/cli/bucket_commands.h"
+#include "src/cli/caller.h"
 #include "src/cli/cluster_commands.h"
 #include "src/cli/commands.h"
 #include "src/cli/exec.h"
+#include "src/cli/guard.h"
 #include "src/cli/help.h"
 #include "src/cli/local_cluster.h"
 #include "src/cli/operation.h"
@@ -36,6 +38,7 @@ struct Words {
   bool here = false;
   std::string durability = "default";
   std::string timeout;
+  std::string session;
   bool json = false;
 
   std::string bucket;
@@ -136,6 +139,9 @@ void CommandLine::AddShared() {
       ->capture_default_str();
   app_.add_option("--timeout", words_.timeout,
                   "for one operation, as in 500ms or 2s");
+  app_.add_option("--session", words_.session,
+                  "FILE of a causal session: see what commands with it saw "
+                  "before, and add to it what this one sees");
   app_.add_flag("--json", words_.json, "print JSON, one value a line");
 }
 
@@ -209,8 +215,8 @@ void CommandLine::AddObjects() {
   get->callback([this] {
     chosen_ = [this]() -> absl::StatusOr<Job> {
       DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
-      return [this, call](Client& client, const Output& output) {
-        return RunGet(client, words_.bucket, words_.key, call, output);
+      return [this, call](Caller& caller, const Output& output) {
+        return RunGet(caller, words_.bucket, words_.key, call, output);
       };
     };
   });
@@ -239,13 +245,13 @@ void CommandLine::AddObjects() {
 
 void CommandLine::AddInspection() {
   AddCommand(&app_, "status", "of the node that answers")->callback([this] {
-    chosen_ = []() -> absl::StatusOr<Job> { return RunStatus; };
+    chosen_ = []() -> absl::StatusOr<Job> { return OfClient(RunStatus); };
   });
   AddCommand(&app_, "digest",
              "of each partition, as the node that answers holds it; replicas "
              "that agree have equal ones")
       ->callback([this] {
-        chosen_ = []() -> absl::StatusOr<Job> { return RunDigest; };
+        chosen_ = []() -> absl::StatusOr<Job> { return OfClient(RunDigest); };
       });
 }
 
@@ -263,19 +269,19 @@ void CommandLine::AddCluster() {
   const auto admin = [&](const char* name, const char* help,
                          std::function<ClusterAdmin()> make) {
     return add(name, help,
-               [make = std::move(make)](Client& client, const Output& output) {
-                 return RunClusterAdmin(client, make(), output);
+               [make = std::move(make)](Caller& caller, const Output& output) {
+                 return RunClusterAdmin(caller.client(), make(), output);
                });
   };
   add("status", "everybody, as the node that answers sees them",
-      RunClusterStatus);
-  add("members", "names, places and addresses", RunClusterMembers);
-  add("ring", "the owners of each partition", RunClusterRing);
-  CLI::App* where =
-      add("where", "who owns a key, and who stands in",
-          [this](Client& client, const Output& output) {
-            return RunClusterWhere(client, words_.bucket, words_.key, output);
-          });
+      OfClient(RunClusterStatus));
+  add("members", "names, places and addresses", OfClient(RunClusterMembers));
+  add("ring", "the owners of each partition", OfClient(RunClusterRing));
+  CLI::App* where = add("where", "who owns a key, and who stands in",
+                        [this](Caller& caller, const Output& output) {
+                          return RunClusterWhere(caller.client(), words_.bucket,
+                                                 words_.key, output);
+                        });
   AddPlace(where);
   admin("join",
         "stage that nodes become members: those named, or all that are "
@@ -337,8 +343,11 @@ void CommandLine::AddLocal(CLI::App* group) {
 void CommandLine::AddBuckets() {
   AddBucketCommands(
       app_, words_.bucket, [this] { return Said(); },
-      [this](std::function<absl::StatusOr<Job>()> job) {
-        chosen_ = std::move(job);
+      [this](std::function<absl::StatusOr<ClientJob>()> choose) {
+        chosen_ = [choose = std::move(choose)]() -> absl::StatusOr<Job> {
+          DOVETAIL_ASSIGN_OR_RETURN(ClientJob run, choose());
+          return OfClient(std::move(run));
+        };
       });
 }
 
@@ -387,9 +396,9 @@ absl::StatusOr<Job> CommandLine::OperationJob(
   arguments.want_token = words_.token_out;
   DOVETAIL_ASSIGN_OR_RETURN(Operation operation,
                             MakeOperation(target, verb, arguments));
-  return [call, operation = std::move(operation)](Client& client,
+  return [call, operation = std::move(operation)](Caller& caller,
                                                   const Output& output) {
-    return RunOperation(client, operation, call, output);
+    return RunOperation(caller, operation, call, output);
   };
 }
 
@@ -430,13 +439,18 @@ absl::StatusOr<Job> CommandLine::DeleteJob() const {
     }
     DOVETAIL_ASSIGN_OR_RETURN(token, ParseToken(words_.token));
   }
-  return [this, call, type, token](Client& client, const Output& output) {
-    return RunDelete(client, words_.bucket, words_.key, type, token, call,
+  return [this, call, type, token](Caller& caller, const Output& output) {
+    return RunDelete(caller, words_.bucket, words_.key, type, token, call,
                      output);
   };
 }
 
 absl::StatusOr<Job> CommandLine::KeysJob() const {
+  if (!words_.session.empty()) {
+    return absl::InvalidArgumentError(
+        "a listing has no part in sessions: read the objects, or list with "
+        "--r all");
+  }
   KeysOptions options{
       words_.bucket, words_.prefix, words_.after, {}, words_.limit};
   if (!words_.after_type.empty()) {
@@ -446,8 +460,8 @@ absl::StatusOr<Job> CommandLine::KeysJob() const {
     }
   }
   DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
-  return [options, call](Client& client, const Output& output) {
-    return RunKeys(client, options, call, output);
+  return [options, call](Caller& caller, const Output& output) {
+    return RunKeys(caller.client(), options, call, output);
   };
 }
 
@@ -471,9 +485,9 @@ absl::StatusOr<Job> CommandLine::ExecJob() const {
       S_ISREG(info.st_mode)) {
     options.input_bytes = static_cast<uint64_t>(info.st_size);
   }
-  return [this, options, file](Client& client, const Output& output) {
+  return [this, options, file](Caller& caller, const Output& output) {
     std::istream& in = file == nullptr ? streams_.in : *file;
-    const ExecSummary summary = Exec(client, in, output.out, options);
+    const ExecSummary summary = Exec(caller, in, output.out, options);
     if (summary.output_broken) {
       output.error << "dovetail: cannot write results; stopped at line "
                    << summary.lines << "\n";
@@ -518,27 +532,7 @@ int CommandLine::Usage(const absl::Status& status) const {
   return static_cast<int>(Exit::kUsage);
 }
 
-// CLI11 takes a bare ++ for itself and would drop it without a word.
-bool HasBarePlusPlus(const std::vector<std::string>& arguments) {
-  const auto end = std::find(arguments.begin(), arguments.end(), "--");
-  return std::find(arguments.begin(), end, "++") != end;
-}
-
-// CLI11 would read a word like [1,2] as a list and drop its brackets. So words
-// that begin with one travel through it behind a byte that no option has.
-constexpr char kGuard = '\x01';
-
-void Guard(std::string& word) {
-  if (!word.empty() && (word.front() == '[' || word.front() == kGuard)) {
-    word.insert(word.begin(), kGuard);
-  }
-}
-
-void Unguard(std::string& word) {
-  if (!word.empty() && word.front() == kGuard) word.erase(word.begin());
-}
-
-void Unguard(Words& words) {
+void UnguardAll(Words& words) {
   for (std::string* word :
        {&words.bucket, &words.key, &words.prefix, &words.file, &words.type}) {
     Unguard(*word);
@@ -561,7 +555,7 @@ int CommandLine::Run(std::vector<std::string> arguments) {
     app_.exit(error, streams_.out, streams_.error);
     return static_cast<int>(asked_for_help ? Exit::kOk : Exit::kUsage);
   }
-  Unguard(words_);
+  UnguardAll(words_);
   if (local_) {
     return static_cast<int>(
         local_({streams_.out, streams_.error, words_.json}));
@@ -580,8 +574,18 @@ int CommandLine::Run(std::vector<std::string> arguments) {
     Fail(output, OperationKind::kRead, client.status());
     return static_cast<int>(Exit::kUnreachable);
   }
-  const Exit exit = (*job)(**client, output);
+  Caller caller(**client);
+  if (!words_.session.empty()) {
+    const absl::Status opened = caller.OpenSession(words_.session);
+    if (!opened.ok()) return Usage(opened);
+  }
+  Exit exit = (*job)(caller, output);
   streams_.out.flush();
+  if (const absl::Status saved = caller.SaveSession(); !saved.ok()) {
+    streams_.error << "dovetail: " << saved.message()
+                   << "; what was done is done\n";
+    exit = Exit::kMaybe;
+  }
   return static_cast<int>(exit);
 }
 

@@ -16,15 +16,9 @@
 namespace dovetail::cli {
 namespace {
 
-Result RunOne(Client& client, Operation operation, const CallOptions& call) {
-  std::vector<Operation> operations;
-  operations.push_back(std::move(operation));
-  return std::move(client.Execute(std::move(operations), call).front());
-}
-
 // Reads on from `reply` until there is nothing more, and joins the pages. A
 // token then lists what all of them saw.
-Result ReadOn(Client& client, replica::ReadRequest request,
+Result ReadOn(Caller& caller, replica::ReadRequest request,
               replica::ReadReply reply, const CallOptions& call) {
   while (reply.result.more) {
     View& view = reply.result.view;
@@ -35,7 +29,7 @@ Result ReadOn(Client& client, replica::ReadRequest request,
     } else {
       break;
     }
-    Result next = RunOne(client, request, call);
+    Result next = caller.Run(request, call);
     if (!next.ok()) return next;
     auto& page = std::get<replica::ReadReply>(*next).result;
     if (page.view.values.empty() && page.view.fields.empty()) break;
@@ -53,11 +47,11 @@ Result ReadOn(Client& client, replica::ReadRequest request,
 }
 
 // A read to the end, unless it has a limit of its own.
-Result ReadAll(Client& client, const replica::ReadRequest& request,
+Result ReadAll(Caller& caller, const replica::ReadRequest& request,
                const CallOptions& call) {
-  Result first = RunOne(client, request, call);
+  Result first = caller.Run(request, call);
   if (!first.ok() || request.spec.limit != 0) return first;
-  return ReadOn(client, request,
+  return ReadOn(caller, request,
                 std::get<replica::ReadReply>(*std::move(first)), call);
 }
 
@@ -86,16 +80,37 @@ void PrintRead(const replica::ReadRequest& request,
   }
 }
 
+// The types under (bucket, key), in their order, with all that the session has
+// seen: a listing has no part in sessions, so each type is read.
+absl::StatusOr<std::vector<ObjectId>> TypesSeen(Caller& caller,
+                                                const std::string& bucket,
+                                                const std::string& key,
+                                                const CallOptions& call) {
+  std::vector<ObjectId> out;
+  for (const Type type : crdt::kAllTypes) {
+    replica::ReadRequest request;
+    request.spec.object = {bucket, key, type};
+    request.spec.limit = 1;
+    const Result result = caller.Run(request, call);
+    if (!result.ok()) return result.status();
+    if (!std::get<replica::ReadReply>(*result).result.view.present) continue;
+    out.push_back(request.spec.object);
+  }
+  return out;
+}
+
 // The types under (bucket, key), in their order.
-absl::StatusOr<std::vector<ObjectId>> TypesOf(Client& client,
+absl::StatusOr<std::vector<ObjectId>> TypesOf(Caller& caller,
                                               const std::string& bucket,
                                               const std::string& key,
                                               const CallOptions& call) {
+  if (caller.has_session()) return TypesSeen(caller, bucket, key, call);
   // A key comes before all longer ones that it is a prefix of.
   DOVETAIL_ASSIGN_OR_RETURN(
       Listing listing,
-      client.List(bucket, key, std::nullopt,
-                  static_cast<uint32_t>(std::size(crdt::kAllTypes)), call));
+      caller.client().List(bucket, key, std::nullopt,
+                           static_cast<uint32_t>(std::size(crdt::kAllTypes)),
+                           call));
   std::vector<ObjectId> out;
   for (ObjectId& object : listing.objects) {
     if (object.key == key) out.push_back(std::move(object));
@@ -161,10 +176,10 @@ Exit Fail(const Output& output, OperationKind kind,
              : Exit::kFailed;
 }
 
-Exit RunOperation(Client& client, const Operation& operation,
+Exit RunOperation(Caller& caller, const Operation& operation,
                   const CallOptions& call, const Output& output) {
   if (const auto* read = std::get_if<replica::ReadRequest>(&operation)) {
-    const Result result = ReadAll(client, *read, call);
+    const Result result = ReadAll(caller, *read, call);
     if (output.json) {
       output.out << ResultJson(std::nullopt, KindOf(operation), result) << "\n";
       return result.ok() ? Exit::kOk : Exit::kFailed;
@@ -175,7 +190,7 @@ Exit RunOperation(Client& client, const Operation& operation,
     PrintRead(*read, std::get<replica::ReadReply>(*result), output.out);
     return Exit::kOk;
   }
-  const Result result = RunOne(client, operation, call);
+  const Result result = caller.Run(operation, call);
   if (!result.ok()) {
     return Fail(output, OperationKind::kMutation, result.status());
   }
@@ -188,9 +203,9 @@ Exit RunOperation(Client& client, const Operation& operation,
   return Exit::kOk;
 }
 
-Exit RunGet(Client& client, const std::string& bucket, const std::string& key,
+Exit RunGet(Caller& caller, const std::string& bucket, const std::string& key,
             const CallOptions& call, const Output& output) {
-  const auto objects = TypesOf(client, bucket, key, call);
+  const auto objects = TypesOf(caller, bucket, key, call);
   if (!objects.ok())
     return Fail(output, OperationKind::kRead, objects.status());
   std::string json = "{";
@@ -198,7 +213,7 @@ Exit RunGet(Client& client, const std::string& bucket, const std::string& key,
   for (const ObjectId& object : *objects) {
     replica::ReadRequest request;
     request.spec.object = object;
-    const Result result = ReadAll(client, request, call);
+    const Result result = ReadAll(caller, request, call);
     if (!result.ok()) {
       return Fail(output, OperationKind::kRead, result.status());
     }
@@ -220,7 +235,7 @@ Exit RunGet(Client& client, const std::string& bucket, const std::string& key,
   return Exit::kOk;
 }
 
-Exit RunDelete(Client& client, const std::string& bucket,
+Exit RunDelete(Caller& caller, const std::string& bucket,
                const std::string& key, std::optional<Type> type,
                const std::optional<Token>& token, const CallOptions& call,
                const Output& output) {
@@ -228,7 +243,7 @@ Exit RunDelete(Client& client, const std::string& bucket,
   if (type.has_value()) {
     objects.push_back({bucket, key, *type});
   } else {
-    auto found = TypesOf(client, bucket, key, call);
+    auto found = TypesOf(caller, bucket, key, call);
     if (!found.ok()) return Fail(output, OperationKind::kRead, found.status());
     objects = *std::move(found);
   }
@@ -238,7 +253,7 @@ Exit RunDelete(Client& client, const std::string& bucket,
       output.out << crdt::TypeName(object.type) << ": ";
     }
     const Exit exit =
-        RunOperation(client, DeleteOf(object, token), call, output);
+        RunOperation(caller, DeleteOf(object, token), call, output);
     worst = std::max(worst, exit);
   }
   if (objects.empty() && !output.json) output.out << "absent\n";
@@ -341,6 +356,12 @@ Exit RunDigest(Client& client, const Output& output) {
              << digests->partitions.size() << " partitions of node "
              << digests->name << "\n";
   return Exit::kOk;
+}
+
+Job OfClient(ClientJob run) {
+  return [run = std::move(run)](Caller& caller, const Output& output) {
+    return run(caller.client(), output);
+  };
 }
 
 }  // namespace dovetail::cli

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "src/cli/caller.h"
 #include "src/cli/json.h"
 #include "src/client/client.h"
 
@@ -32,22 +33,25 @@ struct Output {
 };
 
 // What is left to do once a client is connected.
-using Job = std::function<Exit(Client&, const Output&)>;
+using ClientJob = std::function<Exit(Client&, const Output&)>;
+using Job = std::function<Exit(Caller&, const Output&)>;
+// One that sessions have no part in.
+Job OfClient(ClientJob run);
 
 // Prints why something of `kind` failed, and tells the exit code.
 Exit Fail(const Output& output, OperationKind kind, const absl::Status& status);
 
 // Runs one operation. A read of a set or map without a limit goes on, page by
 // page, to the end.
-Exit RunOperation(Client& client, const Operation& operation,
+Exit RunOperation(Caller& caller, const Operation& operation,
                   const CallOptions& call, const Output& output);
 
 // Every object that lives under (bucket, key), one line for each type.
-Exit RunGet(Client& client, const std::string& bucket, const std::string& key,
+Exit RunGet(Caller& caller, const std::string& bucket, const std::string& key,
             const CallOptions& call, const Output& output);
 
 // Deletes the objects under (bucket, key): of one type, or all.
-Exit RunDelete(Client& client, const std::string& bucket,
+Exit RunDelete(Caller& caller, const std::string& bucket,
                const std::string& key, std::optional<Type> type,
                const std::optional<Token>& token, const CallOptions& call,
                const Output& output);

@@ -187,7 +187,7 @@ bool IsBlank(const std::string& line) {
 
 }  // namespace
 
-ExecSummary Exec(Client& client, std::istream& in, std::ostream& out,
+ExecSummary Exec(Caller& caller, std::istream& in, std::ostream& out,
                  const ExecOptions& options) {
   ExecSummary summary;
   // Shared with callbacks that may come after an output that broke.
@@ -208,7 +208,7 @@ ExecSummary Exec(Client& client, std::istream& in, std::ostream& out,
       window->Complete(*slot, operation.status());
       continue;
     }
-    client.Submit(*std::move(operation), options.call,
+    caller.Submit(*std::move(operation), options.call,
                   [window, slot](Result result) {
                     window->Complete(*slot, std::move(result));
                   });

@@ -8,6 +8,7 @@
 #include <istream>
 #include <ostream>
 
+#include "src/cli/caller.h"
 #include "src/client/client.h"
 
 namespace dovetail::cli {
@@ -32,7 +33,7 @@ struct ExecSummary {
 // line that does not parse gives a result that says so, and the next is taken.
 // Operations of different lines run independently: give what must be together
 // as a batch. Memory: in_flight lines, at most 64 MiB of them beyond one.
-ExecSummary Exec(Client& client, std::istream& in, std::ostream& out,
+ExecSummary Exec(Caller& caller, std::istream& in, std::ostream& out,
                  const ExecOptions& options);
 
 }  // namespace dovetail::cli

@@ -7,8 +7,8 @@
 
 namespace dovetail::cli {
 
-extern const char kFooter[];      // of dovetail itself
-extern const char kMapFooter[];   // of `dovetail map`
+extern const char kFooter[];     // of dovetail itself
+extern const char kMapFooter[];  // of `dovetail map`
 extern const char kExecFooter[];
 extern const char kBucketFooter[];  // of `dovetail exec`
 

@@ -163,6 +163,11 @@ std::future<absl::StatusOr<BatchWritten>> CausalSession::RunAsync(
   return internal::RunBatch(*impl_, batch, options);
 }
 
+void CausalSession::Submit(Operation operation, const CallOptions& options,
+                           absl::AnyInvocable<void(Result)> done) {
+  impl_->Submit(std::move(operation), options, std::move(done));
+}
+
 std::string CausalSession::Save() const {
   const std::vector<SessionToken> tokens = impl_->seen().All();
   std::string bytes;

@@ -25,6 +25,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -42,6 +43,10 @@ class CausalSession {
                                    const WriteOptions& options = {});
   std::future<absl::StatusOr<BatchWritten>> RunAsync(
       const Batch& batch, const WriteOptions& options = {});
+
+  // The form below: an operation as data, as Client::Submit.
+  void Submit(Operation operation, const CallOptions& options,
+              absl::AnyInvocable<void(Result)> done);
 
   // What the session has seen so far, as bytes: for going on with it in
   // another process. Not secret.

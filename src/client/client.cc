@@ -29,8 +29,8 @@ using internal::SteadyNow;
 
 // What RPC puts around an operation in its frame, with room to spare.
 constexpr size_t kFrameOverhead = 4 << 10;
-// The first in which nodes heed Operation.id.
-constexpr uint32_t kSessionProtocol = 2;
+// Nodes heed Operation.id since 2.
+static_assert(net::wire::OLDEST_PROTOCOL_VERSION >= 2);
 
 // Statuses share what they hold by counting references. One failure may be
 // that of many operations, so each caller gets a copy of its own: whatever it
@@ -88,11 +88,8 @@ void AskDigests(Session& session, NodeDigests so_far,
 // Everything of the client that other threads touch, and its own thread.
 class Client::Impl final : public internal::Caller {
  public:
-  Impl(std::vector<net::Endpoint> nodes, const ClientOptions& options,
-       uint32_t protocol_min = net::wire::OLDEST_PROTOCOL_VERSION)
-      : nodes_(std::move(nodes)),
-        options_(options),
-        protocol_min_(protocol_min) {}
+  Impl(std::vector<net::Endpoint> nodes, const ClientOptions& options)
+      : nodes_(std::move(nodes)), options_(options) {}
   ~Impl() override { Stop(); }
 
   // Starts the thread and waits for the first connection.
@@ -116,12 +113,12 @@ class Client::Impl final : public internal::Caller {
   }
   uint64_t connection() const override { return router_->home().epoch(); }
   void NextNode() override { router_->home().NextNode(); }
-  // A client of the same nodes that speaks the protocol of sessions. On one
-  // connection, which is what the two above are about.
+  // A client of the same nodes on one connection, which is what the two above
+  // are about.
   std::unique_ptr<Impl> ForSession() const {
     ClientOptions options = options_;
     options.route = false;
-    return std::make_unique<Impl>(nodes_, options, kSessionProtocol);
+    return std::make_unique<Impl>(nodes_, options);
   }
 
   void CheckMayBlock() const override {
@@ -179,7 +176,6 @@ class Client::Impl final : public internal::Caller {
 
   const std::vector<net::Endpoint> nodes_;
   const ClientOptions options_;
-  const uint32_t protocol_min_;
   std::thread thread_;
   net::EventLoop* thread_loop_ = nullptr;  // for the client's thread
   std::atomic<size_t> operations_in_flight_{0};
@@ -198,7 +194,7 @@ void Client::Impl::Run(std::promise<absl::Status> first) {
   net::EventLoop loop;
   thread_loop_ = &loop;
   Router router(
-      loop, nodes_, options_, protocol_min_,
+      loop, nodes_, options_,
       [&first](absl::Status status) { first.set_value(std::move(status)); },
       [this](const net::Endpoint& node) {
         std::lock_guard<std::mutex> lock(mutex_);

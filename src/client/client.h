@@ -21,6 +21,8 @@
 //  - Until it knows, and for listings and inspection, it talks to the first
 //    node of the list that answers. When that cannot be reached it goes to the
 //    next, and to other members at last.
+//  - An operation that an overloaded node refused, and so had no effect, is
+//    sent again after a while (ClientOptions::overload_retries).
 //  - Operations that were not sent yet when a connection breaks, and reads, go
 //    to another node.
 //  - A mutation whose fate is unknown, because the connection broke before the
@@ -78,6 +80,10 @@ struct ClientOptions {
   // ResourceExhausted.
   size_t operations_in_flight_max = 65'536;
   size_t bytes_in_flight_max = 256 << 20;
+  // Times that an operation is sent again which an overloaded node has refused,
+  // after the time that the node names and within the deadline; 0: never, the
+  // refusal is the result.
+  uint32_t overload_retries = 5;
   // Shown in the node's log.
   std::string name = "dovetail-client";
   // Whether operations go straight to owners. False: all to one node.
@@ -123,8 +129,7 @@ class Client {
 
   // A session whose mutations may be repeated and take effect once, with a
   // connection of its own (src/client/once_session.h says what it costs). It
-  // may outlive the client. Errors: as of Connect(); a node that is too old for
-  // sessions counts as one that does not answer.
+  // may outlive the client. Errors: as of Connect().
   absl::StatusOr<std::unique_ptr<OnceSession>> ExactlyOnceSession();
 
   // --- Listings and inspection ---

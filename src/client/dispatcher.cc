@@ -27,7 +27,8 @@ constexpr size_t kGatheredMax = 64;
 constexpr absl::Duration kTick = absl::Milliseconds(20);
 
 // Why a hello is no good, if it is not.
-absl::Status CheckVersions(const net::Hello& hello, uint32_t oldest) {
+absl::Status CheckVersions(const net::Hello& hello) {
+  constexpr uint32_t oldest = net::wire::OLDEST_PROTOCOL_VERSION;
   if (hello.protocol_version >= oldest &&
       hello.oldest_protocol_version <= net::wire::PROTOCOL_VERSION) {
     return absl::OkStatus();
@@ -41,13 +42,12 @@ absl::Status CheckVersions(const net::Hello& hello, uint32_t oldest) {
 }  // namespace
 
 Dispatcher::Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
-                       const ClientOptions& options, uint32_t protocol_min,
-                       ConnectionEvents events, absl::Duration pause_max)
+                       const ClientOptions& options, ConnectionEvents events,
+                       absl::Duration pause_max)
     : loop_(loop),
       nodes_(std::move(nodes)),
       nodes_given_(nodes_.size()),
       options_(options),
-      protocol_min_(protocol_min),
       events_(std::move(events)),
       pause_max_(pause_max),
       failures_(nodes_.size()),
@@ -85,7 +85,7 @@ void Dispatcher::OnDialed(absl::StatusOr<net::Socket> socket) {
 
 void Dispatcher::OnHello(absl::StatusOr<net::Hello> hello) {
   absl::Status status = hello.status();
-  if (status.ok()) status = CheckVersions(*hello, protocol_min_);
+  if (status.ok()) status = CheckVersions(*hello);
   if (!status.ok()) return OnLost(std::move(status));
   greeted_ = true;
   failing_ = false;
@@ -267,16 +267,48 @@ void Dispatcher::OnAnswer(uint64_t id,
                      results->size(), " results")));
   }
   Pump();  // the node works while the callbacks run
+  std::vector<Pending> refused;
+  absl::Duration rest;
   for (size_t i = 0; i < operations.size(); ++i) {
     Result result =
         results.ok() ? std::move((*results)[i]) : Result(results.status());
     if (net::IsDeferredRead(result.status())) {
       queue_.push_back(std::move(operations[i]));
+    } else if (IsToRest(operations[i], result, rest)) {
+      refused.push_back(std::move(operations[i]));
     } else {
       operations[i].done(std::move(result));
     }
   }
+  if (!refused.empty()) Rest(std::move(refused), rest);
   Pump();
+}
+
+bool Dispatcher::IsToRest(const Pending& pending, const Result& result,
+                          absl::Duration& rest) const {
+  const auto hint = net::RetryAfterOf(result.status());
+  if (!hint || net::MayHaveTakenEffect(result.status()) ||
+      pending.refused >= options_.overload_retries ||
+      SteadyNow() + 2 * *hint >= pending.deadline) {
+    return false;
+  }
+  rest = std::max(rest, *hint);
+  return true;
+}
+
+// With a random part on top, or all who were refused together come back
+// together.
+void Dispatcher::Rest(std::vector<Pending> operations, absl::Duration rest) {
+  for (Pending& pending : operations) ++pending.refused;
+  const double part = std::uniform_real_distribution<double>(1.0, 1.5)(random_);
+  const uint64_t id = next_id_++;
+  resting_.emplace(id, std::move(operations));
+  After(rest * part, [this, id] {
+    auto rested = resting_.extract(id);
+    if (rested.empty()) return;
+    for (Pending& pending : rested.mapped()) Add(std::move(pending));
+    Pump();
+  });
 }
 
 // --- Deadlines -------------------------------------------------------------
@@ -359,6 +391,9 @@ void Dispatcher::Shutdown() {
     for (Pending& pending : call.operations) {
       pending.done(IsMutation(pending.operation) ? maybe : closed);
     }
+  }
+  for (auto& [id, resting] : std::exchange(resting_, {})) {
+    for (Pending& pending : resting) pending.done(closed);
   }
   for (Pending& pending : std::exchange(queue_, {})) pending.done(closed);
   for (auto& [id, lookup] : std::exchange(asked_, {})) lookup.fail(closed);

@@ -10,6 +10,8 @@
 //    a round without success there is a pause, doubling up to pause_max.
 //  - With a router above (router.h) what waits when a connection breaks is its
 //    to place again.
+//  - What an overloaded node has refused, with a hint, is sent again after that
+//    time and a random part of half of it, overload_retries times at the most.
 //  - Nothing waits longer than its deadline.
 #ifndef DOVETAIL_SRC_CLIENT_DISPATCHER_H_
 #define DOVETAIL_SRC_CLIENT_DISPATCHER_H_
@@ -20,6 +22,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -43,7 +46,8 @@ struct Pending {
   Weight weight;
   absl::Duration deadline;  // SteadyNow()
   absl::AnyInvocable<void(Result)> done;
-  uint32_t sent = 0;  // connections that were lost with it
+  uint32_t sent = 0;     // connections that were lost with it
+  uint32_t refused = 0;  // times, for overload
 };
 
 // A listing or inspection: it changes nothing, so it may be asked again.
@@ -77,8 +81,8 @@ class Dispatcher {
 
   // Starts to dial. Not to be destroyed inside a callback of its own.
   Dispatcher(net::EventLoop& loop, std::vector<net::Endpoint> nodes,
-             const ClientOptions& options, uint32_t protocol_min,
-             ConnectionEvents events, absl::Duration pause_max = kPauseMax);
+             const ClientOptions& options, ConnectionEvents events,
+             absl::Duration pause_max = kPauseMax);
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
 
@@ -94,7 +98,7 @@ class Dispatcher {
   // Nothing waits or is unanswered.
   bool idle() const {
     return queue_.empty() && lookups_.empty() && calls_.empty() &&
-           asked_.empty();
+           asked_.empty() && resting_.empty();
   }
   Waiting TakeWaiting();
   // To be tried after the nodes it was made with, in place of such nodes of
@@ -127,6 +131,11 @@ class Dispatcher {
   void SendCall();
   void SendLookup();
   void OnAnswer(uint64_t call, absl::StatusOr<std::vector<Result>> results);
+  // Whether `result` is no answer yet: a refusal for overload, after which
+  // `pending` is to be sent again. Then `rest` is at least the hint.
+  bool IsToRest(const Pending& pending, const Result& result,
+                absl::Duration& rest) const;
+  void Rest(std::vector<Pending> operations, absl::Duration rest);
   void OnLost(absl::Status why);
 
   // Runs while anything has a deadline.
@@ -142,8 +151,7 @@ class Dispatcher {
   std::vector<net::Endpoint> nodes_;
   const size_t nodes_given_;  // the others are fallbacks
   const ClientOptions options_;
-  const uint32_t protocol_min_;  // nodes with an older one will not do
-  ConnectionEvents events_;      // `first` is empty once it ran
+  ConnectionEvents events_;  // `first` is empty once it ran
   const absl::Duration pause_max_;
 
   // The node that is dialled or connected, and what each last failed with.
@@ -163,10 +171,13 @@ class Dispatcher {
   std::deque<Lookup> lookups_;
   uint64_t next_id_ = 0;
   std::map<uint64_t, Call> calls_;
+  // Refused by an overloaded node, until their time has come.
+  std::map<uint64_t, std::vector<Pending>> resting_;
   std::map<uint64_t, Lookup> asked_;
   absl::Duration last_call_ = -absl::InfiniteDuration();
   bool gathering_ = false;  // a Pump() is scheduled
   bool timer_armed_ = false;
+  std::minstd_rand random_{std::random_device{}()};
   // What callbacks look at that may come after the end of this.
   std::shared_ptr<char> alive_ = std::make_shared<char>();
 };

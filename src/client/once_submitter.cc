@@ -234,6 +234,8 @@ void OnceSubmitter::TryAgain(LaneId id, const absl::Status& why,
                              void (OnceSubmitter::*next)(LaneId)) {
   Job& job = *lanes_.at(id).jobs.front();
   if (closing_) return;  // the destructor answers
+  job.pause = std::max(job.pause,
+                       net::RetryAfterOf(why).value_or(absl::ZeroDuration()));
   if (SteadyNow() + job.pause >= job.deadline) return Finish(id, why);
   // Overload is no reason to go; and of all that failed over one connection,
   // unless it broke by itself, one gives it up.

@@ -47,10 +47,10 @@ bool Lives(net::Condition condition) {
 }  // namespace
 
 Router::Router(net::EventLoop& loop, const std::vector<net::Endpoint>& nodes,
-               const ClientOptions& options, uint32_t protocol_min,
+               const ClientOptions& options,
                std::function<void(absl::Status)> first,
                std::function<void(const net::Endpoint&)> connected)
-    : loop_(loop), options_(options), protocol_min_(protocol_min) {
+    : loop_(loop), options_(options) {
   ConnectionEvents events;
   events.first = std::move(first);
   if (!options_.route) {
@@ -64,8 +64,8 @@ Router::Router(net::EventLoop& loop, const std::vector<net::Endpoint>& nodes,
     events.lost = [this](Waiting waiting) { OnLost(std::move(waiting)); };
     loop_.After(options_.view_refresh, [this] { OnTick(); });
   }
-  home_ = std::make_unique<Dispatcher>(loop_, nodes, options_, protocol_min_,
-                                       std::move(events));
+  home_ =
+      std::make_unique<Dispatcher>(loop_, nodes, options_, std::move(events));
 }
 
 // --- Which connection ------------------------------------------------------
@@ -122,8 +122,8 @@ std::unique_ptr<Dispatcher> Router::Open(NodeId id,
   events.connected = [this, id](const net::Endpoint&) { OnOwnerHello(id); };
   events.lost = [this](Waiting waiting) { OnLost(std::move(waiting)); };
   return std::make_unique<Dispatcher>(
-      loop_, std::vector<net::Endpoint>{address}, options_, protocol_min_,
-      std::move(events), kOwnerPauseMax);
+      loop_, std::vector<net::Endpoint>{address}, options_, std::move(events),
+      kOwnerPauseMax);
 }
 
 void Router::OnOwnerHello(NodeId id) {

@@ -54,8 +54,7 @@ class Router {
   // `first` and `connected` are told of the home connection. Must live as long
   // as `loop` runs.
   Router(net::EventLoop& loop, const std::vector<net::Endpoint>& nodes,
-         const ClientOptions& options, uint32_t protocol_min,
-         std::function<void(absl::Status)> first,
+         const ClientOptions& options, std::function<void(absl::Status)> first,
          std::function<void(const net::Endpoint&)> connected);
 
   void Add(Pending pending);
@@ -100,7 +99,6 @@ class Router {
 
   net::EventLoop& loop_;
   const ClientOptions options_;
-  const uint32_t protocol_min_;
   std::unique_ptr<Dispatcher> home_;
 
   std::optional<replica::CommittedRing> ring_;

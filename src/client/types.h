@@ -59,6 +59,7 @@ using net::MayHaveTakenEffect;
 using net::NodeDigests;
 using net::NodeStatus;
 using net::PlanView;
+using net::RetryAfterOf;
 
 // --- Options ---------------------------------------------------------------
 

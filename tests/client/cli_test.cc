@@ -1,7 +1,10 @@
 // The dovetail command, run in this process against a fake node.
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -413,6 +416,70 @@ TEST_CASE("dovetail words: paths, fields and levels say what is wrong") {
   CHECK_FALSE(ParseLevel("-1").ok());
   CHECK_FALSE(ParseAmount("9223372036854775808").ok());
   CHECK(*ParseAmount("-9223372036854775808") == INT64_MIN);
+}
+
+// A file name that nothing has yet, and that goes in the end.
+struct SessionFile {
+  ~SessionFile() { std::filesystem::remove_all(directory); }
+  std::string read() const {
+    std::ifstream in(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  const std::filesystem::path directory = [] {
+    std::string name =
+        (std::filesystem::temp_directory_path() / "dovetail-XXXXXX").string();
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    return name;
+  }();
+  const std::string path = (directory / "session").string();
+};
+
+TEST_CASE("dovetail: a session in a file goes on from command to command") {
+  Shell shell;
+  SessionFile file;
+  const std::string with = "--session " + file.path + " ";
+  shell.Out(with + "set add shop cart milk");
+  const std::string first = file.read();
+  CHECK(!first.empty());
+  CHECK(shell.node.last_session()->events.empty());
+
+  shell.Out(with + "set read shop cart");
+  REQUIRE(shell.node.last_session().has_value());
+  CHECK(!shell.node.last_session()->events.empty());
+  // What another command saw meanwhile is kept.
+  CHECK(shell
+            .Do(with + "exec -",
+                R"({"type":"counter","verb":"add","bucket":"shop","key":"b",)"
+                R"("amount":1})"
+                "\n")
+            .exit == 0);
+  CHECK(file.read().size() > first.size());
+  CHECK(shell.Out(with + "get shop cart") == "set: {milk}\n");
+  CHECK(shell.Out("set read shop cart") == "{milk}\n");
+  CHECK_FALSE(shell.node.last_session().has_value());
+  // Nothing is left beside it.
+  CHECK(std::distance(std::filesystem::directory_iterator(file.directory),
+                      std::filesystem::directory_iterator()) == 1);
+}
+
+TEST_CASE("dovetail: a file that holds no session is refused, and kept") {
+  Shell shell;
+  SessionFile file;
+  std::ofstream(file.path) << "not a session";
+  const Ran ran = shell.Do("--session " + file.path + " set add shop cart x");
+  CHECK(ran.exit == 2);
+  CHECK(ran.error.find("holds no session") != std::string::npos);
+  CHECK(file.read() == "not a session");
+  CHECK(shell.Out("set read shop cart") == "{}\n");
+  // An empty one, as mktemp makes them, is a new session.
+  std::ofstream(file.path, std::ios::trunc).flush();
+  shell.Out("--session " + file.path + " set add shop cart x");
+  CHECK(!file.read().empty());
+
+  CHECK(shell.Do("--session " + file.path + " keys shop").exit == 2);
+  const Ran nowhere = shell.Do("--session /nowhere/at/all set add shop cart y");
+  CHECK(nowhere.exit == 4);
+  CHECK(nowhere.error.find("what was done is done") != std::string::npos);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "src/client/steady_clock.h"
 #include "tests/client/fake_node.h"
 #include "tests/client/submitting.h"
 
@@ -356,6 +357,57 @@ TEST_CASE("Client: what waits for a node fails at its deadline, unsent") {
       db->bucket("b").counter("c").Add(1, {.timeout = absl::Milliseconds(100)});
   CHECK(Says(again.status(), "no node can be reached"));
   CHECK_FALSE(MayHaveTakenEffect(again.status()));
+}
+
+TEST_CASE("Client: what an overloaded node refused is sent again in time") {
+  FakeNode node;
+  auto db = Open({node.address()});
+  const absl::Status busy = replica::WithRetryAfter(
+      absl::ResourceExhaustedError("overloaded"), absl::Milliseconds(30));
+  node.Refuse(3, busy);
+  const absl::Duration before = internal::SteadyNow();
+  CHECK(db->bucket("b").counter("c").Add(1).ok());
+  CHECK(internal::SteadyNow() - before >= 3 * absl::Milliseconds(30));
+  CHECK(node.call_sizes().size() == 4);
+  CHECK(db->bucket("b").counter("c").Read()->value == 1);
+
+  // Not for ever, and not beyond its deadline.
+  node.Refuse(1'000, busy);
+  const auto refused = db->bucket("b").counter("c").Add(1);
+  CHECK(absl::IsResourceExhausted(refused.status()));
+  CHECK(RetryAfterOf(refused.status()) == absl::Milliseconds(30));
+  CHECK(node.call_sizes().size() == 5 + 6);
+  WriteOptions hasty;
+  hasty.timeout = absl::Milliseconds(40);
+  CHECK(absl::IsResourceExhausted(
+      db->bucket("b").counter("c").Add(1, hasty).status()));
+  CHECK(node.call_sizes().size() == 12);
+
+  // Without the hint it is a limit, and sending it again would not help.
+  node.Refuse(1, absl::ResourceExhaustedError("too large"));
+  CHECK(
+      absl::IsResourceExhausted(db->bucket("b").counter("c").Add(1).status()));
+  CHECK(node.call_sizes().size() == 13);
+
+  ClientOptions options;
+  options.overload_retries = 0;
+  node.Refuse(1, busy);
+  CHECK(absl::IsResourceExhausted(Open({node.address()}, options)
+                                      ->bucket("b")
+                                      .counter("c")
+                                      .Add(1)
+                                      .status()));
+}
+
+TEST_CASE("Client: closing answers what rests until a node has room again") {
+  FakeNode node;
+  auto db = Open({node.address()});
+  node.Refuse(1, replica::WithRetryAfter(absl::ResourceExhaustedError("busy"),
+                                         absl::Seconds(2)));
+  auto added = db->async_bucket("b").counter("c").Add(1);
+  while (node.call_sizes().empty()) std::this_thread::yield();
+  db.reset();
+  CHECK_FALSE(added.get().ok());
 }
 
 TEST_CASE("Client: a node that comes back is found again") {

@@ -360,6 +360,8 @@ TEST_CASE("Client codec: results survive the wire, in order") {
         absl::StatusCode::kPermissionDenied}) {
     sent.push_back(absl::Status(code, "why"));
   }
+  sent.push_back(replica::WithRetryAfter(absl::ResourceExhaustedError("full"),
+                                         absl::Milliseconds(70)));
   sent.push_back(MarkMaybe(absl::UnavailableError("lost")));
 
   capnp::MallocMessageBuilder message;
@@ -374,6 +376,26 @@ TEST_CASE("Client codec: results survive the wire, in order") {
   CHECK_FALSE(MayHaveTakenEffect((*received)[4].status()));
   CHECK(MayHaveTakenEffect((*received)[5].status()));  // DeadlineExceeded
   CHECK(MayHaveTakenEffect(received->back().status()));
+  const absl::Status& busy = (*received)[sent.size() - 2].status();
+  CHECK(RetryAfterOf(busy) == absl::Milliseconds(70));
+  CHECK_FALSE(RetryAfterOf((*received)[7].status()).has_value());
+}
+
+TEST_CASE("Client codec: a hint to ask again is for what had no effect") {
+  const auto received = [](wire::ErrorCode code, bool maybe, uint32_t ms) {
+    capnp::MallocMessageBuilder message;
+    auto error = message.initRoot<wire::Error>();
+    error.setCode(code);
+    error.setMaybe(maybe);
+    error.setRetryAfterMs(ms);
+    return RetryAfterOf(DecodeError(error.asReader()));
+  };
+  const auto busy = wire::ErrorCode::RESOURCE_EXHAUSTED;
+  CHECK(received(busy, false, 5) == absl::Milliseconds(5));
+  CHECK(received(busy, false, 4'000'000'000) == replica::kRetryAfterMax);
+  CHECK_FALSE(received(busy, false, 0).has_value());
+  CHECK_FALSE(received(busy, true, 5).has_value());
+  CHECK_FALSE(received(wire::ErrorCode::UNAVAILABLE, false, 5).has_value());
 }
 
 TEST_CASE("Client codec: a failed call fails as a whole") {

@@ -25,6 +25,8 @@ namespace wire = net::wire;
 struct Knobs {
   mutable std::mutex mutex;
   Behaviour behaviour = Behaviour::kServe;
+  size_t refusals = 0;
+  absl::Status refusal;
   uint32_t oldest_version = wire::OLDEST_PROTOCOL_VERSION;
   uint32_t newest_version = wire::PROTOCOL_VERSION;
   replica::NodeId id{0};
@@ -107,6 +109,11 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     {
       std::lock_guard<std::mutex> lock(state_.knobs.mutex);
       behaviour = state_.knobs.behaviour;
+      for (size_t i = 0; call.ok() && i < call->operations.size(); ++i) {
+        if (state_.knobs.refusals == 0) break;
+        --state_.knobs.refusals;
+        call->operations[i] = state_.knobs.refusal;
+      }
       state_.knobs.call_sizes.push_back(call.ok() ? call->operations.size()
                                                   : 0);
       if (call.ok()) {
@@ -292,6 +299,12 @@ std::string FakeNode::address() const {
 void FakeNode::SetBehaviour(Behaviour behaviour) {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   state_->knobs.behaviour = behaviour;
+}
+
+void FakeNode::Refuse(size_t operations, absl::Status why) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.refusals = operations;
+  state_->knobs.refusal = std::move(why);
 }
 
 void FakeNode::SetVersions(uint32_t oldest, uint32_t newest) {

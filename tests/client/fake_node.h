@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "net/client_types.h"
 #include "replica/request.h"
 
@@ -42,6 +43,8 @@ class FakeNode {
 
   // From any thread; what follows acts on calls that arrive from now on.
   void SetBehaviour(Behaviour behaviour);
+  // Answers the next so many operations with `why`.
+  void Refuse(size_t operations, absl::Status why);
   // Holds calls back until Release(): what a slow node looks like.
   void Hold();
   void Release();

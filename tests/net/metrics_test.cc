@@ -156,6 +156,14 @@ NodeMetrics Example() {
                                   .has_all_until = absl::Seconds(97.5),
                                   .partitions_behind = 1,
                                   .partitions_unheard = 2}};
+  for (int i = 0; i < 100; ++i) {
+    metrics.shards[0].peer_times.resize(1);
+    metrics.shards[0].peer_times[0].peer = NodeId{5};
+    metrics.shards[0].peer_times[0].times.Add(absl::Milliseconds(i),
+                                              absl::Seconds(100));
+  }
+  metrics.shards[1].peer_times = {
+      {.peer = NodeId{5}, .times = {}, .slow = true}};
   metrics.peers = {
       {.id = NodeId{5}, .name = "b", .reachable = true, .link = {}},
       {.id = NodeId{6}, .name = "c", .reachable = false, .link = {}}};
@@ -194,6 +202,10 @@ TEST_CASE("Metrics: shards are added up, and peers told apart") {
   CHECK(value("dovetail_sync_lag_events{peer=\"c\"}") == -1);
   CHECK(value("dovetail_peer_frames_sent_total{peer=\"b\"}") == 9);
   CHECK(value("dovetail_peer_reachable{peer=\"c\"}") == 0);
+  CHECK(value("dovetail_peer_answer_p95_seconds{peer=\"b\"}") >= 0.094);
+  CHECK(value("dovetail_peer_answer_p95_seconds{peer=\"b\"}") < 0.115);
+  CHECK(value("dovetail_peer_slow_shards{peer=\"b\"}") == 1);
+  CHECK(value("dovetail_peer_slow_shards{peer=\"c\"}") == -1);
   CHECK(value("dovetail_gossip_members{state=\"suspect\"}") == 1);
   CHECK(value("dovetail_gossip_probes_failed_total") == 6);
   CHECK(value("dovetail_rocksdb_memtable_bytes") == 1234);
