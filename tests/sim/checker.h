@@ -309,6 +309,7 @@ class Checker final : public Observer {
   SimCluster* cluster_ = nullptr;
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
+  bool ranges_seen_ = false;  // a sync by ranges has got an answer
   bool disks_replaced_ = false;          // or all that some disk holds
   bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition

@@ -86,6 +86,7 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
         "node ", node, " and a peer have applied the same events and hold ",
         "different rows"));
   }
+  ranges_seen_ |= std::holds_alternative<replica::RangeAnswer>(message.body);
   const auto note = [&](const std::string& delta) {
     const crdt::DotRun events = messages_.EventsOf(delta);
     if (applied.ContainsRun(events) && !before_message_.ContainsRun(events)) {
