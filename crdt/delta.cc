@@ -17,10 +17,6 @@ namespace {
 
 // Far more than one delta's bytes can name; keeps counters away from overflow.
 constexpr uint64_t kEventsMax = 1'000'000;
-// An escaped component takes at most twice its bytes and two more.
-constexpr size_t kPathBytesMax =
-    kNestingMax * (2 * kFieldBytesMax + 3) + 2 * kElementBytesMax + 2;
-
 void AppendLeafOfDelta(Writer& out, const DeltaLeaf& leaf) {
   const std::string& path = leaf.path.bytes();
   out.Bytes(path);

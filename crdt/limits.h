@@ -17,6 +17,10 @@ inline constexpr size_t kValueBytesMax = 1 << 20;
 // Map fields on the way from the object to a leaf. 8, since each level is one
 // more part of every row key below it.
 inline constexpr size_t kNestingMax = 8;
+// The longest leaf path: an escaped component takes at most twice its bytes and
+// two more, a field one more for its type.
+inline constexpr size_t kPathBytesMax =
+    kNestingMax * (2 * kFieldBytesMax + 3) + 2 * kElementBytesMax + 2;
 // Operations in one client call, and operations in one atomic batch.
 inline constexpr size_t kOperationsPerCallMax = 10'000;
 inline constexpr size_t kOperationsPerBatchMax = 1'000;

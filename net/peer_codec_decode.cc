@@ -33,11 +33,6 @@ using replica::Message;
 // path); 16 leaves room for fields to come.
 // As deep as a client's request or a view may be, and what stands around it.
 constexpr int kPeerNestingMax = 64;
-// The longest leaf path: every byte of every name escaped.
-constexpr size_t kPathBytesMax =
-    crdt::kNestingMax * (2 * crdt::kFieldBytesMax + 3) +
-    2 * crdt::kElementBytesMax + 2;
-
 absl::Status Malformed(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("peer frame: ", what));
 }
@@ -191,7 +186,7 @@ absl::StatusOr<crdt::LeafPage> DecodePage(peer_wire::LeafPage::Reader in) {
   for (const auto entry : in.getLeaves()) {
     DOVETAIL_ASSIGN_OR_RETURN(
         std::string bytes,
-        DecodeBytes(entry.getPath(), "a path", kPathBytesMax));
+        DecodeBytes(entry.getPath(), "a path", crdt::kPathBytesMax));
     const crdt::Path path = crdt::Path::FromTrustedBytes(std::move(bytes));
     if (previous && !(*previous < path)) {
       return Malformed("leaves that are not in ascending order");
@@ -200,8 +195,8 @@ absl::StatusOr<crdt::LeafPage> DecodePage(peer_wire::LeafPage::Reader in) {
     page.leaves.Set(path, std::move(leaf));
     previous = path;
   }
-  DOVETAIL_ASSIGN_OR_RETURN(std::string end,
-                            DecodeBytes(in.getEnd(), "a path", kPathBytesMax));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      std::string end, DecodeBytes(in.getEnd(), "a path", crdt::kPathBytesMax));
   page.end = crdt::Path::FromTrustedBytes(std::move(end));
   page.truncated = in.getTruncated();
   return page;

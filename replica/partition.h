@@ -193,10 +193,12 @@ class Partition {
   // leaf as lost. Returns how many rows did not decode.
   absl::StatusOr<uint64_t> ClearDamage(uint32_t leaf);
   // Puts back what a source has of what this replica had in `range`, a part of
-  // `question`'s. False: the source lacks events that cannot be replayed, and
-  // nothing was done.
+  // `question`'s; `theirs` and `differ` as of JoinRange. False: the source
+  // lacks events that cannot be replayed, and nothing was done.
   absl::StatusOr<bool> MendRange(const RangeQuestion& question,
-                                 const KeyRange& range, const RangePart& part,
+                                 const KeyRange& range,
+                                 const std::vector<RangeRow>& theirs,
+                                 const std::vector<std::string>& differ,
                                  const crdt::Context& context);
   // Whether the rows show anything of `object`, so that it belongs in the
   // index.
@@ -275,6 +277,12 @@ class Partition {
                      const crdt::Path& path);
   absl::Status CheckRows(const KeyRange& range,
                          const std::vector<RangeRow>& rows) const;
+  // What a source holds of the rows that it named: `theirs`, and nothing of
+  // those at `differ` beyond them. By row key.
+  using SourceRows = std::map<std::string, RangeRow>;
+  static absl::StatusOr<SourceRows> NamedRows(
+      const std::vector<RangeRow>& theirs,
+      const std::vector<std::string>& differ);
   absl::Status JoinRow(const RangeRow& row, const crdt::Context& theirs,
                        SumChanges& changes);
   void KnowLive(crdt::Dot dot);

@@ -272,14 +272,10 @@ absl::Status Partition::CheckRows(const KeyRange& range,
   return absl::OkStatus();
 }
 
-absl::Status Partition::JoinRange(const KeyRange& range,
-                                  const std::vector<RangeRow>& theirs,
-                                  const std::vector<std::string>& differ,
-                                  const crdt::Context& context) {
-  DOVETAIL_CHECK(progress_.active);
-  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
-  // What the source holds of each row that may change here.
-  std::map<std::string, RangeRow> rows;
+absl::StatusOr<Partition::SourceRows> Partition::NamedRows(
+    const std::vector<RangeRow>& theirs,
+    const std::vector<std::string>& differ) {
+  SourceRows rows;
   for (const std::string& key : differ) {
     DOVETAIL_ASSIGN_OR_RETURN(ParsedRowKey parsed, ParseRowKey(key));
     rows.emplace(key, RangeRow{std::move(parsed.object), std::move(parsed.path),
@@ -288,6 +284,16 @@ absl::Status Partition::JoinRange(const KeyRange& range,
   for (const RangeRow& row : theirs) {
     rows.insert_or_assign(MakeObjectKey(row.object).LeafKey(row.path), row);
   }
+  return rows;
+}
+
+absl::Status Partition::JoinRange(const KeyRange& range,
+                                  const std::vector<RangeRow>& theirs,
+                                  const std::vector<std::string>& differ,
+                                  const crdt::Context& context) {
+  DOVETAIL_CHECK(progress_.active);
+  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
+  DOVETAIL_ASSIGN_OR_RETURN(SourceRows rows, NamedRows(theirs, differ));
   // Of what it did not name it holds what this replica held when it asked.
   for (auto it = watched_.lower_bound(range.begin);
        it != watched_.end() && BeforeEnd(it->first, range.end); ++it) {

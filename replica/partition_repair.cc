@@ -90,7 +90,6 @@ namespace {
 // What is left of one object.
 struct Remains {
   crdt::ObjectId object;
-  std::string header_key;
   bool header = false;
   bool inline_rows = false;
   uint64_t visible = 0;
@@ -123,8 +122,7 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
       gone.push_back(std::move(row.key));
       return;
     }
-    const std::string header_key = MakeObjectKey(*row.object).HeaderKey();
-    Remains& remains = objects[header_key];
+    Remains& remains = objects[MakeObjectKey(*row.object).HeaderKey()];
     remains.object = *row.object;
     remains.header |= row.header;
     remains.inline_rows |= row.header && !row.exploded;
@@ -224,40 +222,28 @@ absl::StatusOr<crdt::Leaf> Partition::Belongs(const std::string& key,
   return theirs;
 }
 
-absl::StatusOr<bool> Partition::MendRange(const RangeQuestion& question,
-                                          const KeyRange& range,
-                                          const RangePart& part,
-                                          const crdt::Context& context) {
-  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, part.rows));
+absl::StatusOr<bool> Partition::MendRange(
+    const RangeQuestion& question, const KeyRange& range,
+    const std::vector<RangeRow>& theirs, const std::vector<std::string>& differ,
+    const crdt::Context& context) {
+  DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<Replay> replay,
                             ReplayOver(context));
   if (!replay) {
     DOVETAIL_MARK("mend: the source lacks what no log here has");
     return false;
   }
-  std::map<std::string, RangeRow> rows;
-  for (const uint32_t place : part.differ) {
-    const std::string& key = question.keys[place];
-    if (!BeforeEnd(key, range.end)) continue;
-    DOVETAIL_ASSIGN_OR_RETURN(ParsedRowKey parsed, ParseRowKey(key));
-    rows.emplace(key, RangeRow{std::move(parsed.object), std::move(parsed.path),
-                               crdt::Leaf()});
-  }
-  for (const RangeRow& row : part.rows) {
-    rows.insert_or_assign(MakeObjectKey(row.object).LeafKey(row.path), row);
-  }
+  DOVETAIL_ASSIGN_OR_RETURN(SourceRows rows, NamedRows(theirs, differ));
   // What only this replica's log has may be lost, too.
   for (auto it = replay->lower_bound(range.begin);
        it != replay->end() && BeforeEnd(it->first, range.end); ++it) {
     const crdt::DeltaLeaf& leaf = it->second.front().second;
     RangeRow row{leaf.object, leaf.path, crdt::Leaf()};
-    const auto place =
-        std::lower_bound(question.keys.begin(), question.keys.end(), it->first);
+    // Both in the order of keys.
     const bool listed =
-        place != question.keys.end() && *place == it->first &&
-        !std::binary_search(
-            part.differ.begin(), part.differ.end(),
-            static_cast<uint32_t>(place - question.keys.begin()));
+        std::binary_search(question.keys.begin(), question.keys.end(),
+                           it->first) &&
+        !std::binary_search(differ.begin(), differ.end(), it->first);
     if (listed) {  // the source has the same as was here
       const auto before = watched_.find(it->first);
       if (before != watched_.end()) {

@@ -25,10 +25,6 @@ constexpr uint8_t kLeaves = 0;
 constexpr uint8_t kCuts = 1;
 constexpr uint8_t kRows = 2;
 
-constexpr size_t kPathBytesMax =
-    crdt::kNestingMax * (2 * crdt::kFieldBytesMax + 3) +
-    2 * crdt::kElementBytesMax + 2;
-
 void AppendPrints(crdt::Writer& out, const std::vector<uint64_t>& prints) {
   out.Varint(prints.size());
   for (const uint64_t print : prints) out.Fixed64(print);
@@ -107,7 +103,7 @@ RangeRow ReadRow(crdt::Reader& in) {
   row.object.bucket = std::string(in.Bytes(crdt::kBucketBytesMax));
   row.object.key = std::string(in.Bytes(crdt::kKeyBytesMax));
   const uint8_t byte = in.Byte();
-  const absl::string_view path = in.Bytes(kPathBytesMax);
+  const absl::string_view path = in.Bytes(crdt::kPathBytesMax);
   if (!in.ok()) return row;
   const std::optional<crdt::Type> type = crdt::TypeFromByte(byte);
   if (!type || row.object.bucket.empty() || row.object.key.empty()) {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/hooks.h"
 #include "replica/hash.h"
@@ -71,14 +70,13 @@ std::vector<KeyRange> AtLeaves(const KeyRange& range, const Partition& of,
 void RangeSync::Start(NodeId source, PartitionId id, Now now,
                       const std::optional<std::string>& until) {
   Partition& partition = core_.Get(id);
-  if (Running(id) || !partition.Available().ok() || partition.emptying() ||
-      partition.quarantined() || source == core_.identity.self) {
+  if (Running(id) || !partition.Available().ok() ||
+      source == core_.identity.self) {
     return;
   }
   core_.touched.push_back(id);
   if (partition.progress().active) {
     DOVETAIL_MARK("ranges: goes on where it had come to");
-    partition.WatchAgain();
   } else {
     ++core_.stats.range_syncs;
     partition.BeginRanges();
@@ -223,7 +221,9 @@ void RangeSync::OnAnswer(NodeId from, PartitionId id, RangeAnswer answer,
     if (!absl::IsUnavailable(taken)) ++core_.stats.corruptions;
     return End(id);
   }
-  for (const RangePart& part : answer.parts) ObserveStamps(part, now);
+  for (const RangePart& part : answer.parts) {
+    for (const RangeRow& row : part.rows) core_.ReceiveStamps(row.leaf, now);
+  }
   session.failures = 0;
   Ask(id, session, now);
 }
@@ -320,17 +320,17 @@ absl::Status RangeSync::TakeRows(Partition& partition, Session& session,
   if (session.kind == Kind::kUnite) {
     return partition.UniteRange(range, part.rows);
   }
-  if (session.kind == Kind::kMend) {
-    DOVETAIL_ASSIGN_OR_RETURN(
-        const bool mended,
-        partition.MendRange(question, range, part, session.context));
-    if (mended) return absl::OkStatus();
-    return absl::UnavailableError("another source has to be asked, or later");
-  }
   std::vector<std::string> differ;
   for (const uint32_t place : part.differ) {
     const std::string& key = question.keys[place];
     if (BeforeEnd(key, range.end)) differ.push_back(key);
+  }
+  if (session.kind == Kind::kMend) {
+    DOVETAIL_ASSIGN_OR_RETURN(const bool mended,
+                              partition.MendRange(question, range, part.rows,
+                                                  differ, session.context));
+    if (mended) return absl::OkStatus();
+    return absl::UnavailableError("another source has to be asked, or later");
   }
   return partition.JoinRange(range, part.rows, differ, session.context);
 }
@@ -340,19 +340,6 @@ absl::Status RangeSync::TakeEqual(Partition& partition, const Session& session,
                                   const KeyRange& range) {
   if (session.kind != Kind::kCatchUp) return absl::OkStatus();
   return partition.JoinRange(range, {}, {}, session.context);
-}
-
-// As for deltas: a register's time moves the clock, unless it is too far off.
-void RangeSync::ObserveStamps(const RangePart& part, Now now) {
-  for (const RangeRow& row : part.rows) {
-    for (const auto& [dot, payload] : row.leaf.entries()) {
-      const auto* stamped = std::get_if<crdt::Stamped>(&payload);
-      if (stamped != nullptr &&
-          !core_.clock.Receive(stamped->stamp, now.wall_ms)) {
-        ++core_.stats.clock_refusals;
-      }
-    }
-  }
 }
 
 void RangeSync::End(PartitionId id) {

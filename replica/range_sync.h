@@ -114,7 +114,6 @@ class RangeSync {
                         const RangeQuestion& question, const RangePart& part);
   absl::Status TakeEqual(Partition& partition, const Session& session,
                          const KeyRange& range);
-  void ObserveStamps(const RangePart& part, Now now);
   void End(PartitionId partition);
   void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
   void Finish(PartitionId partition);

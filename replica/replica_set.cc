@@ -13,27 +13,6 @@ namespace {
 
 uint32_t MajorityOf(uint32_t replicas) { return replicas / 2 + 1; }
 
-// As a user writes it.
-std::string NameOf(const Level& level) {
-  switch (level.kind) {
-    case Level::Kind::kDefault:
-      return "default";
-    case Level::Kind::kCount:
-      return absl::StrCat(level.count);
-    case Level::Kind::kQuorum:
-      return "quorum";
-    case Level::Kind::kAll:
-      return "all";
-    case Level::Kind::kLocalOne:
-      return "local_one";
-    case Level::Kind::kLocalQuorum:
-      return "local_quorum";
-    case Level::Kind::kEachQuorum:
-      return "each_quorum";
-  }
-  DOVETAIL_CHECK(false);
-}
-
 // How many of `replicas` owners a level wants, of those that count for it.
 uint32_t WantedOf(const Level& level, uint32_t fallback, uint32_t replicas) {
   switch (level.kind) {
@@ -67,7 +46,7 @@ absl::StatusOr<uint32_t> ResolveCount(const Level& level, uint32_t fallback,
   const uint32_t wanted = WantedOf(level, fallback, replicas);
   if (wanted >= 1 && wanted <= replicas) return wanted;
   return absl::InvalidArgumentError(absl::StrCat(
-      name, "=", NameOf(level), ": there are ", replicas, " replicas"));
+      name, "=", ToString(level), ": there are ", replicas, " replicas"));
 }
 
 absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
@@ -98,8 +77,8 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
   for (Demand& demand : set.demands_) {
     if (demand.owners == 0) {
       return absl::InvalidArgumentError(
-          absl::StrCat(name, "=", NameOf(level), ": no replica is in region \"",
-                       demand.region, "\""));
+          absl::StrCat(name, "=", ToString(level),
+                       ": no replica is in region \"", demand.region, "\""));
     }
     DOVETAIL_ASSIGN_OR_RETURN(
         demand.required, ResolveCount(level, fallback, demand.owners, name));
@@ -107,7 +86,7 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
   const bool by_number =
       level.kind == Level::Kind::kCount || level.kind == Level::Kind::kDefault;
   set.asked_as_ = absl::StrCat(
-      name, "=", by_number ? absl::StrCat(set.required()) : NameOf(level),
+      name, "=", by_number ? absl::StrCat(set.required()) : ToString(level),
       set.strict_ ? " strict" : "");
   set.ListNodes();
   set.self_counts_ = core.IsOwner(partition) || set.missing_owners_ > 0 ||

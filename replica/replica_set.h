@@ -64,8 +64,8 @@ class ReplicaSet {
   bool strict() const { return strict_; }
 
   // The owners but for this node, those that can be reached first, who is slow
-  // last of these (peer_times.h), of this node's region first among equals, else
-  // in order of preference.
+  // last of these (peer_times.h), of this node's region first among equals,
+  // else in order of preference.
   const std::vector<NodeId>& other_owners() const { return other_owners_; }
   // Reachable nodes that may stand in, in the order in which they are asked:
   // first whoever is in the region of an owner that cannot be reached; who is

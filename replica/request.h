@@ -50,6 +50,8 @@ struct Level {
   static Level EachQuorum() { return {Kind::kEachQuorum, 0}; }
   friend bool operator==(const Level&, const Level&) = default;
 };
+// As a user writes it: "default", "2", "local_quorum".
+std::string ToString(const Level& level);
 
 // Who counts when owners of the partition cannot be reached.
 enum class Quorums : uint8_t {

@@ -270,16 +270,18 @@ absl::StatusOr<ApplyOutcome> Shard::State::Apply(PartitionId partition,
   ++core.stats.deltas_applied;
   core.touched.push_back(partition);
   for (const crdt::DeltaLeaf& leaf : delta.leaves) {
-    for (const crdt::Leaf::Entry& entry : leaf.store.entries()) {
-      const auto* stamped = std::get_if<crdt::Stamped>(&entry.second);
-      // A timestamp too far ahead stays in its payload and moves no clock.
-      if (stamped != nullptr &&
-          !core.clock.Receive(stamped->stamp, now.wall_ms)) {
-        ++core.stats.clock_refusals;
-      }
-    }
+    core.ReceiveStamps(leaf.store, now);
   }
   return outcome;
+}
+
+void ShardCore::ReceiveStamps(const crdt::Leaf& leaf, Now now) {
+  for (const auto& [dot, payload] : leaf.entries()) {
+    const auto* stamped = std::get_if<crdt::Stamped>(&payload);
+    if (stamped != nullptr && !clock.Receive(stamped->stamp, now.wall_ms)) {
+      ++stats.clock_refusals;
+    }
+  }
 }
 
 void Shard::State::OnReplicate(NodeId from, PartitionId partition,

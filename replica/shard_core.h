@@ -81,6 +81,9 @@ struct ShardCore {
   absl::Status RoomToStandIn(PartitionId partition) const;
   // Bytes of deltas held for others.
   uint64_t HintBytes() const;
+  // The registers of `leaf` move the clock; a timestamp too far ahead stays in
+  // its payload and moves none.
+  void ReceiveStamps(const crdt::Leaf& leaf, Now now);
   // Who vouches, for a receipt.
   Receipt ReceiptOf(PartitionId partition, const std::vector<NodeId>& nodes,
                     uint32_t required, Durability durability) const {

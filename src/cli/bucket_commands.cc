@@ -31,26 +31,6 @@ struct Row {
   std::string value;  // "default": nothing said
 };
 
-std::string LevelText(const Level& level) {
-  switch (level.kind) {
-    case Level::Kind::kDefault:
-      return "default";
-    case Level::Kind::kCount:
-      return absl::StrCat(level.count);
-    case Level::Kind::kQuorum:
-      return "quorum";
-    case Level::Kind::kAll:
-      return "all";
-    case Level::Kind::kLocalOne:
-      return "local_one";
-    case Level::Kind::kLocalQuorum:
-      return "local_quorum";
-    case Level::Kind::kEachQuorum:
-      return "each_quorum";
-  }
-  return "default";
-}
-
 std::vector<Row> RowsOf(const BucketSettings& settings) {
   const BucketProperties is = replica::PropertiesOf(settings);
   const auto quorums = [](Quorums value) {
@@ -62,8 +42,8 @@ std::vector<Row> RowsOf(const BucketSettings& settings) {
     return *value == Durability::kFsync ? "fsync" : "wal";
   };
   return {
-      {"r", LevelText(is.read)},
-      {"w", LevelText(is.write)},
+      {"r", replica::ToString(is.read)},
+      {"w", replica::ToString(is.write)},
       {"quorums", quorums(is.quorums)},
       {"durability", durability(is.durability)},
       {"timeout", is.timeout == absl::ZeroDuration()

@@ -3,8 +3,6 @@
 // tail; in the end everybody must hold the same, byte for byte.
 //
 // DOVETAIL_SEED runs one schedule, DOVETAIL_SEEDS that many from 1.
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <utility>
@@ -147,26 +145,16 @@ class Schedule {
   std::map<std::pair<PartitionId, crdt::Dot>, std::string> seen_;
 };
 
-void RunSeeds(const char* test, Profile profile) {
-  const uint64_t one = FromEnvironment("DOVETAIL_SEED", 0);
-  const uint64_t first = one == 0 ? 1 : one;
-  const uint64_t count = one == 0 ? FromEnvironment("DOVETAIL_SEEDS", 250) : 1;
-  std::printf("%s: seeds %llu to %llu\n", test,
-              static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(first + count - 1));
-  for (uint64_t seed = first; seed < first + count; ++seed) {
-    INFO("replay: DOVETAIL_SEED=" << seed << " build/dev/bin/replica_tests "
-                                  << "-tc='" << std::string(test) << "'");
-    Schedule(seed, profile).Run();
-  }
+void RunProfile(const std::string& test, Profile profile) {
+  RunSeeds(test, 250, [&](uint64_t seed) { Schedule(seed, profile).Run(); });
 }
 
 TEST_CASE("Convergence: any schedule of writes, losses and crashes heals") {
-  RunSeeds("Convergence: any schedule*", {});
+  RunProfile("Convergence: any schedule*", {});
 }
 
 TEST_CASE("Convergence: power losses of unsynced writes heal too") {
-  RunSeeds("Convergence: power losses*", {.power_loss = true});
+  RunProfile("Convergence: power losses*", {.power_loss = true});
 }
 
 }  // namespace

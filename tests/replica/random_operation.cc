@@ -1,10 +1,12 @@
 #include "tests/replica/random_operation.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "crdt/type.h"
+#include "doctest/doctest.h"
 
 namespace dovetail::replica {
 
@@ -64,6 +66,22 @@ Operation RandomOperation(Rng& rng) {
     operation.verb = Verb::kDelete;
   }
   return operation;
+}
+
+void RunSeeds(const std::string& test, uint64_t count,
+              absl::FunctionRef<void(uint64_t seed)> schedule) {
+  const uint64_t one = FromEnvironment("DOVETAIL_SEED", 0);
+  const uint64_t first = one == 0 ? 1 : one;
+  const uint64_t last =
+      one == 0 ? FromEnvironment("DOVETAIL_SEEDS", count) : one;
+  std::printf("%s: seeds %llu to %llu\n", test.c_str(),
+              static_cast<unsigned long long>(first),
+              static_cast<unsigned long long>(last));
+  for (uint64_t seed = first; seed <= last; ++seed) {
+    INFO("replay: DOVETAIL_SEED=" << seed << " build/dev/bin/replica_tests "
+                                  << "-tc='" << test << "'");
+    schedule(seed);
+  }
 }
 
 }  // namespace dovetail::replica

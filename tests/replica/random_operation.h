@@ -2,8 +2,11 @@
 #ifndef DOVETAIL_TESTS_REPLICA_RANDOM_OPERATION_H_
 #define DOVETAIL_TESTS_REPLICA_RANDOM_OPERATION_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 
+#include "absl/functional/function_ref.h"
 #include "crdt/operation.h"
 
 namespace dovetail::replica {
@@ -18,8 +21,9 @@ class Rng {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
     return z ^ (z >> 31);
   }
-  uint32_t Below(uint32_t n) { return static_cast<uint32_t>(Next() % n); }
+  uint32_t Below(size_t n) { return static_cast<uint32_t>(Next() % n); }
   bool OneIn(uint32_t n) { return Below(n) == 0; }
+  bool Percent(uint32_t percent) { return Below(100) < percent; }
 
  private:
   uint64_t state_;
@@ -30,6 +34,12 @@ crdt::Operation RandomOperation(Rng& rng);
 
 // The number in the environment variable `name`.
 uint64_t FromEnvironment(const char* name, uint64_t otherwise);
+
+// Runs `schedule` for each seed from 1 to `count`, or for those that the
+// variables DOVETAIL_SEED and DOVETAIL_SEEDS name, and says how to replay one
+// that fails. `test` is a filter for the test case.
+void RunSeeds(const std::string& test, uint64_t count,
+              absl::FunctionRef<void(uint64_t seed)> schedule);
 
 }  // namespace dovetail::replica
 

@@ -4,7 +4,6 @@
 // then all must hold what one replica holds that got each of them once.
 //
 // DOVETAIL_SEED runs one schedule, DOVETAIL_SEEDS that many from 1.
-#include <cstdio>
 #include <map>
 #include <optional>
 #include <string>
@@ -226,35 +225,25 @@ class Schedule {
   std::map<std::string, std::string> made_;  // log key → delta
 };
 
-void RunSeeds(const char* test, Profile profile) {
-  const uint64_t one = FromEnvironment("DOVETAIL_SEED", 0);
-  const uint64_t first = one == 0 ? 1 : one;
-  const uint64_t count = one == 0 ? FromEnvironment("DOVETAIL_SEEDS", 300) : 1;
-  std::printf("%s: seeds %llu to %llu\n", test,
-              static_cast<unsigned long long>(first),
-              static_cast<unsigned long long>(first + count - 1));
-  for (uint64_t seed = first; seed < first + count; ++seed) {
-    INFO("replay: DOVETAIL_SEED=" << seed << " build/dev/bin/replica_tests "
-                                  << "-tc='" << std::string(test) << "'");
-    Schedule(seed, profile).Run();
-  }
+void RunProfile(const std::string& test, Profile profile) {
+  RunSeeds(test, 300, [&](uint64_t seed) { Schedule(seed, profile).Run(); });
 }
 
 TEST_CASE("Ranges: whatever is forgotten by logs comes by ranges") {
-  RunSeeds("Ranges: whatever is forgotten*", {});
+  RunProfile("Ranges: whatever is forgotten*", {});
 }
 
 TEST_CASE("Ranges: wiped and restored disks are brought up to date") {
-  RunSeeds("Ranges: wiped and restored*", {.wipes = true});
+  RunProfile("Ranges: wiped and restored*", {.wipes = true});
 }
 
 TEST_CASE("Ranges: damaged rows are put back as they were") {
-  RunSeeds("Ranges: damaged rows*", {.damages = true});
+  RunProfile("Ranges: damaged rows*", {.damages = true});
 }
 
 TEST_CASE("Ranges: wiped, restored and damaged disks heal together") {
-  RunSeeds("Ranges: wiped, restored and damaged*",
-           {.wipes = true, .damages = true});
+  RunProfile("Ranges: wiped, restored and damaged*",
+             {.wipes = true, .damages = true});
 }
 
 }  // namespace

@@ -19,11 +19,14 @@
 #include "doctest/doctest.h"
 #include "tests/crdt/subject.h"
 #include "tests/replica/cluster.h"
+#include "tests/replica/random_operation.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/seat.h"
 
 namespace dovetail::oracle {
 namespace {
+
+using replica::Rng;
 
 using crdt::model::Subject;
 using crdt::model::Target;
@@ -36,23 +39,6 @@ constexpr size_t kNetworkMax = 60;
 // TODO(test): all three, once a replica that answers "same" brings its context
 // along; until then such a read may show what that replica knows is removed.
 constexpr uint32_t kJoinedMax = 2;
-
-// SplitMix64 (Steele, Lea, Flood 2014).
-class Rng {
- public:
-  explicit Rng(uint64_t seed) : state_(seed) {}
-  uint64_t Next() {
-    uint64_t z = (state_ += 0x9E3779B97F4A7C15u);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-    return z ^ (z >> 31);
-  }
-  uint32_t Below(size_t n) { return static_cast<uint32_t>(Next() % n); }
-  bool Percent(uint32_t percent) { return Below(100) < percent; }
-
- private:
-  uint64_t state_;
-};
 
 // --- The product's words in the oracle's ---
 
