@@ -208,6 +208,11 @@ void Cluster::SetHoldsData(bool holds, absl::Duration now) {
   Drain(now);
 }
 
+void Cluster::Leave(absl::Duration now) {
+  membership_.Leave(now);
+  Drain(now);
+}
+
 // --- What membership says ---------------------------------------------------
 
 void Cluster::Drain(absl::Duration now) {

@@ -136,6 +136,9 @@ class Cluster {
   // is unknown.
   void SetHoldsData(bool holds, absl::Duration now);
 
+  // Tells the others that this node goes for good. It must own nothing.
+  void Leave(absl::Duration now);
+
   // --- From the operator ---
   // Errors: InvalidArgument, FailedPrecondition, ResourceExhausted.
   absl::Status Stage(StagedChange change, absl::Duration now);

@@ -58,6 +58,10 @@ struct Config {
   absl::Duration fsync_period = absl::Seconds(1);
   absl::Duration request_timeout = absl::Seconds(2);
   std::string log_level = "info";
+  // Where backups go; empty: "backups" in data_dir.
+  std::string backup_dir;
+  // A backup of some node: bring what is in it to the owners, then end.
+  std::string restore;
   bool insecure = false;
   bool accept_loss = false;
 
