@@ -137,8 +137,8 @@ constexpr ShardNumber kShardNumbers[] = {
     {"dovetail_damaged_leaves_total",
      "Digest leaves found with rows lost or altered.",
      &ShardStats::damaged_leaves},
-    {"dovetail_partitions_mended_total",
-     "Partitions put right after damage.", &ShardStats::mended},
+    {"dovetail_partitions_mended_total", "Partitions put right after damage.",
+     &ShardStats::mended},
     {"dovetail_values_restored_total",
      "Values that had been lost here and were put back.",
      &ShardStats::restored},
@@ -247,6 +247,13 @@ void AddPeers(const NodeMetrics& metrics, Families& families) {
     families.Counter("dovetail_peer_frames_dropped_total",
                      "Frames dropped: queue full, or no connection.",
                      peer.link.frames_dropped, labels);
+    families.Counter("dovetail_peer_frame_bytes_total",
+                     "Bytes of frames queued for the peer.",
+                     peer.link.bytes_queued, labels);
+    families.Counter("dovetail_peer_sent_bytes_total",
+                     "Bytes that these became: fewer where they are "
+                     "compressed, to other regions.",
+                     peer.link.bytes_sent, labels);
     families.Counter("dovetail_peer_times_up_total",
                      "Times that the link came up.", peer.link.times_up,
                      labels);

@@ -22,6 +22,9 @@ struct PeerFrame {
     gossip @4 :Data;         # replica/gossip_message.h
     clusterConfig @5 :Data;  # docs/formats.md, "Cluster configuration"
     configRequest @6 :Void;
+    # From the dialer, if the other's hello says that it knows them: a piece of
+    # a zstd stream over frames, cut anywhere (docs/formats.md, "Frames").
+    compressed @11 :Data;
   }
   # Beside messages: the committed ring by which the sender placed them.
   ringEpoch @7 :UInt64;
@@ -45,6 +48,8 @@ struct Hello {
   peerAddress @9 :Text;
   zone @10 :Text;
   region @11 :Text;
+  # It understands compressed frames.
+  expands @12 :Bool;
 }
 
 struct PeerMessage {

@@ -410,6 +410,7 @@ std::string EncodeHello(const PeerHello& hello) {
   out.setClientAddress(AsText(hello.client_address));
   out.setZone(AsText(hello.zone));
   out.setRegion(AsText(hello.region));
+  out.setExpands(hello.expands);
   return ToSmallFrame(message);
 }
 
@@ -422,6 +423,13 @@ std::string EncodeRefusal(const PeerRefusal& refusal) {
 std::string EncodeKeepalive() {
   capnp::MallocMessageBuilder message(8);
   message.initRoot<peer_wire::PeerFrame>().setKeepalive();
+  return ToSmallFrame(message);
+}
+
+std::string EncodeCompressed(absl::string_view batch) {
+  capnp::MallocMessageBuilder message(
+      static_cast<unsigned>(batch.size() / kWordBytes + 16));
+  message.initRoot<peer_wire::PeerFrame>().setCompressed(AsData(batch));
   return ToSmallFrame(message);
 }
 

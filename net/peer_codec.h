@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "crdt/dot.h"
 #include "net/frame.h"
@@ -40,6 +41,7 @@ struct PeerHello {
   std::string client_address;   // and for clients
   std::string zone;
   std::string region;
+  bool expands = true;  // it understands PeerCompressed
   friend bool operator==(const PeerHello&, const PeerHello&) = default;
 };
 struct PeerRefusal {
@@ -60,8 +62,14 @@ struct PeerGossip {
   std::string bytes;
   friend bool operator==(const PeerGossip&, const PeerGossip&) = default;
 };
+// A batch for an Expander (compression.h), of frames, cut anywhere.
+struct PeerCompressed {
+  std::string bytes;
+  friend bool operator==(const PeerCompressed&,
+                         const PeerCompressed&) = default;
+};
 using PeerFrame = std::variant<PeerHello, PeerRefusal, PeerMessages,
-                               PeerKeepalive, PeerGossip>;
+                               PeerKeepalive, PeerGossip, PeerCompressed>;
 
 inline constexpr size_t kClusterNameBytesMax = 256;
 inline constexpr size_t kAddressBytesMax = 300;
@@ -71,6 +79,8 @@ inline constexpr size_t kStatusBytesMax = 4 << 10;
 std::string EncodeHello(const PeerHello& hello);
 std::string EncodeRefusal(const PeerRefusal& refusal);
 std::string EncodeKeepalive();
+
+std::string EncodeCompressed(absl::string_view batch);
 
 // Errors of both: ResourceExhausted if it is over kPeerFrameBytesMax.
 absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip);

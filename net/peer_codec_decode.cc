@@ -490,6 +490,7 @@ absl::StatusOr<PeerHello> DecodeHello(peer_wire::Hello::Reader in) {
   DOVETAIL_ASSIGN_OR_RETURN(
       hello.region,
       DecodeText(in.getRegion(), "a region", replica::kMemberTextBytesMax));
+  hello.expands = in.getExpands();
   return hello;
 }
 
@@ -523,6 +524,8 @@ absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
                         std::string(AsView(in.getClusterConfig()))};
     case peer_wire::PeerFrame::CONFIG_REQUEST:
       return PeerGossip{Kind::kConfigRequest, ""};
+    case peer_wire::PeerFrame::COMPRESSED:
+      return PeerCompressed{std::string(AsView(in.getCompressed()))};
   }
   return Malformed("an unknown kind of frame");
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "net/peer_codec.h"
 
 namespace dovetail::net {
 namespace {
@@ -76,14 +77,32 @@ bool PeerConnection::Send(absl::string_view frame) {
     return false;
   }
   pending_.append(frame.data(), frame.size());
-  PostFlush();
+  bytes_queued_ += frame.size();
+  if (compressor_ == nullptr || pending_.size() >= kBatchBytes) {
+    PostFlush();
+  } else if (!std::exchange(batch_waits_, true)) {
+    loop_.After(batch_delay_, [self = shared_from_this()] {
+      self->batch_waits_ = false;
+      self->PostFlush();
+    });
+  }
   return true;
+}
+
+void PeerConnection::CompressFromNow(absl::Duration delay) {
+  if (compressor_ != nullptr) return;
+  // What is queued already leaves as it is.
+  first_.append(std::exchange(pending_, ""));
+  if (!first_.empty()) PostFlush();
+  compressor_ = std::make_unique<Compressor>();
+  batch_delay_ = delay;
 }
 
 bool PeerConnection::SendFirst(absl::string_view frame) {
   if (!open_ || closing_) return false;
   if (first_.size() + frame.size() > queue_bytes_max_) return false;
   first_.append(frame.data(), frame.size());
+  bytes_queued_ += frame.size();
   PostFlush();
   return true;
 }
@@ -103,7 +122,12 @@ void PeerConnection::Flush() {
     if (closing_) Close();
     return;
   }
-  std::swap(first_.empty() ? pending_ : first_, writing_);
+  if (first_.empty()) {
+    TakePending();
+  } else {
+    std::swap(first_, writing_);
+  }
+  bytes_sent_ += writing_.size();
   asio::async_write(
       socket_, asio::buffer(writing_),
       [self = shared_from_this()](const error_code& error, size_t) {
@@ -120,8 +144,23 @@ void PeerConnection::Flush() {
             self->callbacks_.on_drained) {
           self->callbacks_.on_drained();
         }
+        // What waits for more goes on waiting.
+        if (self->batch_waits_ && self->first_.empty() && !self->closing_ &&
+            self->pending_.size() < kBatchBytes) {
+          return;
+        }
         self->Flush();
       });
+}
+
+void PeerConnection::TakePending() {
+  if (compressor_ == nullptr) return std::swap(pending_, writing_);
+  const absl::string_view piece =
+      absl::string_view(pending_).substr(0, kBatchContentBytesMax);
+  std::string batch;
+  compressor_->Compress(piece, batch);
+  writing_ = EncodeCompressed(batch);
+  pending_.erase(0, piece.size());
 }
 
 void PeerConnection::CloseAfterSending() {

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,11 +15,16 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "net/compression.h"
 #include "net/event_loop.h"
 #include "net/frame.h"
 #include "net/socket.h"
 
 namespace dovetail::net {
+
+// Compressed batches wait for more until they have so much: what a batch costs
+// beside its content is then small.
+inline constexpr size_t kBatchBytes = 64 << 10;
 
 class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
  public:
@@ -41,6 +47,11 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   // For what comes after the frame that is being handled.
   void AllowFrames(size_t frame_bytes_max);
 
+  // From here on what is queued leaves compressed, in batches: when there is
+  // kBatchBytes of it, or `delay` after the first. Its other end has to expand
+  // that. What goes first is left as it is.
+  void CompressFromNow(absl::Duration delay);
+
   // Appends to the queue; it leaves at the end of the turn. False: full.
   bool Send(absl::string_view frame);
   // Before all that waits in the queue, which may be full for it.
@@ -50,12 +61,17 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   void Close();
 
   bool open() const { return open_; }
+  // Since the start: of frames, and what they became on the wire.
+  uint64_t bytes_queued() const { return bytes_queued_; }
+  uint64_t bytes_sent() const { return bytes_sent_; }
 
  private:
   void Read();
   void OnRead(size_t bytes);
   void PostFlush();
   void Flush();
+  // Moves the next piece of pending_ to writing_.
+  void TakePending();
   void Fail(const absl::Status& why);
 
   EventLoop& loop_;
@@ -68,6 +84,12 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   std::string pending_;
   std::string writing_;
   bool flush_posted_ = false;
+  // Set: it compresses.
+  std::unique_ptr<Compressor> compressor_;
+  absl::Duration batch_delay_;
+  bool batch_waits_ = false;  // a timer will flush it
+  uint64_t bytes_queued_ = 0;
+  uint64_t bytes_sent_ = 0;
   bool closing_ = false;
   bool open_ = true;
 };

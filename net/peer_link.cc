@@ -25,6 +25,12 @@ constexpr size_t kHelloFrameBytesMax = 8 << 10;
 // Of refusals that are said to people once; at the limit all may be said again.
 constexpr size_t kRefusalsKept = 64;
 
+// Of a connection on which compressed frames come.
+struct Expansion {
+  Expander expander;
+  FrameParser parser{kPeerFrameBytesMax};
+};
+
 struct Peer {
   NodeId id{};
   std::string name;
@@ -37,6 +43,7 @@ struct Peer {
   // What they dialled, after their hello, and what that said.
   std::shared_ptr<PeerConnection> incoming;
   crdt::ActorId incoming_incarnation{};
+  std::unique_ptr<Expansion> expansion;  // of incoming
   std::string peer_address;
   uint64_t heard_at = 0;  // in ticks
   absl::Duration backoff;
@@ -45,6 +52,9 @@ struct Peer {
   std::string last_failure;
   std::string client_address;  // as it said last
   crdt::ActorId incarnation{};
+  // Of connections that are gone.
+  uint64_t bytes_queued = 0;
+  uint64_t bytes_sent = 0;
   // Frames were dropped while it was up; it is to be reported up again.
   bool lost = false;
   PeerLinkStats stats;
@@ -116,6 +126,8 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
                                const FrameWords& frame,
                                std::optional<NodeId>& who);
   absl::Status OnIncomingFrame(NodeId id, const FrameWords& frame);
+  absl::Status OnPeerFrame(Peer& peer, PeerFrame frame);
+  absl::Status OnCompressed(Peer& peer, const PeerCompressed& batch);
   void OnIncomingClosed(NodeId id, const absl::Status& why);
   void Admit(NodeId id, std::shared_ptr<PeerConnection> connection);
 
@@ -262,6 +274,9 @@ absl::Status PeerLinks::Impl::OnOutgoingFrame(NodeId id,
   peer.client_address = hello->client_address;
   peer.incarnation = hello->incarnation;
   peer.lost = false;
+  if (hello->expands && hello->region != config_.self.region) {
+    peer.outgoing->CompressFromNow(config_.options.region_batch_delay);
+  }
   peer.backoff = config_.options.backoff_min;
   peer.last_failure.clear();
   UpdateUp(peer, "");
@@ -270,6 +285,8 @@ absl::Status PeerLinks::Impl::OnOutgoingFrame(NodeId id,
 
 void PeerLinks::Impl::OnOutgoingClosed(NodeId id, const absl::Status& why) {
   Peer& peer = Get(id);
+  peer.bytes_queued += peer.outgoing->bytes_queued();
+  peer.bytes_sent += peer.outgoing->bytes_sent();
   peer.outgoing.reset();
   peer.greeted = false;
   UpdateUp(peer, why.message());
@@ -389,6 +406,7 @@ void PeerLinks::Impl::Admit(NodeId id,
   connection->AllowFrames(kPeerFrameBytesMax);
   connection->Send(EncodeHello(config_.self));
   peer.incoming = std::move(connection);
+  peer.expansion.reset();
   peer.heard_at = ticks_;
   UpdateUp(peer, "");
   ++peer.retry;  // it is there: no need to wait
@@ -402,16 +420,47 @@ absl::Status PeerLinks::Impl::OnIncomingFrame(NodeId id,
   auto decoded = DecodePeerFrame(frame, config_.self.partitions);
   if (!decoded.ok()) return decoded.status();
   peer.heard_at = ticks_;
+  if (const auto* batch = std::get_if<PeerCompressed>(&*decoded)) {
+    return OnCompressed(peer, *batch);
+  }
+  return OnPeerFrame(peer, *std::move(decoded));
+}
+
+absl::Status PeerLinks::Impl::OnPeerFrame(Peer& peer, PeerFrame frame) {
   ++peer.stats.frames_received;
-  if (auto* messages = std::get_if<PeerMessages>(&*decoded)) {
-    events_.on_messages(id, std::move(*messages));
+  if (auto* messages = std::get_if<PeerMessages>(&frame)) {
+    events_.on_messages(peer.id, std::move(*messages));
     return absl::OkStatus();
   }
-  if (auto* gossip = std::get_if<PeerGossip>(&*decoded)) {
-    return events_.on_gossip(id, std::move(*gossip));
+  if (auto* gossip = std::get_if<PeerGossip>(&frame)) {
+    return events_.on_gossip(peer.id, std::move(*gossip));
   }
-  if (std::holds_alternative<PeerKeepalive>(*decoded)) return absl::OkStatus();
+  if (std::holds_alternative<PeerKeepalive>(frame)) return absl::OkStatus();
   return absl::InvalidArgumentError("it sends what it should not");
+}
+
+absl::Status PeerLinks::Impl::OnCompressed(Peer& peer,
+                                           const PeerCompressed& batch) {
+  if (peer.expansion == nullptr) {
+    peer.expansion = std::make_unique<Expansion>();
+  }
+  std::string content;
+  const absl::Status expanded =
+      peer.expansion->expander.Expand(batch.bytes, content);
+  if (!expanded.ok()) return expanded;
+  const PeerConnection* const connection = peer.incoming.get();
+  absl::string_view in = content;
+  while (true) {
+    auto frame = peer.expansion->parser.Next(in);
+    if (!frame.ok()) return frame.status();
+    if (!frame->has_value()) return absl::OkStatus();
+    auto decoded = DecodePeerFrame(**frame, config_.self.partitions);
+    if (!decoded.ok()) return decoded.status();
+    // None of these is compressed again.
+    const absl::Status handled = OnPeerFrame(peer, *std::move(decoded));
+    if (!handled.ok()) return handled;
+    if (peer.incoming.get() != connection) return absl::OkStatus();
+  }
 }
 
 void PeerLinks::Impl::OnIncomingClosed(NodeId id, const absl::Status& why) {
@@ -508,7 +557,15 @@ void PeerLinks::SendFirst(NodeId to, std::string frame) {
 bool PeerLinks::up(NodeId peer) const { return stats(peer).up; }
 PeerLinkStats PeerLinks::stats(NodeId peer) const {
   const Peer* known = impl_->Find(peer);
-  return known == nullptr ? PeerLinkStats() : known->stats;
+  if (known == nullptr) return {};
+  PeerLinkStats stats = known->stats;
+  stats.bytes_queued = known->bytes_queued;
+  stats.bytes_sent = known->bytes_sent;
+  if (known->outgoing != nullptr) {
+    stats.bytes_queued += known->outgoing->bytes_queued();
+    stats.bytes_sent += known->outgoing->bytes_sent();
+  }
+  return stats;
 }
 crdt::ActorId PeerLinks::incarnation(NodeId peer) const {
   const Peer* known = impl_->Find(peer);

@@ -23,6 +23,9 @@
 // 50 ms at first, doubling up to 2 s, each time less a random part of half, so
 // that a restarted node is not dialled by all at once; a peer that dials us is
 // dialled back at once.
+//
+// What goes to a node of another region waits for more for
+// `region_batch_delay` and is compressed (compression.h), but for gossip.
 #ifndef DOVETAIL_NET_PEER_LINK_H_
 #define DOVETAIL_NET_PEER_LINK_H_
 
@@ -51,6 +54,9 @@ struct PeerLinkOptions {
   absl::Duration dial_timeout = absl::Seconds(2);
   absl::Duration keepalive_period = absl::Seconds(1);
   absl::Duration silence_max = absl::Seconds(5);
+  // How long what goes to a node of another region waits for more, to be
+  // compressed together. 5 ms: little beside the way there.
+  absl::Duration region_batch_delay = absl::Milliseconds(5);
   // Connections that have not introduced themselves yet; one more is closed.
   size_t strangers_max = 32;
 };
@@ -62,6 +68,8 @@ struct PeerLinkStats {
   uint64_t frames_received = 0;
   uint64_t frames_dropped = 0;  // queue full, or no connection
   uint64_t times_up = 0;
+  uint64_t bytes_queued = 0;  // of frames that were taken
+  uint64_t bytes_sent = 0;    // what they became: fewer if compressed
 };
 
 class PeerLinks {

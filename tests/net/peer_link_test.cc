@@ -133,6 +133,76 @@ TEST_CASE("PeerLinks: two nodes find each other, and frames keep their order") {
   }
 }
 
+TEST_CASE("PeerLinks: between regions frames leave compressed, in order") {
+  EventLoop loop;
+  End a, b;
+  auto config = ConfigOf(0);
+  config.self.region = "east";
+  Open(loop, a, std::move(config));
+  config = ConfigOf(1);
+  config.self.region = "west";
+  Open(loop, b, std::move(config));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  const auto delta = [](int i) {
+    // One of them is cut into several batches.
+    return std::to_string(i) + "/" +
+           std::string(i == 500 ? 3 * kBatchContentBytesMax : 20, 'x');
+  };
+  for (int i = 0; i < 1000; ++i) {
+    a.links->Send(Id(1), Frame(delta(i)));
+    if (i == 999) {
+      auto gossip =
+          EncodeGossip({replica::ClusterEnvelope::Kind::kGossip, "news"});
+      REQUIRE(gossip.ok());
+      a.links->SendFirst(Id(1), *std::move(gossip));
+    }
+  }
+  RunUntil(loop,
+           [&] { return b.deltas.size() == 1000 && b.gossip.size() == 1; });
+  for (int i = 0; i < 1000; ++i) {
+    REQUIRE(b.deltas[static_cast<size_t>(i)] == delta(i));
+  }
+  const PeerLinkStats stats = a.links->stats(Id(1));
+  CHECK(stats.bytes_queued > 3 * kBatchContentBytesMax);
+  CHECK(stats.bytes_sent * 5 < stats.bytes_queued);
+  // A link that broke begins a stream anew.
+  b.links.reset();
+  b.deltas.clear();
+  RunUntil(loop, [&] { return !a.links->up(Id(1)); });
+  config = ConfigOf(1);
+  config.self.region = "west";
+  Open(loop, b, std::move(config));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  a.links->Send(Id(1), Frame("again"));
+  RunUntil(loop, [&] { return b.deltas.size() == 1; });
+  CHECK(b.deltas[0] == "again");
+}
+
+void CheckNothingWaits(bool same_region) {
+  EventLoop loop;
+  End a, b;
+  auto config = ConfigOf(0);
+  config.self.region = "east";
+  config.options.region_batch_delay = absl::InfiniteDuration();
+  Open(loop, a, std::move(config));
+  config = ConfigOf(1);
+  config.self.region = same_region ? "east" : "west";
+  config.self.expands = same_region;
+  Open(loop, b, std::move(config));
+  Introduce(a, b, 1);
+  RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  a.links->Send(Id(1), Frame("one"));
+  RunUntil(loop, [&] { return b.deltas.size() == 1; });
+  CHECK(a.links->stats(Id(1)).bytes_sent >= a.links->stats(Id(1)).bytes_queued);
+}
+
+TEST_CASE("PeerLinks: in one region, and to who cannot expand, nothing waits") {
+  CheckNothingWaits(/*same_region=*/true);
+  CheckNothingWaits(/*same_region=*/false);
+}
+
 TEST_CASE("PeerLinks: a node that restarts is down, then up again") {
   EventLoop loop;
   End a, b;
