@@ -24,7 +24,7 @@ struct PeerFrame {
     configRequest @6 :Void;
     # From the dialer, if the other's hello says that it knows them: a piece of
     # a zstd stream over frames, cut anywhere (docs/formats.md, "Frames").
-    compressed @11 :Data;
+    compressed @10 :Data;
   }
   # Beside messages: the committed ring by which the sender placed them.
   ringEpoch @7 :UInt64;
