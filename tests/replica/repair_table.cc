@@ -1,0 +1,254 @@
+// dovetail-repair-table: what does repair cost? The figures of
+// docs/benchmarks.md: a replica that lacks scattered changes which no log has
+// any more is brought up to date by ranges, and what two equal ones say to each
+// other.
+//
+// Real shards on RocksDB; the network hands messages over at once and counts
+// what they would be as frames.
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <deque>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "net/peer_codec.h"
+#include "replica/rocks_storage.h"
+#include "replica/shard.h"
+#include "tests/sim/rocks_disk.h"
+
+namespace dovetail::replica {
+namespace {
+
+constexpr int kTurn = 256;
+constexpr size_t kValueBytes = 64;
+
+struct Arguments {
+  uint32_t rows = 1'000'000;
+  uint32_t different_permille = 1;
+  uint32_t partitions = 16;
+  uint64_t seed = 1;
+};
+
+double CpuSeconds() {
+  return static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
+}
+
+size_t FrameBytes(const Message& message) {
+  const Message* pointer = &message;
+  const auto frame = net::EncodeMessages({&pointer, 1});
+  DOVETAIL_CHECK(frame.ok());
+  return frame->size();
+}
+
+// Two owners of everything.
+class Pair {
+ public:
+  Pair(const std::string& directory, uint32_t partitions)
+      : placement_(2, partitions) {
+    for (uint32_t i = 0; i < 2; ++i) {
+      auto storage =
+          RocksStorage::Open(absl::StrCat(directory, "/", i), RocksOptions());
+      DOVETAIL_CHECK(storage.ok());
+      storages_.push_back(*std::move(storage));
+      shards_.push_back(std::make_unique<Shard>(
+          options_, placement_,
+          Shard::Identity{NodeId{i},
+                          crdt::MakeActorId(crdt::ActorKind::kNode, i + 1), 0,
+                          1},
+          *storages_[i]));
+      DOVETAIL_CHECK(shards_[i]->Open(now_).ok());
+    }
+    for (uint32_t i = 0; i < 2; ++i) {
+      shards_[i]->HandlePeerUp(
+          NodeId{1 - i}, now_,
+          crdt::MakeActorId(crdt::ActorKind::kNode, 2 - i));
+      EndTurn(i);
+    }
+    DeliverAll();
+  }
+
+  Shard& at(uint32_t node) { return *shards_[node]; }
+  uint64_t bytes() const { return bytes_; }
+  uint64_t messages() const { return messages_; }
+  void ResetCounts() { bytes_ = messages_ = 0; }
+  const Now& now() const { return now_; }
+
+  // Writes register `key` at node 0; `lost`: node 1 does not hear of it.
+  void Write(uint32_t key, const std::string& value) {
+    crdt::Operation operation;
+    operation.object = {"bench", absl::StrCat("key-", key),
+                        crdt::Type::kRegister};
+    operation.verb = crdt::Verb::kWrite;
+    operation.value = value;
+    ClientRequest request;
+    request.id = RequestId{next_id_++};
+    request.options.write = Level::Count(1);
+    WriteRequest write;
+    write.operations = {std::move(operation)};
+    request.body = std::move(write);
+    shards_[0]->HandleRequest(std::move(request), now_);
+  }
+
+  void EndTurn(uint32_t node) {
+    for (Envelope& envelope : shards_[node]->EndTurn(now_).messages) {
+      bytes_ += FrameBytes(envelope.message);
+      ++messages_;
+      network_.push_back({node, std::move(envelope.message)});
+    }
+  }
+  void DeliverAll() {
+    while (!network_.empty()) {
+      auto [from, message] = std::move(network_.front());
+      network_.pop_front();
+      shards_[1 - from]->HandleMessage(NodeId{from}, std::move(message), now_);
+      EndTurn(1 - from);
+    }
+  }
+  void DropAll() { network_.clear(); }
+  void Pass(absl::Duration time) {
+    now_.steady += time;
+    now_.wall_ms += static_cast<uint64_t>(absl::ToInt64Milliseconds(time));
+    for (uint32_t i = 0; i < 2; ++i) {
+      if (now_.steady < shards_[i]->next_deadline()) continue;
+      shards_[i]->HandleTimers(now_);
+      EndTurn(i);
+    }
+    DeliverAll();
+  }
+  bool LogsEmpty() const {
+    for (const auto& shard : shards_) {
+      for (const auto& digest : shard->Digests()) {
+        if (digest.log_entries > 0) return false;
+      }
+    }
+    return true;
+  }
+  bool Equal() const {
+    const auto a = shards_[0]->Digests();
+    const auto b = shards_[1]->Digests();
+    for (size_t i = 0; i < a.size(); ++i) {
+      if (a[i].rows != b[i].rows || a[i].context != b[i].context) return false;
+    }
+    return true;
+  }
+
+ private:
+  const ShardOptions options_;
+  const Placement placement_;
+  std::vector<std::unique_ptr<RocksStorage>> storages_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::deque<std::pair<uint32_t, Message>> network_;
+  Now now_{absl::Seconds(1), 1'700'000'000'000};
+  uint64_t next_id_ = 1;
+  uint64_t bytes_ = 0;
+  uint64_t messages_ = 0;
+};
+
+void Load(Pair& pair, uint32_t rows) {
+  for (uint32_t i = 0; i < rows; ++i) {
+    pair.Write(i, std::string(kValueBytes, 'a'));
+    if (i % kTurn != kTurn - 1 && i != rows - 1) continue;
+    pair.EndTurn(0);
+    pair.DeliverAll();
+    if (i % (64 * kTurn) == 64 * kTurn - 1) pair.Pass(absl::Seconds(1));
+  }
+  while (!pair.LogsEmpty()) pair.Pass(absl::Seconds(1));
+}
+
+void Repair(const Arguments& arguments) {
+  const sim::TemporaryDirectory directory;
+  Pair pair(directory.path(), arguments.partitions);
+  Load(pair, arguments.rows);
+  DOVETAIL_CHECK(pair.Equal());
+  std::mt19937_64 random(arguments.seed);
+  const uint32_t different =
+      std::max(1u, arguments.rows / 1000 * arguments.different_permille);
+  for (uint32_t i = 0; i < different; ++i) {
+    pair.Write(static_cast<uint32_t>(random() % arguments.rows),
+               std::string(kValueBytes, 'b'));
+    if (i % kTurn == kTurn - 1) {
+      pair.EndTurn(0);
+      pair.DropAll();
+    }
+  }
+  pair.EndTurn(0);
+  pair.DropAll();
+  for (uint32_t p = 0; p < arguments.partitions; ++p) {
+    DOVETAIL_CHECK(
+        pair.at(0).ForgetLog(PartitionId{static_cast<uint16_t>(p)}, {}).ok());
+  }
+  pair.EndTurn(0);
+  DOVETAIL_CHECK(!pair.Equal());
+
+  pair.ResetCounts();
+  const double cpu = CpuSeconds();
+  const auto begun = std::chrono::steady_clock::now();
+  pair.at(1).StartRanges(NodeId{0}, pair.now());
+  pair.EndTurn(1);
+  pair.DeliverAll();
+  while (!pair.Equal()) pair.Pass(absl::Milliseconds(100));
+  const std::chrono::duration<double> took =
+      std::chrono::steady_clock::now() - begun;
+  // Of one row as a source ships it: key, path, dot, stamp, value.
+  const double row = 5 + 12 + kValueBytes + 30;
+  std::printf("| %u | %u | %u | %.0f | %llu | %llu | %.2f | %.2f | %.2f |\n",
+              arguments.rows, arguments.partitions, different,
+              different * row / 1000,
+              static_cast<unsigned long long>(pair.messages()),
+              static_cast<unsigned long long>(pair.bytes() / 1000),
+              static_cast<double>(pair.bytes()) / (different * row),
+              took.count(), CpuSeconds() - cpu);
+}
+
+// What two nodes with nothing to say do say.
+void Idle(uint32_t partitions) {
+  const sim::TemporaryDirectory directory;
+  Pair pair(directory.path(), partitions);
+  Load(pair, 10 * partitions);
+  for (int i = 0; i < 200; ++i) pair.Pass(absl::Seconds(1));
+  pair.ResetCounts();
+  constexpr int kSeconds = 600;
+  for (int i = 0; i < kSeconds; ++i) pair.Pass(absl::Seconds(1));
+  std::printf("| %u | %llu | %.0f |\n", partitions,
+              static_cast<unsigned long long>(pair.messages() / 2),
+              static_cast<double>(pair.bytes()) / 2 / kSeconds);
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("What repair costs.", "dovetail-repair-table");
+  Arguments arguments;
+  app.add_option("--rows", arguments.rows)->capture_default_str();
+  app.add_option("--different-permille", arguments.different_permille)
+      ->capture_default_str();
+  app.add_option("--partitions", arguments.partitions)->capture_default_str();
+  app.add_option("--seed", arguments.seed)->capture_default_str();
+  bool idle = false;
+  app.add_flag("--idle", idle, "what equal replicas say, not repair");
+  CLI11_PARSE(app, argc, argv);
+  if (idle) {
+    std::printf(
+        "| partitions | messages to one peer in 600 s | bytes/s to one peer "
+        "|\n|---|---|---|\n");
+    Idle(arguments.partitions);
+  } else {
+    std::printf(
+        "| rows | partitions | rows that differ | their KB | messages | KB "
+        "sent | sent / differing | s | CPU s |\n"
+        "|---|---|---|---|---|---|---|---|---|\n");
+    Repair(arguments);
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace dovetail::replica
+
+int main(int argc, char** argv) { return dovetail::replica::Main(argc, argv); }
