@@ -77,10 +77,11 @@ class Node {
         save;
     // Copies the data to a backup of this name; on a thread of its own, one at
     // a time. May be empty, for nodes without backups.
-    std::function<absl::StatusOr<BackupMade>(const std::string& name)> backup;
+    std::function<absl::StatusOr<BackupMade>(const std::string& name)> backup =
+        nullptr;
     // With Config::hand_over: nothing is held any more, and the others know
     // that this node leaves. On the loop's thread, once.
-    std::function<void()> handed_over;
+    std::function<void()> handed_over = nullptr;
   };
 
   // Opens the shards, then starts to listen and to dial. Runs while `loop`

@@ -269,6 +269,9 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
     out.shard.hint_bytes_max = std::numeric_limits<size_t>::max();
     out.shard.hint_age_max = absl::InfiniteDuration();
   }
+  out.shard.transfers_at_once = config.transfers_at_once;
+  out.shard.transfer_bytes_per_second =
+      static_cast<uint64_t>(config.transfer_mb_per_second) << 20;
   return out;
 }
 
