@@ -14,7 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "replica/rocks_storage.h"
 #include "replica/shard.h"
-#include "rocksdb/db.h"
+#include "tests/sim/fault_disk.h"
 #include "tests/sim/rocks_disk.h"
 
 namespace dovetail::replica {
@@ -106,29 +106,6 @@ Kept Count(Storage& storage, Family family) {
   return kept;
 }
 
-// Of all tables, once compacted.
-uint64_t CompactedBytes(const std::string& directory) {
-  std::vector<std::string> names;
-  REQUIRE(rocksdb::DB::ListColumnFamilies({}, directory, &names).ok());
-  std::vector<rocksdb::ColumnFamilyDescriptor> families;
-  for (const std::string& name : names)
-    families.emplace_back(name, rocksdb::ColumnFamilyOptions());
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* opened = nullptr;
-  REQUIRE(rocksdb::DB::Open({}, directory, families, &handles, &opened).ok());
-  const std::unique_ptr<rocksdb::DB> db(opened);
-  uint64_t bytes = 0;
-  for (rocksdb::ColumnFamilyHandle* handle : handles) {
-    REQUIRE(db->CompactRange({}, handle, nullptr, nullptr).ok());
-    uint64_t of_family = 0;
-    REQUIRE(db->GetIntProperty(
-        handle, rocksdb::DB::Properties::kTotalSstFilesSize, &of_family));
-    bytes += of_family;
-    db->DestroyColumnFamilyHandle(handle);
-  }
-  return bytes;
-}
-
 TEST_CASE("Space: of a set that lost all its elements nothing is left") {
   const sim::TemporaryDirectory root;
   const std::string directory = root.path() + "/data";
@@ -160,9 +137,10 @@ TEST_CASE("Space: of a set that lost all its elements nothing is left") {
                        << meta.bytes << " bytes; a context " << context_bytes);
     REQUIRE(storage.Sync().ok());
   }
-  const uint64_t bytes = CompactedBytes(directory);
-  MESSAGE("all tables after compaction: " << bytes << " bytes");
-  CHECK(bytes <= (256 << 10));
+  const absl::StatusOr<uint64_t> bytes = sim::CompactedBytes(directory);
+  REQUIRE_MESSAGE(bytes.ok(), bytes.status().ToString());
+  MESSAGE("all tables after compaction: " << *bytes << " bytes");
+  CHECK(*bytes <= (256 << 10));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "rocksdb/db.h"
 
 namespace dovetail::sim {
 
@@ -156,6 +157,36 @@ void FaultDisk::CutAt(const Unsynced& first_lost) {
     DOVETAIL_CHECK(first_lost.offset >= file.synced());
     file.Truncate(first_lost.offset);
   });
+}
+
+absl::StatusOr<uint64_t> CompactedBytes(const std::string& directory) {
+  std::vector<std::string> names;
+  rocksdb::Status status =
+      rocksdb::DB::ListColumnFamilies({}, directory, &names);
+  std::vector<rocksdb::ColumnFamilyDescriptor> families;
+  for (const std::string& name : names) {
+    families.emplace_back(name, rocksdb::ColumnFamilyOptions());
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+  rocksdb::DB* opened = nullptr;
+  if (status.ok()) {
+    status = rocksdb::DB::Open({}, directory, families, &handles, &opened);
+  }
+  if (!status.ok()) return absl::DataLossError(status.ToString());
+  const std::unique_ptr<rocksdb::DB> db(opened);
+  uint64_t bytes = 0;
+  for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    const rocksdb::Status compacted =
+        db->CompactRange({}, handle, nullptr, nullptr);
+    if (!compacted.ok()) status = compacted;
+    uint64_t of_family = 0;
+    DOVETAIL_CHECK(db->GetIntProperty(
+        handle, rocksdb::DB::Properties::kTotalSstFilesSize, &of_family));
+    bytes += of_family;
+    db->DestroyColumnFamilyHandle(handle);
+  }
+  if (!status.ok()) return absl::DataLossError(status.ToString());
+  return bytes;
 }
 
 }  // namespace dovetail::sim

@@ -63,6 +63,10 @@ class FaultDisk final : public Disk {
   std::vector<Unsynced> unsynced_;  // oldest first
 };
 
+// Compacts the database in `directory`, which nobody has open. Returns the
+// bytes of its tables.
+absl::StatusOr<uint64_t> CompactedBytes(const std::string& directory);
+
 }  // namespace dovetail::sim
 
 #endif  // DOVETAIL_TESTS_SIM_FAULT_DISK_H_
