@@ -102,6 +102,10 @@ constexpr ShardNumber kShardNumbers[] = {
     {"dovetail_sync_deltas_sent_total",
      "Changes that a peer lacked and got from the log here.",
      &ShardStats::sync_deltas_sent},
+    {"dovetail_log_given_up_total",
+     "Changes removed from logs that an owner may lack: the log was over its "
+     "budget.",
+     &ShardStats::log_given_up},
     {"dovetail_log_gaps_total",
      "Times that a peer lacked changes which are in no log here.",
      &ShardStats::log_gaps},

@@ -127,6 +127,17 @@ struct ShardOptions {
   // Log entries removed in one turn at the most, so that truncation never
   // holds up requests.
   size_t truncate_entries_per_turn = 2048;
+  // As long as there is more to remove, again after this: 40,000 a second.
+  absl::Duration truncate_again_after = absl::Milliseconds(50);
+  // What all owners have is removed from the log; what one of them lacks is
+  // kept for it, but not beyond so many bytes in a shard or for longer than so:
+  // then an owner that cannot be reached is given up, and beyond twice the
+  // bytes one that can. It is stale: ranges bring it up to date when it is
+  // back, unless another owner has in its log what it lacks. 1 GiB and a day:
+  // well over an hour of 1,000 small writes a second, and an outage in which
+  // rows of a good part of the data changed.
+  uint64_t log_bytes_max = uint64_t{1} << 30;
+  absl::Duration log_age_max = absl::Hours(24);
 };
 
 }  // namespace dovetail::replica

@@ -41,6 +41,7 @@ absl::Status Shard::Open(Now now) {
   state_->unsynced = true;
   state_->next_fsync = now.steady + state_->core.options.fsync_period;
   state_->next_maintenance = now.steady + state_->core.options.sync_period_min;
+  state_->next_truncation = absl::InfiniteDuration();
   state_->sync.Open(now);
   state_->filling.OnPlacement();
   return absl::OkStatus();

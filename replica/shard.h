@@ -81,7 +81,8 @@ struct ShardStats {
   uint64_t clock_refusals = 0;  // foreign timestamps too far ahead
   uint64_t corruptions = 0;     // rows or deltas that did not decode or agree
   uint64_t log_gaps = 0;        // a peer lacked events that no log here holds
-  uint64_t range_syncs = 0;     // begun, since logs did not reach
+  uint64_t log_given_up = 0;  // events removed from logs that an owner may lack
+  uint64_t range_syncs = 0;   // begun, since logs did not reach
   uint64_t range_syncs_done = 0;
   uint64_t scrubbed_leaves = 0;   // digest leaves whose rows were compared
   uint64_t damaged_leaves = 0;    // of those, with rows lost or altered

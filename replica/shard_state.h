@@ -92,8 +92,18 @@ struct Shard::State {
   // When the background fsync is to begin.
   absl::Duration FsyncDeadline() const;
   void AskForFsync();
-  void TruncateIdleOrFull();
+  // `regular`: a round in which idle partitions are looked at too. Returns
+  // whether there may be more to remove than one turn does.
+  bool TruncateIdleOrFull(bool regular, Now now);
   size_t Truncate(Partition& partition, size_t max);
+  // What may go of its log, and what an owner may lack of that.
+  struct Removable {
+    crdt::EventSet events;
+    crdt::EventSet given_up;
+  };
+  Removable RemovableOf(const Partition& partition) const;
+  // Notes since when some owner lacks what is not new.
+  void LookAtLogs(Now now);
 
   ShardCore core;
   WriteCoordinator writes;
@@ -115,6 +125,11 @@ struct Shard::State {
   bool fsync_due = false;
   bool fsync_running = false;
   absl::Duration next_maintenance;
+  absl::Duration next_truncation;
+  // Of all logs of partitions that are owned, at the last round.
+  uint64_t log_bytes = 0;
+  // Since when some owner has lacked what was not new then.
+  std::map<PartitionId, absl::Duration> lacking_since;
   // Deltas ever applied per partition at the last maintenance round: one that
   // did not move is idle.
   std::map<PartitionId, uint64_t> sequence_at_round;

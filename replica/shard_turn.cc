@@ -188,11 +188,18 @@ void Shard::HandleTimers(Now now) {
   if (DOVETAIL_BUGGIFY("timers: a checkpoint now")) CheckpointAll();
   if (now.steady >= s.next_maintenance) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
-    s.TruncateIdleOrFull();
+    s.LookAtLogs(now);
+    s.next_truncation = s.TruncateIdleOrFull(/*regular=*/true, now)
+                            ? now.steady + s.core.options.truncate_again_after
+                            : absl::InfiniteDuration();
     s.filling.Round();
     s.hints.Round(now);
     s.scrub.Round();
     s.ranges.Round(now);
+  } else if (now.steady >= s.next_truncation) {
+    s.next_truncation = s.TruncateIdleOrFull(/*regular=*/false, now)
+                            ? now.steady + s.core.options.truncate_again_after
+                            : absl::InfiniteDuration();
   }
 }
 
@@ -202,7 +209,7 @@ absl::Duration Shard::next_deadline() const {
                    s.reads.next_deadline(), s.forwards.next_deadline(),
                    s.lists.next_deadline(), s.sync.next_deadline(),
                    s.ranges.next_deadline(), s.FsyncDeadline(),
-                   s.next_maintenance});
+                   s.next_maintenance, s.next_truncation});
 }
 
 absl::Duration Shard::State::FsyncDeadline() const {
@@ -229,35 +236,89 @@ void Shard::HandleFsynced() {
   for (const auto& partition : s.core.partitions) partition->MarkedSynced();
 }
 
-void Shard::State::TruncateIdleOrFull() {
-  if (DOVETAIL_BUGGIFY("truncate: nothing in this round")) return;
+void Shard::State::LookAtLogs(Now now) {
+  log_bytes = 0;
+  for (const auto& partition : core.partitions) {
+    const PartitionId id = partition->id();
+    if (!core.IsOwner(id) || partition->log_entries() == 0) {
+      lacking_since.erase(id);
+      continue;
+    }
+    log_bytes += partition->log_bytes();
+    if (partition->settled()
+            .Intersect(partition->logged())
+            .IsSubsetOf(sync.StableEvents(id))) {
+      lacking_since.erase(id);
+    } else {
+      lacking_since.try_emplace(id, now.steady);
+    }
+  }
+}
+
+Shard::State::Removable Shard::State::RemovableOf(
+    const Partition& partition) const {
+  using KeptFor = Sync::KeptFor;
+  Removable removable{sync.StableEvents(partition.id()), {}};
+  if (!core.IsOwner(partition.id())) return removable;
+  const auto since = lacking_since.find(partition.id());
+  const bool old = since != lacking_since.end() &&
+                   core.steady - since->second >= core.options.log_age_max;
+  crdt::EventSet more;
+  if (log_bytes > 2 * core.options.log_bytes_max) {
+    more = partition.durable();
+  } else if (old || log_bytes > core.options.log_bytes_max) {
+    more = sync.StableEvents(partition.id(), KeptFor::kReachable);
+  }
+  removable.given_up = more.Minus(removable.events);
+  DOVETAIL_MARK_IF("truncate: an owner is given up",
+                   !removable.given_up.empty());
+  removable.events.UnionWith(more);
+  return removable;
+}
+
+bool Shard::State::TruncateIdleOrFull(bool regular, Now now) {
+  core.steady = now.steady;
+  if (DOVETAIL_BUGGIFY("truncate: nothing in this round")) return false;
   size_t budget = core.options.truncate_entries_per_turn;
   if (DOVETAIL_BUGGIFY("truncate: one entry at the most")) {
     budget = std::min<size_t>(budget, 1);
   }
+  const bool may_remove = budget > 0;
   for (const auto& partition : core.partitions) {
-    uint64_t& seen = sequence_at_round[partition->id()];
-    const bool idle = seen == partition->sequence();
-    seen = partition->sequence();
+    bool idle = false;
+    if (regular) {
+      uint64_t& seen = sequence_at_round[partition->id()];
+      idle = seen == partition->sequence();
+      seen = partition->sequence();
+    }
     const bool full =
         partition->log_entries() >= core.options.checkpoint_deltas ||
+        log_bytes > core.options.log_bytes_max ||
         DOVETAIL_BUGGIFY("truncate: neither idle nor full");
     DOVETAIL_MARK_IF("truncate: full and never idle", full && !idle);
     if (budget > 0 && (idle || full)) budget -= Truncate(*partition, budget);
   }
+  return may_remove && budget == 0;
 }
 
 size_t Shard::State::Truncate(Partition& partition, size_t max) {
   if (partition.log_entries() == 0 || partition.quarantined()) return 0;
-  const crdt::EventSet stable = sync.StableEvents(partition.id());
-  if (stable.empty()) return 0;
+  const Removable removable = RemovableOf(partition);
+  if (removable.events.empty()) return 0;
   core.touched.push_back(partition.id());  // even if it fails half-way
-  absl::StatusOr<size_t> removed = partition.Truncate(stable, max);
+  const uint64_t kept_before =
+      partition.logged().Intersect(removable.given_up).dot_count();
+  const uint64_t bytes_before = partition.log_bytes();
+  absl::StatusOr<size_t> removed = partition.Truncate(removable.events, max);
   if (!removed.ok()) {
     DOVETAIL_MARK("truncate: the log cannot be read");
     ++core.stats.corruptions;
     return 0;
   }
+  log_bytes -= std::min(log_bytes, bytes_before - partition.log_bytes());
+  core.stats.log_given_up +=
+      kept_before -
+      partition.logged().Intersect(removable.given_up).dot_count();
   return *removed;
 }
 

@@ -339,7 +339,8 @@ const Sync::PeerState* Sync::WordOf(NodeId owner, PartitionId partition) const {
   return &state;
 }
 
-crdt::EventSet Sync::StableEvents(PartitionId partition) const {
+crdt::EventSet Sync::StableEvents(PartitionId partition,
+                                  KeptFor kept_for) const {
   if (DOVETAIL_BUGGIFY("sync: nothing is stable yet")) return {};
   const bool hasty = DOVETAIL_MUTANT("truncate: on what is not durable");
   const Partition& mine = core_.Get(partition);
@@ -347,6 +348,7 @@ crdt::EventSet Sync::StableEvents(PartitionId partition) const {
   if (!core_.IsOwner(partition)) return {};
   crdt::EventSet stable = hasty ? mine.context().applied : mine.durable();
   for (NodeId owner : core_.OtherOwners(partition)) {
+    if (kept_for == KeptFor::kReachable && !core_.IsUp(owner)) continue;
     const PeerState* peer = WordOf(owner, partition);
     DOVETAIL_MARK_IF("truncate: waits for an owner never heard of",
                      peer == nullptr);

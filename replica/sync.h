@@ -71,8 +71,11 @@ class Sync {
   // Sets the first round; later ones follow by themselves.
   void Open(Now now);
 
-  // What all owners have on stable storage, as far as they have said.
-  crdt::EventSet StableEvents(PartitionId partition) const;
+  // Whom a log is kept for.
+  enum class KeptFor : uint8_t { kAllOwners, kReachable };
+  // What all these owners have on stable storage, as far as they have said.
+  crdt::EventSet StableEvents(PartitionId partition,
+                              KeptFor kept_for = KeptFor::kAllOwners) const;
   // How many owners have all of `events` on stable storage, as far as they
   // have said.
   uint32_t OwnersThatHave(PartitionId partition,
