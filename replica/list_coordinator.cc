@@ -193,7 +193,7 @@ bool ListCoordinator::IsCovered(const Job& job,
                                 const std::vector<NodeId>& nodes) const {
   return Covers(core_.placement, job.required, nodes) &&
          (!HasBefore(job) ||
-          DOVETAIL_MUTANT("list: owners that are filled list all there is") ||
+          DOVETAIL_MUTANT("moves: who is filled lists all there is") ||
           Covers(core_.placement, job.before, nodes, CoverOf::kBefore));
 }
 

@@ -211,7 +211,7 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
       (core_.IsOwner(partition) &&
        (!core_.placement.moves() ||
         core_.StandingOf(partition) == Standing::kComplete ||
-        DOVETAIL_MUTANT("filling: it is read as if it had all")));
+        DOVETAIL_MUTANT("moves: who is filled is read as if it had all")));
   const bool covered =
       !request.session || request.session->events.IsSubsetOf(
                               AppliedAt(core_.Get(partition).context()));
@@ -398,7 +398,8 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (!job.tally.WasAsked(from) || job.tally.Answered(from)) return;
   const bool ahead = answer.epoch > core_.placement.epoch();
   DOVETAIL_MARK_IF("read: answered by a newer ring", ahead);
-  if (ahead && !DOVETAIL_MUTANT("read: a newer ring's word counts")) return;
+  if (ahead && !DOVETAIL_MUTANT("moves: an answer by a newer ring counts"))
+    return;
   if (answer.status.ok() && !answer.same) {
     answer.status = CheckPage(job.spec.object.type, answer.page);
     core_.stats.corruptions += answer.status.ok() ? 0 : 1;

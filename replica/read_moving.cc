@@ -65,7 +65,7 @@ void ReadCoordinator::Count(Job& job, NodeId node, Standing standing) {
   DOVETAIL_MARK_IF("read: an owner that is being filled says what it has",
                    standing == Standing::kPartial &&
                        core_.placement.Owns(node, job.partition));
-  if (DOVETAIL_MUTANT("filling: its word is taken for the whole")) {
+  if (DOVETAIL_MUTANT("moves: a part is taken for the whole")) {
     standing = Standing::kComplete;
   }
   if (standing == Standing::kPartial) {

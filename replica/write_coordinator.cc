@@ -212,7 +212,7 @@ void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
   // is sent again when the ring comes.
   const bool ahead = ack.epoch > core_.placement.epoch();
   DOVETAIL_MARK_IF("write: acknowledged by a newer ring", ahead);
-  if (ahead && !DOVETAIL_MUTANT("write: a newer ring's word counts")) return;
+  if (ahead && !DOVETAIL_MUTANT("moves: an ack by a newer ring counts")) return;
   const std::vector<RequestId> waiting = Waiting(partition, ack.events);
   // Met long ago, or from before a restart.
   DOVETAIL_MARK_IF("write: nobody waits for this ack", waiting.empty());
