@@ -120,6 +120,13 @@ void EncodeBucketReply(const absl::StatusOr<BucketPage>& reply,
                        wire::BucketReply::Builder out);
 absl::StatusOr<BucketPage> DecodeBucketReply(wire::BucketReply::Reader in);
 
+// --- Backups: backup_codec.cc ------------------------------------------------
+
+void EncodeBackupReply(const absl::StatusOr<BackupMade>& reply,
+                       wire::BackupReply::Builder out);
+// Errors: the call's own; InvalidArgument if the reply makes no sense.
+absl::StatusOr<BackupMade> DecodeBackupReply(wire::BackupReply::Reader in);
+
 // Shared with client_codec*.cc; may throw kj::Exception.
 void EncodeLevel(const replica::Level& level, wire::Level::Builder out);
 absl::StatusOr<replica::Level> DecodeLevel(wire::Level::Reader in);

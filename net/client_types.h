@@ -117,6 +117,14 @@ struct ClusterView {
   friend bool operator==(const ClusterView&, const ClusterView&) = default;
 };
 
+// One that a node has made of its data.
+struct BackupMade {
+  std::string path;  // on the machine of the node
+  uint64_t files = 0;
+  uint64_t bytes = 0;
+  friend bool operator==(const BackupMade&, const BackupMade&) = default;
+};
+
 struct StageJoins {
   std::vector<std::string> names;  // none: all who can
   friend bool operator==(const StageJoins&, const StageJoins&) = default;

@@ -45,6 +45,9 @@ interface Dovetail {
 
   # The properties of buckets: shows or changes them.
   buckets @7 BucketRequest -> BucketReply;
+
+  # Copies this node's data, as it is, to the folder `name` of its backup_dir.
+  backup @8 (name :Text) -> BackupReply;
 }
 
 struct HelloRequest {
@@ -528,4 +531,19 @@ struct BucketView {
   settings @2 :List(BucketSetting);  # those that are not their default
   changedMs @3 :UInt64;  # since 1970, of the last change
   changedAt @4 :UInt64;  # the node where it was made
+}
+
+# --- Backups -----------------------------------------------------------------
+
+struct BackupReply {
+  union {
+    error @0 :Error;
+    made @1 :Backup;
+  }
+}
+
+struct Backup {
+  path @0 :Text;  # on the machine of the node
+  files @1 :UInt64;
+  bytes @2 :UInt64;
 }

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
+#include "net/backup_runner.h"
 #include "net/bucket_admin.h"
 #include "net/client_types.h"
 #include "net/cluster_view.h"
@@ -77,6 +78,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   void Buckets(BucketRequest request,
                std::function<void(const absl::StatusOr<BucketPage>&)> done);
   NodeMetrics MetricsOf(std::vector<ShardMeasures> shards) const;
+  void WatchHandOver();
   // Asks the shards whether there is any event, and whether they have all of
   // what is theirs, and tells the cluster.
   void LookForData(std::function<void()> done);
@@ -97,6 +99,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::unique_ptr<MetricsServer> metrics_;
   replica::ConfigDigest placed_;  // the ring that the shards know,
   bool placed_moves_ = false;     // and whether they know the one before
+  std::unique_ptr<BackupRunner> backups_;
 };
 
 absl::Status Node::Impl::Start(replica::Storage& storage) {
@@ -105,6 +108,7 @@ absl::Status Node::Impl::Start(replica::Storage& storage) {
   DOVETAIL_RETURN_IF_ERROR(StartCluster());
   DOVETAIL_RETURN_IF_ERROR(StartMetrics());
   WatchForData();
+  if (config_.hand_over) WatchHandOver();
   return absl::OkStatus();
 }
 
@@ -141,6 +145,7 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
 }
 
 absl::Status Node::Impl::StartRpc() {
+  backups_ = std::make_unique<BackupRunner>(loop_, hooks_.backup);
   RpcServer::Backend backend;
   backend.hello = {.protocol_version = wire::PROTOCOL_VERSION,
                    .oldest_protocol_version = wire::OLDEST_PROTOCOL_VERSION,
@@ -161,6 +166,9 @@ absl::Status Node::Impl::StartRpc() {
   };
   backend.buckets = [this](BucketRequest request, auto done) {
     Buckets(std::move(request), std::move(done));
+  };
+  backend.backup = [this](const std::string& name, auto done) {
+    backups_->Run(name, std::move(done));
   };
   backend.log = hooks_.log;
   DOVETAIL_ASSIGN_OR_RETURN(
@@ -441,6 +449,37 @@ void Node::Impl::WatchForData() {
   });
 }
 
+// All is given up once every owner has it on stable storage (hints.h).
+void Node::Impl::WatchHandOver() {
+  Gather<int>(
+      [](replica::Shard& shard) {
+        if (shard.stats().emptying > 0) return 1;
+        for (const replica::PartitionDigest& digest : shard.Digests()) {
+          if (digest.events > 0) return 1;
+        }
+        return 0;
+      },
+      [this](std::vector<int> parts) {
+        const bool holds =
+            std::find(parts.begin(), parts.end(), 1) != parts.end();
+        const bool leave = !holds && cluster_ != nullptr;
+        if (leave) {
+          cluster_
+              ->Do([](replica::Cluster& cluster, absl::Duration now) {
+                cluster.Leave(now);
+                return absl::OkStatus();
+              })
+              .IgnoreError();  // logged
+        }
+        loop_.After(kLookForData, [weak = weak_from_this(), leave] {
+          const auto self = weak.lock();
+          if (self == nullptr || self->cluster_ == nullptr) return;
+          if (!leave) return self->WatchHandOver();
+          self->hooks_.handed_over();
+        });
+      });
+}
+
 void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
   using Part = std::vector<replica::PartitionDigest>;
   Gather<Part>([](replica::Shard& shard) { return shard.Digests(); },
@@ -462,6 +501,7 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
 
 absl::Status Node::Impl::Stop() {
   gatherings_.clear();
+  backups_.reset();
   metrics_.reset();
   rpc_.reset();
   cluster_.reset();

@@ -209,6 +209,11 @@ void Cluster::SetHoldsData(bool holds, absl::Duration now) {
   SetHoldings({holds, ring_stamp(), 0, false}, now);
 }
 
+void Cluster::Leave(absl::Duration now) {
+  membership_.Leave(now);
+  Drain(now);
+}
+
 // --- What membership says ---------------------------------------------------
 
 void Cluster::Drain(absl::Duration now) {

@@ -157,6 +157,9 @@ class Cluster {
   // The same of a node that has all of what it owns.
   void SetHoldsData(bool holds, absl::Duration now);
 
+  // Tells the others that this node goes for good. It must own nothing.
+  void Leave(absl::Duration now);
+
   // --- From the operator ---
   // Errors: InvalidArgument, FailedPrecondition, ResourceExhausted.
   absl::Status Stage(StagedChange change, absl::Duration now);

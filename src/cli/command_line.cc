@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "crdt/check.h"
+#include "src/cli/backup_commands.h"
 #include "src/cli/bucket_commands.h"
 #include "src/cli/caller.h"
 #include "src/cli/cluster_commands.h"
@@ -341,14 +342,16 @@ void CommandLine::AddLocal(CLI::App* group) {
 }
 
 void CommandLine::AddBuckets() {
+  const auto choose = [this](std::function<absl::StatusOr<ClientJob>()> make) {
+    chosen_ = [make = std::move(make)]() -> absl::StatusOr<Job> {
+      DOVETAIL_ASSIGN_OR_RETURN(ClientJob run, make());
+      return OfClient(std::move(run));
+    };
+  };
   AddBucketCommands(
-      app_, words_.bucket, [this] { return Said(); },
-      [this](std::function<absl::StatusOr<ClientJob>()> choose) {
-        chosen_ = [choose = std::move(choose)]() -> absl::StatusOr<Job> {
-          DOVETAIL_ASSIGN_OR_RETURN(ClientJob run, choose());
-          return OfClient(std::move(run));
-        };
-      });
+      app_, words_.bucket, [this] { return Said(); }, choose);
+  AddBackupCommands(app_, words_.nodes, choose,
+                    [this](LocalJob run) { local_ = std::move(run); });
 }
 
 void CommandLine::AddExec() {
@@ -556,15 +559,12 @@ int CommandLine::Run(std::vector<std::string> arguments) {
     return static_cast<int>(asked_for_help ? Exit::kOk : Exit::kUsage);
   }
   UnguardAll(words_);
-  if (local_) {
-    return static_cast<int>(
-        local_({streams_.out, streams_.error, words_.json}));
-  }
+  const Output output{streams_.out, streams_.error, words_.json};
+  if (local_) return static_cast<int>(local_(output));
   const auto job = chosen_();
   if (!job.ok()) return Usage(job.status());
   const auto options = Options();
   if (!options.ok()) return Usage(options.status());
-  const Output output{streams_.out, streams_.error, words_.json};
   auto client = Client::Connect(
       absl::StrSplit(words_.nodes, ',', absl::SkipWhitespace()), *options);
   if (!client.ok()) {
