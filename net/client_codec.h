@@ -106,6 +106,11 @@ void EncodeClusterAdminReply(const absl::StatusOr<PlanView>& reply,
 absl::StatusOr<PlanView> DecodeClusterAdminReply(
     wire::ClusterAdminReply::Reader in);
 
+// Of nodes' frames, too; may throw kj::Exception. InvalidArgument: more slow
+// peers than there can be.
+void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out);
+absl::StatusOr<replica::NodeLoad> DecodeLoad(wire::NodeLoad::Reader in);
+
 // --- Properties of buckets: bucket_codec.cc ----------------------------------
 
 void EncodeBucketRequest(const BucketRequest& request,

@@ -19,6 +19,7 @@
 #include "replica/cluster.h"
 #include "replica/ids.h"
 #include "replica/maybe.h"
+#include "replica/node_load.h"
 #include "replica/request.h"
 #include "replica/retry_after.h"
 #include "replica/ring_plan.h"
@@ -97,6 +98,10 @@ struct ClusterMember {
   bool in_ring = false;
   uint32_t partitions = 0;  // that it owns
   bool staged = false;      // a change of it waits for a commit
+  // What it said last; absent: nothing since the start of who answers.
+  std::optional<replica::NodeLoad> load;
+  absl::Duration load_age;            // ago
+  std::vector<std::string> slow_for;  // names of who finds it slow
   friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
 };
 

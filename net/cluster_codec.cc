@@ -30,6 +30,16 @@ void EncodeNames(const std::vector<std::string>& names,
   for (unsigned i = 0; i < out.size(); ++i) out.set(i, AsText(names[i]));
 }
 
+uint64_t ToMs(absl::Duration duration) {
+  return static_cast<uint64_t>(
+      std::max<int64_t>(0, absl::ToInt64Milliseconds(duration)));
+}
+
+absl::Duration FromMs(uint64_t ms) {
+  constexpr uint64_t kMsMax = uint64_t{1} << 50;
+  return absl::Milliseconds(static_cast<int64_t>(std::min(ms, kMsMax)));
+}
+
 void EncodeMember(const ClusterMember& member,
                   wire::ClusterMember::Builder out) {
   out.setId(replica::Index(member.id));
@@ -40,16 +50,18 @@ void EncodeMember(const ClusterMember& member,
   out.setClientAddress(AsText(member.client_address));
   out.setPeerAddress(AsText(member.peer_address));
   out.setCondition(static_cast<wire::Condition>(member.condition));
-  out.setSinceMs(static_cast<uint64_t>(
-      std::max<int64_t>(0, absl::ToInt64Milliseconds(member.since))));
+  out.setSinceMs(ToMs(member.since));
   out.setReachable(member.reachable);
   out.setEpoch(member.epoch);
   out.setInRing(member.in_ring);
   out.setPartitions(member.partitions);
   out.setStaged(member.staged);
+  if (member.load.has_value()) EncodeLoad(*member.load, out.initLoad());
+  out.setLoadAgeMs(ToMs(member.load_age));
+  EncodeNames(member.slow_for, out.initSlowFor(Size(member.slow_for.size())));
 }
 
-ClusterMember DecodeMember(wire::ClusterMember::Reader in) {
+absl::StatusOr<ClusterMember> DecodeMember(wire::ClusterMember::Reader in) {
   ClusterMember member;
   member.id = replica::NodeId{in.getId()};
   member.name = AsString(in.getName());
@@ -62,14 +74,19 @@ ClusterMember DecodeMember(wire::ClusterMember::Reader in) {
   if (in.getCondition() <= wire::Condition::LEFT) {
     member.condition = static_cast<Condition>(in.getCondition());
   }
-  constexpr uint64_t kMsMax = uint64_t{1} << 50;
-  member.since = absl::Milliseconds(
-      static_cast<int64_t>(std::min(in.getSinceMs(), kMsMax)));
+  member.since = FromMs(in.getSinceMs());
   member.reachable = in.getReachable();
   member.epoch = in.getEpoch();
   member.in_ring = in.getInRing();
   member.partitions = in.getPartitions();
   member.staged = in.getStaged();
+  if (in.hasLoad()) {
+    DOVETAIL_ASSIGN_OR_RETURN(member.load, DecodeLoad(in.getLoad()));
+  }
+  member.load_age = FromMs(in.getLoadAgeMs());
+  for (const auto name : in.getSlowFor()) {
+    member.slow_for.push_back(AsString(name));
+  }
   return member;
 }
 
@@ -111,6 +128,37 @@ PlanView DecodePlan(wire::ClusterPlan::Reader in) {
 
 }  // namespace
 
+void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out) {
+  out.setEpoch(load.epoch);
+  out.setDataBytes(load.data_bytes);
+  out.setEntries(load.entries);
+  out.setHints(load.hints);
+  out.setHintBytes(load.hint_bytes);
+  out.setHeld(load.held);
+  out.setFilling(load.filling);
+  auto slow = out.initSlow(Size(load.slow.size()));
+  for (unsigned i = 0; i < slow.size(); ++i) {
+    slow.set(i, replica::Index(load.slow[i]));
+  }
+}
+
+absl::StatusOr<replica::NodeLoad> DecodeLoad(wire::NodeLoad::Reader in) {
+  replica::NodeLoad load;
+  load.epoch = in.getEpoch();
+  load.data_bytes = in.getDataBytes();
+  load.entries = in.getEntries();
+  load.hints = in.getHints();
+  load.hint_bytes = in.getHintBytes();
+  load.held = in.getHeld();
+  load.filling = in.getFilling();
+  const auto slow = in.getSlow();
+  if (slow.size() > replica::kMembersMax) {
+    return absl::InvalidArgumentError("more slow peers than members may be");
+  }
+  for (const uint64_t id : slow) load.slow.push_back(replica::NodeId{id});
+  return load;
+}
+
 void EncodeClusterView(const ClusterView& view,
                        wire::ClusterView::Builder out) {
   out.setCluster(AsText(view.cluster));
@@ -142,7 +190,8 @@ absl::StatusOr<ClusterView> DecodeClusterView(wire::ClusterView::Reader in) {
     view.superseded_epoch = in.getSupersededEpoch();
     view.superseded_by = AsString(in.getSupersededBy());
     for (const auto member : in.getMembers()) {
-      view.members.push_back(DecodeMember(member));
+      DOVETAIL_ASSIGN_OR_RETURN(ClusterMember decoded, DecodeMember(member));
+      view.members.push_back(std::move(decoded));
     }
     view.hints = in.getHints();
     view.hint_bytes = in.getHintBytes();

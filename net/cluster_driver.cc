@@ -42,6 +42,9 @@ class ClusterDriver::Impl : public std::enable_shared_from_this<Impl> {
   void Shutdown() { links_.reset(); }
   absl::Status Do(
       absl::FunctionRef<absl::Status(Cluster&, absl::Duration)> input);
+  void SetLoad(replica::NodeLoad load) {
+    links_->SetLoad(cluster_->SetOwnLoad(std::move(load), now()));
+  }
   const Cluster& cluster() const { return *cluster_; }
   PeerLinks& links() { return *links_; }
   absl::Duration now() const {
@@ -123,6 +126,9 @@ absl::Status ClusterDriver::Impl::StartLinks(Config& config) {
       return absl::OkStatus();
     }).IgnoreError();  // logged; what is not stored is no fault of the sender
     return handled;
+  };
+  events.on_load = [this](NodeId from, replica::NodeLoad load) {
+    cluster_->HandleLoad(from, std::move(load), now());
   };
   events.on_up = [with](NodeId peer) {
     with([&](Cluster& cluster, absl::Duration now) {
@@ -242,6 +248,9 @@ ClusterDriver::~ClusterDriver() { impl_->Shutdown(); }
 absl::Status ClusterDriver::Do(
     absl::FunctionRef<absl::Status(Cluster&, absl::Duration)> input) {
   return impl_->Do(input);
+}
+void ClusterDriver::SetLoad(replica::NodeLoad load) {
+  impl_->SetLoad(std::move(load));
 }
 const Cluster& ClusterDriver::cluster() const { return impl_->cluster(); }
 PeerLinks& ClusterDriver::links() { return impl_->links(); }

@@ -68,6 +68,8 @@ class ClusterDriver {
   absl::Status Do(
       absl::FunctionRef<absl::Status(replica::Cluster&, absl::Duration now)>
           input);
+  // What this node carries: for the others and for who asks it.
+  void SetLoad(replica::NodeLoad load);
   const replica::Cluster& cluster() const;
   PeerLinks& links();
   absl::Duration now() const;

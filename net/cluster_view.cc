@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_format.h"
 #include "crdt/check.h"
 
 namespace dovetail::net {
@@ -26,6 +27,13 @@ Condition ConditionOf(replica::MemberState state) {
       return Condition::kLeft;
   }
   return Condition::kUnknown;
+}
+
+std::string NameOf(const replica::Cluster& cluster, NodeId id) {
+  const auto& members = cluster.membership().members();
+  const auto found = members.find(id);
+  return found != members.end() ? found->second.info.name
+                                : absl::StrFormat("%016x", replica::Index(id));
 }
 
 PlanView PlanOf(const replica::Cluster& cluster) {
@@ -94,6 +102,13 @@ std::vector<ClusterMember> MembersOf(const replica::Cluster& cluster,
     member.id = id;
     member.reachable = id == self || cluster.IsReachable(id);
     member.epoch = cluster.EpochOf(id);
+    if (const auto* known = cluster.loads().Of(id)) {
+      member.load = known->load;
+      member.load_age = absl::Trunc(now - known->at, absl::Milliseconds(1));
+    }
+    for (const NodeId finder : cluster.loads().SlowFor(id, now)) {
+      member.slow_for.push_back(NameOf(cluster, finder));
+    }
     out.push_back(std::move(member));
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {

@@ -416,6 +416,23 @@ struct ClusterMember {
   inRing @11 :Bool;
   partitions @12 :UInt32;
   staged @13 :Bool;
+  # What it said last of what it carries, and how long ago that was. Null:
+  # nothing since the start of the node that answers.
+  load @14 :NodeLoad;
+  loadAgeMs @15 :UInt64;
+  slowFor @16 :List(Text);  # names of the nodes that find it slow
+}
+
+# Meanings in replica/node_load.h.
+struct NodeLoad {
+  epoch @0 :UInt64;
+  dataBytes @1 :UInt64;
+  entries @2 :UInt64;
+  hints @3 :UInt64;
+  hintBytes @4 :UInt64;
+  held @5 :UInt32;
+  filling @6 :UInt32;
+  slow @7 :List(UInt64);
 }
 
 # As the node that answers sees it.

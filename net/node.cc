@@ -25,6 +25,8 @@ using replica::NodeId;
 
 // Until there is data, this node looks for it so often, so that others know.
 constexpr absl::Duration kLookForData = absl::Seconds(1);
+// What a node carries is measured so often; it goes out with keepalives.
+constexpr absl::Duration kMeasureLoad = absl::Seconds(1);
 
 // One answer from each shard, gathered on the loop's thread. `done` may hold KJ
 // objects: it lives and dies on that thread.
@@ -79,6 +81,9 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   // Asks the shards whether there is any event, and tells the cluster.
   void LookForData(std::function<void()> done);
   void WatchForData();
+  // Measures, each second, what this node carries, and says so.
+  void WatchLoad();
+  uint64_t DataBytes() const;
 
   EventLoop& loop_;
   const Config config_;
@@ -102,6 +107,7 @@ absl::Status Node::Impl::Start(replica::Storage& storage) {
   DOVETAIL_RETURN_IF_ERROR(StartCluster());
   DOVETAIL_RETURN_IF_ERROR(StartMetrics());
   WatchForData();
+  WatchLoad();
   return absl::OkStatus();
 }
 
@@ -335,9 +341,7 @@ void Node::Impl::View(std::function<void(const ClusterView&)> done) {
       view.hints += shard.hints;
       view.hint_bytes += shard.hint_bytes;
     }
-    for (const auto& [name, value] : status.storage) {
-      if (name == "live_data_bytes") view.data_bytes = value;
-    }
+    view.data_bytes = DataBytes();
     done(view);
   });
 }
@@ -423,6 +427,31 @@ void Node::Impl::WatchForData() {
       if (self != nullptr && self->cluster_ != nullptr) self->WatchForData();
     });
   });
+}
+
+uint64_t Node::Impl::DataBytes() const {
+  // What tables hold, and what is not in tables yet.
+  uint64_t bytes = 0;
+  if (!hooks_.storage) return bytes;
+  for (const auto& [name, value] : hooks_.storage()) {
+    if (name == "live_data_bytes" || name == "memtable_bytes") bytes += value;
+  }
+  return bytes;
+}
+
+void Node::Impl::WatchLoad() {
+  Gather<replica::NodeLoad>(
+      [](replica::Shard& shard) { return shard.Load(); },
+      [this](std::vector<replica::NodeLoad> parts) {
+        replica::NodeLoad load;
+        for (const replica::NodeLoad& part : parts) replica::Add(part, load);
+        load.data_bytes = DataBytes();
+        cluster_->SetLoad(std::move(load));
+        loop_.After(kMeasureLoad, [weak = weak_from_this()] {
+          const auto self = weak.lock();
+          if (self != nullptr && self->cluster_ != nullptr) self->WatchLoad();
+        });
+      });
 }
 
 void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {

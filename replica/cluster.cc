@@ -190,6 +190,18 @@ void Cluster::HandleLinkDown(NodeId peer, absl::Duration now) {
   UpdateReach(peer);
 }
 
+void Cluster::HandleLoad(NodeId from, NodeLoad load, absl::Duration now) {
+  talks_[from].epoch = load.epoch;
+  loads_.Heard(from, std::move(load), now);
+}
+
+const NodeLoad& Cluster::SetOwnLoad(NodeLoad load, absl::Duration now) {
+  load.epoch = config_.epoch();
+  const NodeId self = membership_.self().info.id;
+  loads_.Heard(self, std::move(load), now);
+  return loads_.Of(self)->load;
+}
+
 void Cluster::HandleTimers(absl::Duration now) {
   membership_.HandleTimers(now);
   Drain(now);

@@ -43,6 +43,7 @@
 #include "replica/cluster_config.h"
 #include "replica/ids.h"
 #include "replica/membership.h"
+#include "replica/node_load.h"
 #include "replica/ring.h"
 #include "replica/ring_plan.h"
 #include "replica/splitmix.h"
@@ -127,9 +128,13 @@ class Cluster {
                       absl::Duration now);
   void HandleLinkUp(NodeId peer, absl::Duration now);
   void HandleLinkDown(NodeId peer, absl::Duration now);
+  // What the node says of its load; nothing comes of it but to be shown.
+  void HandleLoad(NodeId from, NodeLoad load, absl::Duration now);
   void HandleTimers(absl::Duration now);
 
   // --- From this node ---
+  // What it carries; what others are told. The epoch is filled in.
+  const NodeLoad& SetOwnLoad(NodeLoad load, absl::Duration now);
   // What others hear of it; same id and name. Keeps the payload.
   void SetSelfInfo(MemberInfo info, absl::Duration now);
   // Whether any partition here has ever had an event. Until the first call it
@@ -172,6 +177,7 @@ class Cluster {
   bool IsReachable(NodeId node) const { return reachable_.contains(node); }
   // The epoch that `node` said last it goes by; 0: nothing heard.
   uint64_t EpochOf(NodeId node) const;
+  const LoadTable& loads() const { return loads_; }
   // The last committed ring that lost, if any.
   const std::optional<CommittedRing>& superseded() const { return superseded_; }
   // All others that were heard of, for the next start.
@@ -213,6 +219,7 @@ class Cluster {
   std::set<NodeId> linked_;
   std::set<NodeId> reachable_;
   std::map<NodeId, Talk> talks_;
+  LoadTable loads_;
   bool unsaved_ = false;
   std::vector<ClusterEvent::Any> events_;
   std::vector<ClusterEnvelope> messages_;

@@ -67,6 +67,22 @@ ShardStats Shard::stats() const {
   return stats;
 }
 
+NodeLoad Shard::Load() const {
+  const ShardStats counted = stats();
+  NodeLoad load;
+  load.hints = counted.hints;
+  load.hint_bytes = counted.hint_bytes;
+  load.filling = static_cast<uint32_t>(counted.filling);
+  for (const auto& partition : state_->core.partitions) {
+    load.entries += static_cast<uint64_t>(partition->sums().total().count);
+    load.held += partition->context().applied.empty() ? 0 : 1;
+  }
+  for (const PeerTime& peer : PeerAnswerTimes()) {
+    if (peer.slow) load.slow.push_back(peer.peer);
+  }
+  return load;
+}
+
 std::vector<SyncLag> Shard::SyncLags() const { return state_->sync.Lags(); }
 
 std::vector<PeerTime> Shard::PeerAnswerTimes() const {

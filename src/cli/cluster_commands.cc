@@ -1,6 +1,8 @@
 #include "src/cli/cluster_commands.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <variant>
@@ -20,6 +22,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 using net::ClusterMember;
 using replica::NodeId;
+
+// A report that is younger is as good as new: they come once a second.
+constexpr absl::Duration kFresh = absl::Seconds(5);
 
 // Bytes that are not UTF-8 must not end the program: they are replaced.
 std::string Dump(const Json& json) {
@@ -82,6 +87,57 @@ std::string PlaceText(const ClusterMember& member) {
   return absl::StrCat(" in zone ", member.zone, " of region ", member.region);
 }
 
+// 734 B, 12.3 KiB, 4.0 GiB
+std::string BytesText(uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  auto value = static_cast<double>(bytes);
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", value,
+                         kUnits[unit]);
+}
+
+// What it said last that it carries, or that nothing is known.
+std::string LoadText(const ClusterMember& member) {
+  if (!member.load.has_value()) return "load unknown";
+  const replica::NodeLoad& load = *member.load;
+  std::string text =
+      absl::StrCat(BytesText(load.data_bytes), ", ", load.entries, " entries");
+  if (load.filling > 0) {
+    absl::StrAppend(&text, ", filling ", load.filling, " partitions");
+  }
+  if (load.hints > 0) {
+    absl::StrAppend(&text, ", holds ", load.hints, " deltas (",
+                    BytesText(load.hint_bytes), ") for others");
+  }
+  if (!member.slow_for.empty()) {
+    absl::StrAppend(&text, ", slow for ", absl::StrJoin(member.slow_for, " "));
+  }
+  if (member.load_age >= kFresh) {
+    absl::StrAppend(
+        &text, ", as of ",
+        absl::FormatDuration(absl::Trunc(member.load_age, absl::Seconds(1))),
+        " ago");
+  }
+  return text;
+}
+
+Json LoadJson(const ClusterMember& member) {
+  if (!member.load.has_value()) return nullptr;
+  const replica::NodeLoad& load = *member.load;
+  return {{"age_ms", absl::ToInt64Milliseconds(member.load_age)},
+          {"epoch", load.epoch},
+          {"data_bytes", load.data_bytes},
+          {"entries", load.entries},
+          {"hints", load.hints},
+          {"hint_bytes", load.hint_bytes},
+          {"partitions_held", load.held},
+          {"partitions_filling", load.filling}};
+}
+
 Json MemberJson(const ClusterMember& member) {
   Json json = {{"id", IdText(member.id)},
                {"name", member.name},
@@ -96,7 +152,9 @@ Json MemberJson(const ClusterMember& member) {
                {"epoch", member.epoch},
                {"member", member.in_ring},
                {"partitions", member.partitions},
-               {"staged", member.staged}};
+               {"staged", member.staged},
+               {"load", LoadJson(member)},
+               {"slow_for", member.slow_for}};
   return json;
 }
 
@@ -190,14 +248,15 @@ Exit RunClusterStatus(Client& client, const Output& output) {
   for (const ClusterMember& member : view.members) {
     staged |= member.staged;
     output.out << absl::StrFormat(
-        "  %-12s %-16s %-22s %s%s%s\n", member.name, ConditionText(member),
+        "  %-12s %-16s %-22s %s%s%s; %s\n", member.name, ConditionText(member),
         member.client_address.empty() ? "-" : member.client_address,
         member.in_ring ? absl::StrCat("owns ", member.partitions)
                        : "no member: owns nothing",
         PlaceText(member),
         member.epoch != 0 && member.epoch != seen->ring.epoch()
             ? absl::StrCat(", still at epoch ", member.epoch)
-            : "");
+            : "",
+        LoadText(member));
   }
   if (staged) {
     output.out << "changes are staged: see `dovetail cluster plan`\n";
@@ -210,9 +269,6 @@ Exit RunClusterStatus(Client& client, const Output& output) {
                        : absl::StrCat(", at ", view.superseded_by))
                << "\n";
   }
-  output.out << "at " << view.node_name << ": " << view.data_bytes
-             << " bytes of data, " << view.hints << " deltas ("
-             << view.hint_bytes << " bytes) held for others\n";
   return Exit::kOk;
 }
 

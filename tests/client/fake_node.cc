@@ -32,6 +32,7 @@ struct Knobs {
   replica::NodeId id{0};
   uint64_t epoch = 0;
   std::optional<net::ClusterView> view;
+  std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)> admin;
   std::vector<size_t> call_sizes;
   std::vector<std::string> keys;
   size_t lists = 0;
@@ -185,6 +186,19 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     return kj::READY_NOW;
   }
 
+  kj::Promise<void> clusterAdmin(ClusterAdminContext context) override {
+    // It may set what is behind the mutex.
+    const auto run = [this] {
+      std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      return state_.knobs.admin;
+    }();
+    if (!run) return wire::Dovetail::Server::clusterAdmin(context);
+    const auto admin = net::DecodeClusterAdmin(context.getParams());
+    net::EncodeClusterAdminReply(admin.ok() ? run(*admin) : admin.status(),
+                                 context.getResults());
+    return kj::READY_NOW;
+  }
+
   // One partition a page, so that clients must ask again.
   kj::Promise<void> digest(DigestContext context) override {
     const uint32_t first = context.getParams().getFirst();
@@ -317,6 +331,13 @@ void FakeNode::SetHello(replica::NodeId id, uint64_t epoch) {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   state_->knobs.id = id;
   state_->knobs.epoch = epoch;
+}
+
+void FakeNode::SetAdmin(
+    std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)>
+        admin) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.admin = std::move(admin);
 }
 
 void FakeNode::SetView(net::ClusterView view) {

@@ -6,12 +6,14 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "net/client_types.h"
 #include "replica/request.h"
 
@@ -55,6 +57,10 @@ class FakeNode {
   // What it answers when asked for the cluster. Without one it is a node that
   // does not know this call.
   void SetView(net::ClusterView view);
+  // Does what operators ask, on its thread. Without it, as without a view.
+  void SetAdmin(
+      std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)>
+          admin);
   // Closes every connection.
   void HangUpAll();
 

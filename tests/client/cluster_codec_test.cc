@@ -1,0 +1,84 @@
+// The part of the client codec that is about the cluster.
+#include <capnp/message.h>
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "net/client_codec.h"
+
+namespace dovetail::net {
+namespace {
+
+TEST_CASE("Codec: the cluster, changes of it and plans come back") {
+  net::ClusterMember member;
+  member.id = replica::NodeId{~uint64_t{0}};
+  member.name = "a";
+  member.zone = "z";
+  member.region = "r";
+  member.weight = 7;
+  member.client_address = "127.0.0.1:1";
+  member.peer_address = "127.0.0.1:2";
+  member.condition = net::Condition::kLeft;
+  member.since = absl::Milliseconds(1'234);
+  member.reachable = true;
+  member.epoch = 8;
+  member.in_ring = true;
+  member.partitions = 9;
+  member.staged = true;
+  member.load = replica::NodeLoad{.epoch = 1,
+                                  .data_bytes = 2,
+                                  .entries = 3,
+                                  .hints = 4,
+                                  .hint_bytes = 5,
+                                  .held = 6,
+                                  .filling = 7,
+                                  .slow = {replica::NodeId{8}}};
+  member.load_age = absl::Milliseconds(1'500);
+  member.slow_for = {"b", "c"};
+  net::ClusterView view;
+  view.cluster = "demo";
+  view.node = replica::NodeId{3};
+  view.node_name = "n";
+  view.config = std::string("\0ring", 5);
+  view.superseded_epoch = 4;
+  view.superseded_by = "b";
+  view.members = {member, {}};
+  view.hints = 5;
+  view.hint_bytes = 6;
+  view.data_bytes = 7;
+  capnp::MallocMessageBuilder message;
+  auto wire_view = message.initRoot<wire::ClusterView>();
+  net::EncodeClusterView(view, wire_view);
+  CHECK(*net::DecodeClusterView(wire_view.asReader()) == view);
+
+  for (const net::ClusterAdmin& admin : std::vector<net::ClusterAdmin>{
+           net::ShowPlan{}, net::AbortStaged{}, net::CommitPlan{12},
+           net::StageJoins{{"a", "b"}}, net::StageJoins{}}) {
+    capnp::MallocMessageBuilder call;
+    auto wire_admin = call.initRoot<wire::ClusterAdmin>();
+    net::EncodeClusterAdmin(admin, wire_admin);
+    CHECK(*net::DecodeClusterAdmin(wire_admin.asReader()) == admin);
+  }
+
+  net::PlanView plan;
+  plan.epoch = 2;
+  plan.staged = {"a"};
+  plan.planned = true;
+  plan.partitions_moved = 3;
+  plan.nodes = {{replica::NodeId{1}, "a", 1, 2, 3, 4}};
+  plan.below_n = 5;
+  plan.zones_shared = 6;
+  const absl::Status refused = absl::FailedPreconditionError("no");
+  for (const absl::StatusOr<net::PlanView>& reply :
+       {absl::StatusOr<net::PlanView>(plan),
+        absl::StatusOr<net::PlanView>(refused)}) {
+    capnp::MallocMessageBuilder answer;
+    auto wire_reply = answer.initRoot<wire::ClusterAdminReply>();
+    net::EncodeClusterAdminReply(reply, wire_reply);
+    CHECK(net::DecodeClusterAdminReply(wire_reply.asReader()) == reply);
+  }
+}
+
+}  // namespace
+}  // namespace dovetail::net
