@@ -136,18 +136,31 @@ struct CommitPlan {
   uint64_t base_epoch = 0;  // of the plan that was looked at; 0: none was
   friend bool operator==(CommitPlan, CommitPlan) = default;
 };
-using ClusterAdmin =
-    std::variant<StageJoins, AbortStaged, ShowPlan, CommitPlan>;
+// A replica::NamedChange stages a change of a member.
+using ClusterAdmin = std::variant<StageJoins, replica::NamedChange, AbortStaged,
+                                  ShowPlan, CommitPlan>;
+
+// What comes to a node and goes from it.
+struct PlanNode {
+  replica::NodeChange change;
+  uint64_t bytes_in = 0;  // estimated
+  uint64_t bytes_out = 0;
+  friend bool operator==(const PlanNode&, const PlanNode&) = default;
+};
 
 // What came of it: the plan as it is now, or the one that was committed.
 struct PlanView {
-  uint64_t epoch = 0;               // of the committed ring
-  std::vector<std::string> staged;  // names of whom a change is staged for
-  bool planned = false;             // whether the rest means anything
+  uint64_t epoch = 0;                // of the committed ring
+  std::vector<std::string> staged;   // names of whom a change is staged for
+  std::vector<std::string> changes;  // of each, in words: "b leaves"
+  bool planned = false;              // whether the rest means anything
   uint64_t partitions_moved = 0;
-  std::vector<replica::NodeChange> nodes;
+  std::vector<PlanNode> nodes;
   uint64_t below_n = 0;       // partitions with fewer than N owners
   uint64_t zones_shared = 0;  // and with owners that share a zone
+  // Of a plan that is not committed yet (replica/plan_estimate.h).
+  uint64_t bytes_unknown = 0;      // partitions
+  uint64_t below_n_meanwhile = 0;  // partitions
   friend bool operator==(const PlanView&, const PlanView&) = default;
 };
 

@@ -11,6 +11,9 @@
 #include "net/guarded.h"
 
 namespace dovetail::net {
+
+using replica::ChangeKind;
+
 namespace {
 
 static_assert(static_cast<int>(wire::Condition::LEFT) ==
@@ -97,16 +100,21 @@ void EncodePlan(const PlanView& plan, wire::ClusterPlan::Builder out) {
   out.setPartitionsMoved(plan.partitions_moved);
   auto nodes = out.initNodes(Size(plan.nodes.size()));
   for (unsigned i = 0; i < nodes.size(); ++i) {
-    const replica::NodeChange& change = plan.nodes[i];
+    const replica::NodeChange& change = plan.nodes[i].change;
     nodes[i].setId(replica::Index(change.id));
     nodes[i].setName(AsText(change.name));
     nodes[i].setBefore(change.before);
     nodes[i].setAfter(change.after);
     nodes[i].setGained(change.gained);
     nodes[i].setLost(change.lost);
+    nodes[i].setBytesIn(plan.nodes[i].bytes_in);
+    nodes[i].setBytesOut(plan.nodes[i].bytes_out);
   }
   out.setBelowN(plan.below_n);
   out.setZonesShared(plan.zones_shared);
+  EncodeNames(plan.changes, out.initChanges(Size(plan.changes.size())));
+  out.setBytesUnknown(plan.bytes_unknown);
+  out.setBelowNMeanwhile(plan.below_n_meanwhile);
 }
 
 PlanView DecodePlan(wire::ClusterPlan::Reader in) {
@@ -116,13 +124,20 @@ PlanView DecodePlan(wire::ClusterPlan::Reader in) {
   plan.planned = in.getPlanned();
   plan.partitions_moved = in.getPartitionsMoved();
   for (const auto change : in.getNodes()) {
-    plan.nodes.push_back({replica::NodeId{change.getId()},
-                          AsString(change.getName()), change.getBefore(),
-                          change.getAfter(), change.getGained(),
-                          change.getLost()});
+    plan.nodes.push_back(
+        {{replica::NodeId{change.getId()}, AsString(change.getName()),
+          change.getBefore(), change.getAfter(), change.getGained(),
+          change.getLost()},
+         change.getBytesIn(),
+         change.getBytesOut()});
   }
   plan.below_n = in.getBelowN();
   plan.zones_shared = in.getZonesShared();
+  for (const auto words : in.getChanges()) {
+    plan.changes.push_back(AsString(words));
+  }
+  plan.bytes_unknown = in.getBytesUnknown();
+  plan.below_n_meanwhile = in.getBelowNMeanwhile();
   return plan;
 }
 
@@ -200,10 +215,37 @@ absl::StatusOr<ClusterView> DecodeClusterView(wire::ClusterView::Reader in) {
   });
 }
 
+namespace {
+
+void EncodeChange(const replica::NamedChange& change,
+                  wire::ClusterAdmin::Builder out) {
+  switch (change.kind) {
+    case ChangeKind::kJoin:
+      break;
+    case ChangeKind::kLeave:
+      return out.setLeave(AsText(change.name));
+    case ChangeKind::kReplace: {
+      auto replace = out.initReplace();
+      replace.setName(AsText(change.name));
+      return replace.setBy(AsText(change.by));
+    }
+    case ChangeKind::kWeight: {
+      auto weight = out.initWeight();
+      weight.setMember(AsText(change.name));
+      return weight.setWeight(change.weight);
+    }
+  }
+  DOVETAIL_CHECK(false);  // joins are not staged so
+}
+
+}  // namespace
+
 void EncodeClusterAdmin(const ClusterAdmin& admin,
                         wire::ClusterAdmin::Builder out) {
   if (const auto* stage = std::get_if<StageJoins>(&admin)) {
     EncodeNames(stage->names, out.initStageJoins(Size(stage->names.size())));
+  } else if (const auto* change = std::get_if<replica::NamedChange>(&admin)) {
+    EncodeChange(*change, out);
   } else if (std::holds_alternative<AbortStaged>(admin)) {
     out.setAbort();
   } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
@@ -222,6 +264,17 @@ absl::StatusOr<ClusterAdmin> DecodeClusterAdmin(wire::ClusterAdmin::Reader in) {
         return AbortStaged{};
       case wire::ClusterAdmin::COMMIT:
         return CommitPlan{in.getCommit()};
+      case wire::ClusterAdmin::LEAVE:
+        return replica::NamedChange{ChangeKind::kLeave, AsString(in.getLeave()),
+                                    "", 0};
+      case wire::ClusterAdmin::REPLACE:
+        return replica::NamedChange{ChangeKind::kReplace,
+                                    AsString(in.getReplace().getName()),
+                                    AsString(in.getReplace().getBy()), 0};
+      case wire::ClusterAdmin::WEIGHT:
+        return replica::NamedChange{ChangeKind::kWeight,
+                                    AsString(in.getWeight().getMember()), "",
+                                    in.getWeight().getWeight()};
       case wire::ClusterAdmin::STAGE_JOINS: {
         StageJoins stage;
         const auto names = in.getStageJoins();

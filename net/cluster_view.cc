@@ -7,8 +7,10 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "crdt/check.h"
+#include "replica/plan_estimate.h"
 
 namespace dovetail::net {
 namespace {
@@ -36,15 +38,40 @@ std::string NameOf(const replica::Cluster& cluster, NodeId id) {
                                 : absl::StrFormat("%016x", replica::Index(id));
 }
 
+// `member` is null for who is none.
+std::string InWords(const replica::StagedChange& change,
+                    const std::string& name,
+                    const replica::RingMember* member) {
+  switch (change.kind) {
+    case replica::ChangeKind::kJoin:
+      return absl::StrCat(name, " joins");
+    case replica::ChangeKind::kLeave:
+      return absl::StrCat(name, " leaves");
+    case replica::ChangeKind::kReplace:
+      return absl::StrCat(change.member.name, " takes the place of ", name);
+    case replica::ChangeKind::kWeight:
+      return absl::StrCat(name, " weighs ", change.weight,
+                          member == nullptr
+                              ? ""
+                              : absl::StrCat(" instead of ", member->weight));
+  }
+  return name;
+}
+
 PlanView PlanOf(const replica::Cluster& cluster) {
   PlanView view;
   view.epoch = cluster.config().epoch();
+  std::map<std::string, std::string> changes;
   for (const auto& [subject, change] : cluster.config().staged.Effective()) {
     const replica::RingMember* member = cluster.ring().Find(subject);
-    view.staged.push_back(member != nullptr ? member->name
-                                            : change.member.name);
+    const std::string& name =
+        member != nullptr ? member->name : change.member.name;
+    changes[name] = InWords(change, name, member);
   }
-  std::sort(view.staged.begin(), view.staged.end());
+  for (auto& [name, words] : changes) {
+    view.staged.push_back(name);
+    view.changes.push_back(std::move(words));
+  }
   return view;
 }
 
@@ -52,7 +79,9 @@ PlanView PlanOf(const replica::Cluster& cluster) {
 void Show(const replica::Plan& plan, PlanView& view) {
   view.planned = true;
   view.partitions_moved = plan.moves.size();
-  view.nodes = plan.nodes;
+  for (const replica::NodeChange& change : plan.nodes) {
+    view.nodes.push_back({change, 0, 0});
+  }
   const auto partitions = [](const auto& shortfalls) {
     std::set<replica::PartitionId> distinct;
     for (const auto& one : shortfalls) distinct.insert(one.partition);
@@ -60,6 +89,23 @@ void Show(const replica::Plan& plan, PlanView& view) {
   };
   view.below_n = partitions(plan.below_n);
   view.zones_shared = partitions(plan.zones_shared);
+}
+
+// Adds what `plan`, which is not committed yet, will cost.
+void ShowCost(const replica::Plan& plan, const replica::Cluster& cluster,
+              PlanView& view) {
+  const NodeId self = cluster.membership().self().info.id;
+  const replica::PlanEstimate estimate = replica::Estimate(
+      plan, cluster.ring(), cluster.loads(),
+      [&](NodeId id) { return id == self || cluster.IsReachable(id); });
+  for (PlanNode& node : view.nodes) {
+    const auto moved = estimate.bytes.find(node.change.id);
+    if (moved == estimate.bytes.end()) continue;
+    node.bytes_in = moved->second.in;
+    node.bytes_out = moved->second.out;
+  }
+  view.bytes_unknown = estimate.unknown;
+  view.below_n_meanwhile = estimate.below_n_meanwhile;
 }
 
 }  // namespace
@@ -142,6 +188,8 @@ absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
     DOVETAIL_RETURN_IF_ERROR(cluster.StageJoins(stage->names, now).status());
   } else if (std::holds_alternative<AbortStaged>(admin)) {
     cluster.Abort(now);
+  } else if (const auto* change = std::get_if<replica::NamedChange>(&admin)) {
+    DOVETAIL_RETURN_IF_ERROR(cluster.StageNamed(*change, now));
   } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
     DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
     DOVETAIL_RETURN_IF_ERROR(cluster.Commit(commit->base_epoch, now));
@@ -153,6 +201,7 @@ absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
   if (view.staged.empty()) return view;
   DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
   Show(plan, view);
+  ShowCost(plan, cluster, view);
   return view;
 }
 

@@ -450,6 +450,16 @@ struct ClusterAdmin {
     stageJoins @1 :List(Text);   # names; none: all who are alive and no members
     abort @2 :Void;              # takes back all that is staged
     commit @3 :UInt64;           # the epoch the plan was made from, or 0
+    # Stage a change of a member, by names.
+    leave @4 :Text;
+    replace :group {
+      name @5 :Text;
+      by @6 :Text;
+    }
+    weight :group {
+      member @7 :Text;
+      weight @8 :UInt32;
+    }
   }
 }
 
@@ -468,6 +478,9 @@ struct ClusterPlan {
   nodes @4 :List(NodeChange);
   belowN @5 :UInt64;
   zonesShared @6 :UInt64;
+  changes @7 :List(Text);  # in words, in the order of `staged`
+  bytesUnknown @8 :UInt64;
+  belowNMeanwhile @9 :UInt64;
 }
 
 struct NodeChange {
@@ -477,6 +490,8 @@ struct NodeChange {
   after @3 :UInt32;
   gained @4 :UInt32;
   lost @5 :UInt32;
+  bytesIn @6 :UInt64;  # estimated
+  bytesOut @7 :UInt64;
 }
 
 # --- Properties of buckets ---------------------------------------------------

@@ -103,6 +103,15 @@ struct BucketChange {
   friend bool operator==(const BucketChange&, const BucketChange&) = default;
 };
 
+// What an operator wants of a member.
+struct NamedChange {
+  ChangeKind kind = ChangeKind::kLeave;  // never kJoin
+  std::string name;                      // the member
+  std::string by;                        // of kReplace: who takes its place
+  uint32_t weight = 0;                   // of kWeight
+  friend bool operator==(const NamedChange&, const NamedChange&) = default;
+};
+
 // Whether the node has said that it holds data, in the payload of its info.
 bool HoldsData(const MemberInfo& info);
 
@@ -148,6 +157,9 @@ class Cluster {
   // ring. Returns the names staged.
   absl::StatusOr<std::vector<std::string>> StageJoins(
       const std::vector<std::string>& names, absl::Duration now);
+  // Of a member by its name. Also refused: what makes no plan together with
+  // what else is staged.
+  absl::Status StageNamed(const NamedChange& change, absl::Duration now);
   // Takes back all that is staged.
   void Abort(absl::Duration now);
   absl::StatusOr<Plan> MakePlan() const;
@@ -206,6 +218,11 @@ class Cluster {
   void SendConfig(NodeId to, absl::Duration now);
   absl::Status CheckNoDataMoves(const Plan& plan) const;
   std::string NameOf(NodeId node) const;
+  // Null: gossip does not know it.
+  const MemberInfo* Known(const std::string& name) const;
+  // InvalidArgument: there is none.
+  absl::StatusOr<NodeId> MemberCalled(const std::string& name) const;
+  absl::StatusOr<StagedChange> Named(const NamedChange& change) const;
   void Log(std::string text);
 
   Membership membership_;

@@ -179,6 +179,19 @@ Json StatusJson(const Seen& seen) {
   return json;
 }
 
+// ", about 1.2 MiB come, 3.4 MiB go"
+std::string MovedText(const net::PlanNode& node) {
+  std::vector<std::string> parts;
+  if (node.bytes_in > 0) {
+    parts.push_back(absl::StrCat(BytesText(node.bytes_in), " come"));
+  }
+  if (node.bytes_out > 0) {
+    parts.push_back(absl::StrCat(BytesText(node.bytes_out), " go"));
+  }
+  return parts.empty() ? ""
+                       : absl::StrCat(", about ", absl::StrJoin(parts, ", "));
+}
+
 void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
   if (!plan.planned) {
     out << "nothing is staged; the ring is at epoch " << plan.epoch << "\n";
@@ -187,14 +200,28 @@ void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
   out << (committed ? "committed: the ring is at epoch "
                     : "staged on the ring of epoch ")
       << plan.epoch;
-  if (!plan.staged.empty()) out << ": " << absl::StrJoin(plan.staged, ", ");
+  if (!plan.staged.empty()) {
+    // A node of before says names alone.
+    out << ": "
+        << absl::StrJoin(plan.changes.empty() ? plan.staged : plan.changes,
+                         ", ");
+  }
   out << "\n"
       << (committed ? "owners changed of " : "owners would change of ")
       << plan.partitions_moved << " partitions\n";
-  for (const replica::NodeChange& node : plan.nodes) {
-    out << absl::StrFormat("  %-12s %4d -> %4d partitions (+%d -%d)\n",
-                           node.name, node.before, node.after, node.gained,
-                           node.lost);
+  for (const net::PlanNode& node : plan.nodes) {
+    const replica::NodeChange& change = node.change;
+    out << absl::StrFormat("  %-12s %4d -> %4d partitions (+%d -%d)%s\n",
+                           change.name, change.before, change.after,
+                           change.gained, change.lost, MovedText(node));
+  }
+  if (plan.bytes_unknown > 0) {
+    out << "  of " << plan.bytes_unknown
+        << " partitions no owner has said how large it is\n";
+  }
+  if (plan.below_n_meanwhile > 0) {
+    out << "  until it is carried out, " << plan.below_n_meanwhile
+        << " partitions have fewer than N owners that can be reached\n";
   }
   if (plan.below_n > 0) {
     out << "  " << plan.below_n << " partitions have fewer owners than asked "
@@ -209,22 +236,28 @@ void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
 }
 
 std::string PlanJson(const PlanView& plan, bool committed) {
-  Json json = {
-      {"epoch", plan.epoch}, {"committed", committed}, {"staged", plan.staged}};
+  Json json = {{"epoch", plan.epoch},
+               {"committed", committed},
+               {"staged", plan.staged},
+               {"changes", plan.changes}};
   if (plan.planned) {
     Json nodes = Json::array();
-    for (const replica::NodeChange& node : plan.nodes) {
-      nodes.push_back({{"id", IdText(node.id)},
-                       {"name", node.name},
-                       {"before", node.before},
-                       {"after", node.after},
-                       {"gained", node.gained},
-                       {"lost", node.lost}});
+    for (const net::PlanNode& node : plan.nodes) {
+      nodes.push_back({{"id", IdText(node.change.id)},
+                       {"name", node.change.name},
+                       {"before", node.change.before},
+                       {"after", node.change.after},
+                       {"gained", node.change.gained},
+                       {"lost", node.change.lost},
+                       {"bytes_in", node.bytes_in},
+                       {"bytes_out", node.bytes_out}});
     }
     json["partitions_moved"] = plan.partitions_moved;
     json["nodes"] = nodes;
     json["below_n"] = plan.below_n;
     json["zones_shared"] = plan.zones_shared;
+    json["bytes_unknown"] = plan.bytes_unknown;
+    json["below_n_meanwhile"] = plan.below_n_meanwhile;
   }
   return Dump(json);
 }

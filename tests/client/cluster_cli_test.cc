@@ -2,13 +2,13 @@
 // machine of a real cluster.
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "net/cluster_view.h"
 #include "replica/cluster.h"
 #include "replica/hash.h"
@@ -49,9 +49,10 @@ class Operated {
   // Another node is there, and alive.
   void Meet(const std::string& name) {
     cluster_.HandleLinkUp(IdOf(name), now_);
-    replica::GossipMessage news;
-    news.kind = replica::GossipMessage::Kind::kAck;
-    news.rumors.push_back({InfoOf(name), 1, replica::MemberState::kAlive, {}});
+    const replica::GossipMessage news{
+        replica::PingAck{0},
+        {{IdOf(name), 1, replica::MemberState::kAlive, {}, InfoOf(name)}}};
+    REQUIRE(cluster_.HandleGossip(IdOf(name), EncodeGossip(news), now_).ok());
     Publish();
   }
   void Hear(const std::string& name, const replica::NodeLoad& load) {
@@ -64,10 +65,20 @@ class Operated {
   }
   // The line of the output of `words` that begins with `name`.
   std::string Line(const std::string& words, const std::string& name) {
-    for (const std::string& line : absl::StrSplit(shell.Out(words), '\n')) {
+    const std::vector<std::string> lines =
+        absl::StrSplit(shell.Out(words), '\n');
+    for (const std::string& line : lines) {
       if (absl::StartsWith(line, absl::StrCat("  ", name, " "))) return line;
     }
     return "";
+  }
+
+  // Partitions.
+  uint32_t Owned(const std::string& name) const {
+    for (const auto& member : net::MembersOf(cluster_, now_)) {
+      if (member.name == name) return member.partitions;
+    }
+    return 0;
   }
 
   Shell shell;
@@ -127,6 +138,108 @@ TEST_CASE(
   operated.Wait(absl::Seconds(63));
   CHECK(StrContains(operated.Line("cluster status", "b"),
                     "for others, as of 1m3s ago"));
+}
+
+TEST_CASE(
+    "dovetail cluster leave: the plan says what moves and what it takes") {
+  Operated operated({"a", "b", "c", "d"});
+  for (const std::string name : {"b", "c", "d"}) operated.Meet(name);
+  replica::NodeLoad load;
+  load.data_bytes = 12 << 20;
+  load.held = 12;
+  for (const std::string name : {"a", "b", "c", "d"}) operated.Hear(name, load);
+  const uint32_t lost = operated.Owned("b");
+  const uint32_t gained = 16 - operated.Owned("a");
+  REQUIRE(gained > 0);
+  const std::string plan = operated.shell.Out("cluster leave b");
+  CHECK(StrContains(plan, "staged on the ring of epoch 1: b leaves\n"));
+  // A MiB each.
+  CHECK(operated.Line("cluster plan", "b") ==
+        absl::StrFormat("  b            %4d ->    0 partitions (+0 -%d), about "
+                        "%d.0 MiB go",
+                        lost, lost, lost));
+  CHECK(operated.Line("cluster plan", "a") ==
+        absl::StrFormat("  a            %4d ->   16 partitions (+%d -0), about "
+                        "%d.0 MiB come",
+                        16 - gained, gained, gained));
+  CHECK_FALSE(StrContains(plan, "fewer"));
+  CHECK(
+      StrContains(operated.shell.Out("cluster status"), "changes are staged"));
+  const std::string json = operated.shell.Out("cluster plan --json");
+  CHECK(StrContains(json, "\"staged\":[\"b\"],\"changes\":[\"b leaves\"],"));
+  CHECK(StrContains(
+      json, absl::StrCat("\"lost\":", lost,
+                         ",\"bytes_in\":0,\"bytes_out\":", lost << 20, "}")));
+  CHECK(StrContains(operated.shell.Out("cluster abort"), "nothing is staged"));
+}
+
+TEST_CASE("dovetail cluster plan: copies that lack meanwhile are counted") {
+  Operated operated({"a", "b", "c", "d"});
+  for (const std::string name : {"b", "c"}) operated.Meet(name);
+  // Of d nothing was ever heard: what it owns has two copies until then.
+  const uint32_t owned = operated.Owned("d");
+  const std::string plan = operated.shell.Out("cluster leave d");
+  CHECK(StrContains(
+      plan, absl::StrCat("of ", owned, " partitions no owner has said")));
+  CHECK(StrContains(plan, absl::StrCat("until it is carried out, ", owned,
+                                       " partitions have fewer than N owners "
+                                       "that can be reached")));
+  CHECK_FALSE(StrContains(plan, "fewer owners than asked for"));
+  // Then there are two left, and N is 3.
+  CHECK(StrContains(operated.shell.Out("cluster leave c"),
+                    "16 partitions have fewer owners than asked for"));
+}
+
+TEST_CASE("dovetail cluster replace: who takes a place takes its partitions") {
+  Operated operated({"a", "b", "c", "d"});
+  for (const std::string name : {"b", "c", "d", "e"}) operated.Meet(name);
+  const uint32_t owned = operated.Owned("b");
+  const std::string plan = operated.shell.Out("cluster replace b e");
+  CHECK(StrContains(plan, ": e takes the place of b\n"));
+  CHECK(StrContains(
+      plan, absl::StrCat(owned, " ->    0 partitions (+0 -", owned, ")")));
+  CHECK(StrContains(
+      plan, absl::StrCat("0 ->   ", owned, " partitions (+", owned, " -0)")));
+  for (const std::string name : {"a", "c", "d"}) {
+    CHECK(StrContains(operated.Line("cluster plan", name), "(+0 -0)"));
+  }
+}
+
+TEST_CASE("dovetail cluster weight: a lighter member owns less") {
+  Operated operated({"a", "b", "c", "d"});
+  for (const std::string name : {"b", "c", "d"}) operated.Meet(name);
+  const std::string plan = operated.shell.Out("cluster weight d 25");
+  CHECK(StrContains(plan, ": d weighs 25 instead of 100\n"));
+  CHECK_FALSE(StrContains(operated.Line("cluster plan", "d"), " -0)"));
+  operated.shell.Out("cluster weight d 0");
+  CHECK(StrContains(operated.Line("cluster plan", "d"), "->    0 partitions"));
+}
+
+TEST_CASE("dovetail cluster: changes that make no sense are not staged") {
+  Operated operated({"a", "b"});
+  for (const std::string name : {"b", "c"}) operated.Meet(name);
+  const auto refused = [&](const std::string& words) {
+    const Ran ran = operated.shell.Do(words);
+    CHECK_MESSAGE(ran.exit == 1, words);
+    CHECK(StrContains(operated.shell.Out("cluster plan"), "nothing is staged"));
+    return ran.error;
+  };
+  CHECK(StrContains(refused("cluster leave x"), "\"x\" is no member"));
+  CHECK(StrContains(refused("cluster leave c"),
+                    "\"c\" is no member; it is known, and owns nothing"));
+  CHECK(StrContains(refused("cluster replace b a"), "is a member already"));
+  CHECK(StrContains(refused("cluster replace b x"), "no node \"x\" is known"));
+  CHECK(StrContains(refused("cluster replace x c"), "\"x\" is no member"));
+  CHECK(operated.shell.Do("cluster weight a 10001").exit == 2);
+  CHECK(operated.shell.Do("cluster weight a").exit == 2);
+  CHECK(operated.shell.Do("cluster leave").exit == 2);
+  CHECK(operated.shell.Do("cluster leave a b").exit == 2);
+  CHECK(operated.shell.Do("cluster replace a").exit == 2);
+  // The last one stays.
+  operated.shell.Out("cluster leave a");
+  const Ran last = operated.shell.Do("cluster leave b");
+  CHECK(last.exit == 1);
+  CHECK(StrContains(operated.shell.Out("cluster plan"), ": a leaves\n"));
 }
 
 }  // namespace

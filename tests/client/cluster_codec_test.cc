@@ -10,7 +10,7 @@
 namespace dovetail::net {
 namespace {
 
-TEST_CASE("Codec: the cluster, changes of it and plans come back") {
+TEST_CASE("Codec: the view of the cluster comes back") {
   net::ClusterMember member;
   member.id = replica::NodeId{~uint64_t{0}};
   member.name = "a";
@@ -51,10 +51,15 @@ TEST_CASE("Codec: the cluster, changes of it and plans come back") {
   auto wire_view = message.initRoot<wire::ClusterView>();
   net::EncodeClusterView(view, wire_view);
   CHECK(*net::DecodeClusterView(wire_view.asReader()) == view);
+}
 
+TEST_CASE("Codec: what operators want and the plan they get come back") {
   for (const net::ClusterAdmin& admin : std::vector<net::ClusterAdmin>{
            net::ShowPlan{}, net::AbortStaged{}, net::CommitPlan{12},
-           net::StageJoins{{"a", "b"}}, net::StageJoins{}}) {
+           net::StageJoins{{"a", "b"}}, net::StageJoins{},
+           replica::NamedChange{replica::ChangeKind::kLeave, "a", "", 0},
+           replica::NamedChange{replica::ChangeKind::kReplace, "a", "b", 0},
+           replica::NamedChange{replica::ChangeKind::kWeight, "a", "", 50}}) {
     capnp::MallocMessageBuilder call;
     auto wire_admin = call.initRoot<wire::ClusterAdmin>();
     net::EncodeClusterAdmin(admin, wire_admin);
@@ -66,7 +71,10 @@ TEST_CASE("Codec: the cluster, changes of it and plans come back") {
   plan.staged = {"a"};
   plan.planned = true;
   plan.partitions_moved = 3;
-  plan.nodes = {{replica::NodeId{1}, "a", 1, 2, 3, 4}};
+  plan.changes = {"a leaves"};
+  plan.nodes = {{{replica::NodeId{1}, "a", 1, 2, 3, 4}, 8, 9}};
+  plan.bytes_unknown = 10;
+  plan.below_n_meanwhile = 11;
   plan.below_n = 5;
   plan.zones_shared = 6;
   const absl::Status refused = absl::FailedPreconditionError("no");
