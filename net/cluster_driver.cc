@@ -176,7 +176,7 @@ absl::Status ClusterDriver::Impl::Drain() {
 
 void ClusterDriver::Impl::Handle(const ClusterEvent::Any& event) {
   if (const auto* ring = std::get_if<ClusterEvent::NewRing>(&event)) {
-    events_.on_ring(ring->ring, ring->stamp);
+    events_.on_ring(*ring);
   } else if (const auto* buckets =
                  std::get_if<ClusterEvent::NewBuckets>(&event)) {
     events_.on_buckets(buckets->buckets);

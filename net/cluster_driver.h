@@ -37,9 +37,7 @@ class ClusterDriver {
   };
   // All on the loop's thread.
   struct Events {
-    std::function<void(std::shared_ptr<const replica::Ring>,
-                       const replica::ConfigDigest&)>
-        on_ring;
+    std::function<void(const replica::ClusterEvent::NewRing&)> on_ring;
     std::function<void(std::shared_ptr<const replica::BucketDefaults>)>
         on_buckets;
     std::function<void(replica::NodeId)> on_up;

@@ -23,7 +23,8 @@ namespace {
 
 using replica::NodeId;
 
-// Until there is data, this node looks for it so often, so that others know.
+// This node looks so often whether there is data, and whether all has come that
+// is to, so that others know.
 constexpr absl::Duration kLookForData = absl::Seconds(1);
 // What a node carries is measured so often; it goes out with keepalives.
 constexpr absl::Duration kMeasureLoad = absl::Seconds(1);
@@ -78,7 +79,8 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   void Buckets(BucketRequest request,
                std::function<void(const absl::StatusOr<BucketPage>&)> done);
   NodeMetrics MetricsOf(std::vector<ShardMeasures> shards) const;
-  // Asks the shards whether there is any event, and tells the cluster.
+  // Asks the shards whether there is any event, and whether they have all of
+  // what is theirs, and tells the cluster.
   void LookForData(std::function<void()> done);
   void WatchForData();
   // Measures, each second, what this node carries, and says so.
@@ -98,7 +100,8 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<ClusterDriver> cluster_;
   std::unique_ptr<MetricsServer> metrics_;
-  replica::ConfigDigest placed_;  // the ring that the shards know
+  replica::ConfigDigest placed_;  // the ring that the shards know,
+  bool placed_moves_ = false;     // and whether they know the one before
 };
 
 absl::Status Node::Impl::Start(replica::Storage& storage) {
@@ -116,9 +119,18 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
   DOVETAIL_ASSIGN_OR_RETURN(const replica::Ring ring,
                             replica::Ring::Compute(committed.ring()));
   placed_ = {committed.epoch(), committed.digest()};
+  placed_moves_ = committed.before().has_value();
+  std::optional<replica::Ring> before;
+  std::vector<NodeId> gone;
+  if (placed_moves_) {
+    DOVETAIL_ASSIGN_OR_RETURN(before,
+                              replica::Ring::Compute(committed.before()->ring));
+    gone = committed.before()->gone;
+  }
   const Host::Config config{.options = config_.host,
                             .shard = config_.shard,
-                            .placement = replica::PlacementOf(ring),
+                            .placement = replica::PlacementOf(
+                                ring, before ? &*before : nullptr, gone),
                             .ring = placed_,
                             .self = self_,
                             .actor = config_.actor};
@@ -183,10 +195,15 @@ absl::Status Node::Impl::StartCluster() {
   config.membership = config_.membership;
   config.links = config_.links;
   ClusterDriver::Events events;
-  events.on_ring = [this](const auto& ring, const auto& stamp) {
-    if (stamp == placed_) return;  // what the shards began with
-    placed_ = stamp;
-    host_->SetPlacement(replica::PlacementOf(*ring), stamp);
+  events.on_ring = [this](const replica::ClusterEvent::NewRing& event) {
+    const bool moves = event.before != nullptr;
+    // What the shards began with.
+    if (event.stamp == placed_ && moves == placed_moves_) return;
+    placed_ = event.stamp;
+    placed_moves_ = moves;
+    host_->SetPlacement(
+        replica::PlacementOf(*event.ring, event.before.get(), event.gone),
+        event.stamp);
   };
   events.on_buckets = [this](auto buckets) {
     host_->SetBuckets(std::move(buckets));
@@ -397,20 +414,21 @@ void Node::Impl::Buckets(
 }
 
 void Node::Impl::LookForData(std::function<void()> done) {
-  // Not bool: std::vector<bool> is no vector.
-  Gather<int>(
-      [](replica::Shard& shard) {
-        for (const replica::PartitionDigest& digest : shard.Digests()) {
-          if (digest.events > 0) return 1;
+  // The shards answer by this ring, or by a later one.
+  Gather<replica::ShardStats>(
+      [](replica::Shard& shard) { return shard.stats(); },
+      [this, done, ring = placed_](std::vector<replica::ShardStats> parts) {
+        replica::Holdings holdings;
+        holdings.ring = ring;
+        for (const replica::ShardStats& part : parts) {
+          holdings.data = holdings.data || part.held > 0;
+          holdings.incomplete += static_cast<uint32_t>(part.incomplete);
         }
-        return 0;
-      },
-      [this, done](std::vector<int> parts) {
-        const bool holds =
-            std::find(parts.begin(), parts.end(), 1) != parts.end();
         cluster_
             ->Do([&](replica::Cluster& cluster, absl::Duration now) {
-              cluster.SetHoldsData(holds, now);
+              if (ring == cluster.ring_stamp()) {
+                cluster.SetHoldings(holdings, now);
+              }
               return absl::OkStatus();
             })
             .IgnoreError();  // logged
@@ -420,8 +438,6 @@ void Node::Impl::LookForData(std::function<void()> done) {
 
 void Node::Impl::WatchForData() {
   LookForData([this] {
-    const replica::Cluster& cluster = cluster_->cluster();
-    if (replica::HoldsData(cluster.membership().self().info)) return;
     loop_.After(kLookForData, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (self != nullptr && self->cluster_ != nullptr) self->WatchForData();

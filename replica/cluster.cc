@@ -12,13 +12,8 @@
 namespace dovetail::replica {
 namespace {
 
-// The payload of MemberInfo: whether the node holds data. Empty: unknown yet.
-constexpr absl::string_view kHoldsData = "holds";
-constexpr absl::string_view kHoldsNone = "empty";
-
-std::shared_ptr<const Ring> Computed(const ClusterConfig& config) {
-  DOVETAIL_CHECK(config.ring.has_value());
-  auto ring = Ring::Compute(config.ring->ring());
+std::shared_ptr<const Ring> Computed(const RingSpec& spec) {
+  auto ring = Ring::Compute(spec);
   DOVETAIL_CHECK(ring.ok());  // CommittedRing::Make has checked it
   return std::make_shared<const Ring>(*std::move(ring));
 }
@@ -29,8 +24,6 @@ bool IsGone(const Member* member) {
 }
 
 }  // namespace
-
-bool HoldsData(const MemberInfo& info) { return info.payload == kHoldsData; }
 
 Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
                  uint64_t incarnation, uint64_t seed, ClusterConfig config,
@@ -204,11 +197,19 @@ void Cluster::SetSelfInfo(MemberInfo info, absl::Duration now) {
   Drain(now);
 }
 
-void Cluster::SetHoldsData(bool holds, absl::Duration now) {
+void Cluster::SetHoldings(Holdings holdings, absl::Duration now) {
+  holdings.settled = settled_ && holdings.ring == ring_stamp();
   MemberInfo info = membership_.self().info;
-  info.payload = std::string(holds ? kHoldsData : kHoldsNone);
+  std::string payload = EncodeHoldings(holdings);
+  if (info.payload == payload) return;
+  info.payload = std::move(payload);
   membership_.SetSelfInfo(std::move(info), now);
   Drain(now);
+  UpdateSettled();
+}
+
+void Cluster::SetHoldsData(bool holds, absl::Duration now) {
+  SetHoldings({holds, ring_stamp(), 0, false}, now);
 }
 
 // --- What membership says ---------------------------------------------------
@@ -234,6 +235,7 @@ void Cluster::OnMembership(const MembershipEvent& event, absl::Duration now) {
       events_.push_back(ClusterEvent::KnownPeer{event.id, event.info->name,
                                                 event.info->peer_address});
       unsaved_ = true;
+      UpdateSettled();
       if (event.kind == EventKind::kJoined) {
         Log(absl::StrCat(
             "gossip knows ", event.info->name, " at ", event.info->peer_address,
@@ -289,8 +291,12 @@ void Cluster::OnChanged(bool new_ring, std::optional<NodeId> but,
   config_digest_ = {config_.epoch(), HashBytes(encoded_)};
   unsaved_ = true;
   if (new_ring) {
-    ring_ = Computed(config_);
-    events_.push_back(ClusterEvent::NewRing{ring_, ring_stamp()});
+    DOVETAIL_CHECK(config_.ring.has_value());
+    ring_ = Computed(config_.ring->ring());
+    const std::optional<RingBefore>& before = config_.ring->before();
+    ring_before_ = before ? Computed(before->ring) : nullptr;
+    settled_ = ring_before_ == nullptr;
+    TellRing();
   }
   TellBuckets();
   membership_.SetConfig(config_digest_, now);
@@ -325,14 +331,15 @@ absl::StatusOr<Plan> Cluster::MakePlan() const {
   return replica::MakePlan(config_);
 }
 
-absl::Status Cluster::Commit(uint64_t base_epoch, absl::Duration now) {
+absl::Status Cluster::Commit(uint64_t base_epoch, absl::Duration now,
+                             bool force) {
   DOVETAIL_ASSIGN_OR_RETURN(const Plan plan, MakePlan());
   if (base_epoch != 0 && base_epoch != plan.base_epoch) {
     return absl::FailedPreconditionError(
         absl::StrCat("the ring is at epoch ", plan.base_epoch,
                      " by now; look at the plan again"));
   }
-  DOVETAIL_RETURN_IF_ERROR(CheckNoDataMoves(plan));
+  if (!force) DOVETAIL_RETURN_IF_ERROR(CheckTransfers());
   DOVETAIL_RETURN_IF_ERROR(
       replica::Commit(config_, plan, membership_.self().info.id));
   Log(absl::StrCat("committed the ring of epoch ", config_.epoch(), " with ",
@@ -359,40 +366,6 @@ absl::Status Cluster::ChangeBucket(const BucketChange& change, uint64_t wall_ms,
       break;
   }
   OnChanged(/*new_ring=*/false, std::nullopt, now);
-  return absl::OkStatus();
-}
-
-// A new owner would have to get what the old ones hold. A write that is on its
-// way meanwhile is not lost: who took it hands it over as a stand-in does.
-absl::Status Cluster::CheckNoDataMoves(const Plan& plan) const {
-  if (plan.moves.empty()) return absl::OkStatus();
-  std::vector<std::string> holders;
-  std::vector<std::string> silent;
-  std::set<NodeId> heard;
-  for (const auto& [id, member] : membership_.members()) {
-    const bool holds = HoldsData(member.info);
-    if (holds) holders.push_back(member.info.name);
-    if (holds || member.info.payload == kHoldsNone) heard.insert(id);
-  }
-  for (const RingMember& member : ring_->spec().members) {
-    if (!heard.contains(member.id)) silent.push_back(member.name);
-  }
-  const std::string moves =
-      absl::StrCat("the plan gives ", plan.moves.size(),
-                   plan.moves.size() == 1 ? " partition" : " partitions",
-                   " to other owners, and data cannot be moved to new owners "
-                   "yet");
-  if (!holders.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(moves, ": there is data at ", absl::StrJoin(holders, ", "),
-                     "; members can join before the first write"));
-  }
-  if (!silent.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(moves, ": ", absl::StrJoin(silent, ", "),
-                     " did not say yet whether there is data; try again when "
-                     "all members are up"));
-  }
   return absl::OkStatus();
 }
 

@@ -57,10 +57,15 @@ inline constexpr size_t kConfigFanout = 16;
 inline constexpr absl::Duration kConfigRetry = absl::Seconds(1);
 
 struct ClusterEvent {
-  // Who owns what has changed; also once at the start.
+  // Who owns what has changed; also once at the start, and once more when all
+  // owners have said that they are complete.
   struct NewRing {
     std::shared_ptr<const Ring> ring;
     ConfigDigest stamp;
+    // The ring before, while partitions may be on their way from its owners;
+    // and who of these have lost their disks.
+    std::shared_ptr<const Ring> before;
+    std::vector<NodeId> gone;
   };
   // The properties of buckets have changed.
   struct NewBuckets {
@@ -112,7 +117,22 @@ struct NamedChange {
   friend bool operator==(const NamedChange&, const NamedChange&) = default;
 };
 
-// Whether the node has said that it holds data, in the payload of its info.
+// What a node says of its data, in the payload of its info.
+struct Holdings {
+  // Whether any partition there has ever had an event.
+  bool data = false;
+  // By this ring it owns so many partitions that it does not yet have all of.
+  // No ring: it did not say.
+  ConfigDigest ring;
+  uint32_t incomplete = 0;
+  // It has heard that by this ring nobody is incomplete any more.
+  bool settled = false;
+  friend bool operator==(const Holdings&, const Holdings&) = default;
+};
+std::string EncodeHoldings(const Holdings& holdings);
+// Absent: it has said nothing yet, or what nobody understands.
+std::optional<Holdings> HoldingsOf(const MemberInfo& info);
+// Whether the node has said that it holds data.
 bool HoldsData(const MemberInfo& info);
 
 class Cluster {
@@ -146,8 +166,9 @@ class Cluster {
   const NodeLoad& SetOwnLoad(NodeLoad load, absl::Duration now);
   // What others hear of it; same id and name. Keeps the payload.
   void SetSelfInfo(MemberInfo info, absl::Duration now);
-  // Whether any partition here has ever had an event. Until the first call it
-  // is unknown.
+  // Until the first call it is unknown. `settled` is filled in.
+  void SetHoldings(Holdings holdings, absl::Duration now);
+  // The same of a node that has all of what it owns.
   void SetHoldsData(bool holds, absl::Duration now);
 
   // --- From the operator ---
@@ -164,9 +185,11 @@ class Cluster {
   void Abort(absl::Duration now);
   absl::StatusOr<Plan> MakePlan() const;
   // Commits what is staged. `base_epoch`: of the plan that was looked at, 0 if
-  // none was. FailedPrecondition: the ring has changed since, or data would
-  // have to move, which is not possible yet.
-  absl::Status Commit(uint64_t base_epoch, absl::Duration now);
+  // none was. FailedPrecondition: the ring has changed since; or there is data,
+  // and partitions are still on their way by the ring that there is: what a
+  // quorum of its new owners holds might not be all. `force`: for all that.
+  absl::Status Commit(uint64_t base_epoch, absl::Duration now,
+                      bool force = false);
   // `wall_ms`: of this node's clock; orders changes that were made apart.
   // Errors: of CheckSettings and BucketTable; nothing has changed.
   absl::Status ChangeBucket(const BucketChange& change, uint64_t wall_ms,
@@ -190,6 +213,8 @@ class Cluster {
   // The epoch that `node` said last it goes by; 0: nothing heard.
   uint64_t EpochOf(NodeId node) const;
   const LoadTable& loads() const { return loads_; }
+  // Whether all owners have said that they are complete by this ring.
+  bool settled() const { return settled_; }
   // The last committed ring that lost, if any.
   const std::optional<CommittedRing>& superseded() const { return superseded_; }
   // All others that were heard of, for the next start.
@@ -216,7 +241,12 @@ class Cluster {
   void TellBuckets();
   void OnSuperseded(const CommittedRing& lost);
   void SendConfig(NodeId to, absl::Duration now);
-  absl::Status CheckNoDataMoves(const Plan& plan) const;
+  // Tells of the ring, with the one before it unless all is settled.
+  void TellRing();
+  void UpdateSettled();
+  // What it has said about this ring; absent if nothing.
+  std::optional<Holdings> SaidOf(const RingMember& member) const;
+  absl::Status CheckTransfers() const;
   std::string NameOf(NodeId node) const;
   // Null: gossip does not know it.
   const MemberInfo* Known(const std::string& name) const;
@@ -230,6 +260,8 @@ class Cluster {
   std::string encoded_;         // config_
   ConfigDigest config_digest_;  // of encoded_
   std::shared_ptr<const Ring> ring_;
+  std::shared_ptr<const Ring> ring_before_;  // of config_; null if it has none
+  bool settled_ = false;
   std::shared_ptr<const BucketDefaults> buckets_;  // of config_
   std::optional<CommittedRing> superseded_;
   SplitMix random_;

@@ -93,10 +93,55 @@ absl::Status SetText(std::string& out, const std::string& text) {
   return absl::OkStatus();
 }
 
+// Memory, disk and time; then the rest.
+std::vector<Setting> SettingsOfLimits() {
+  using C = Config;
+  using S = const std::string;
+  return {
+      {{"block_cache_mb", "memory for disk blocks, in MiB (default 128)"},
+       [](C& c, S& t) { return SetNumber(c.block_cache_mb, t, 8, 1 << 20); }},
+      {{"row_cache_mb", "memory for hot rows, in MiB (default 64)"},
+       [](C& c, S& t) { return SetNumber(c.row_cache_mb, t, 1, 1 << 20); }},
+      {{"disk_reserve_mb",
+        "writes are refused while less disk space is free, in MiB "
+        "(default 256)"},
+       [](C& c, S& t) { return SetNumber(c.disk_reserve_mb, t, 1, 1 << 20); }},
+      {{"fsync_period_ms",
+        "what a power loss may cost a write that did not ask for fsync "
+        "(default 1000)"},
+       [](C& c, S& t) { return SetMilliseconds(c.fsync_period, t, 60'000); }},
+      {{"request_timeout_ms", "of requests that name none (default 2000)"},
+       [](C& c, S& t) {
+         return SetMilliseconds(c.request_timeout, t, 300'000);
+       }},
+      {{"transfers_at_once",
+        "partitions that a thread brings up to date by ranges at once "
+        "(default 4)"},
+       [](C& c, S& t) { return SetNumber(c.transfers_at_once, t, 1, 4096); }},
+      {{"transfer_mb_per_second",
+        "what that may take in on this node, in MiB a second; 0: no limit "
+        "(default 32)"},
+       [](C& c, S& t) {
+         return SetNumber(c.transfer_mb_per_second, t, 0, 1 << 20);
+       }},
+      {{"log_level", "debug, info, warn or error (default info)"},
+       [](C& c, S& t) { return SetLogLevel(c.log_level, t); }},
+      {{"insecure",
+        "true: listen on addresses that others can reach, without encryption "
+        "or authentication"},
+       [](C& c, S& t) { return SetFlag(c.insecure, t); }},
+  };
+}
+
+std::vector<Setting> Joined(std::vector<Setting> first) {
+  for (const Setting& setting : SettingsOfLimits()) first.push_back(setting);
+  return first;
+}
+
 const std::vector<Setting>& Table() {
   using C = Config;
   using S = const std::string;
-  static const auto& table = *new std::vector<Setting>{
+  static const auto& table = *new std::vector<Setting>(Joined({
       {{"cluster", "name of the cluster; members of another one are refused"},
        [](C& c, S& t) { return SetText(c.cluster, t); }},
       {{"node", "name of this node, unique in the cluster"},
@@ -138,29 +183,7 @@ const std::vector<Setting>& Table() {
       {{"w",
         "replicas that acknowledge a write that names no W (default quorum)"},
        [](C& c, S& t) { return SetLevel(c.w, t); }},
-      {{"block_cache_mb", "memory for disk blocks, in MiB (default 128)"},
-       [](C& c, S& t) { return SetNumber(c.block_cache_mb, t, 8, 1 << 20); }},
-      {{"row_cache_mb", "memory for hot rows, in MiB (default 64)"},
-       [](C& c, S& t) { return SetNumber(c.row_cache_mb, t, 1, 1 << 20); }},
-      {{"disk_reserve_mb",
-        "writes are refused while less disk space is free, in MiB "
-        "(default 256)"},
-       [](C& c, S& t) { return SetNumber(c.disk_reserve_mb, t, 1, 1 << 20); }},
-      {{"fsync_period_ms",
-        "what a power loss may cost a write that did not ask for fsync "
-        "(default 1000)"},
-       [](C& c, S& t) { return SetMilliseconds(c.fsync_period, t, 60'000); }},
-      {{"request_timeout_ms", "of requests that name none (default 2000)"},
-       [](C& c, S& t) {
-         return SetMilliseconds(c.request_timeout, t, 300'000);
-       }},
-      {{"log_level", "debug, info, warn or error (default info)"},
-       [](C& c, S& t) { return SetLogLevel(c.log_level, t); }},
-      {{"insecure",
-        "true: listen on addresses that others can reach, without encryption "
-        "or authentication"},
-       [](C& c, S& t) { return SetFlag(c.insecure, t); }},
-  };
+  }));
   return table;
 }
 

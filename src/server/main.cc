@@ -198,6 +198,9 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
   out.shard.row_cache_bytes =
       (size_t{config.row_cache_mb} << 20) / config.shards;
   out.shard.fsync_period = config.fsync_period;
+  out.shard.transfers_at_once = config.transfers_at_once;
+  out.shard.transfer_bytes_per_second =
+      static_cast<uint64_t>(config.transfer_mb_per_second) << 20;
   return out;
 }
 
