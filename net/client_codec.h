@@ -111,6 +111,11 @@ absl::StatusOr<PlanView> DecodeClusterAdminReply(
 void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out);
 absl::StatusOr<replica::NodeLoad> DecodeLoad(wire::NodeLoad::Reader in);
 
+// May throw kj::Exception.
+void EncodeTransfer(const replica::TransferProgress& progress,
+                    wire::PartitionTransfer::Builder out);
+replica::TransferProgress DecodeTransfer(wire::PartitionTransfer::Reader in);
+
 // --- Properties of buckets: bucket_codec.cc ----------------------------------
 
 void EncodeBucketRequest(const BucketRequest& request,

@@ -24,6 +24,7 @@
 #include "replica/retry_after.h"
 #include "replica/ring_plan.h"
 #include "replica/shard.h"
+#include "replica/transfer_rates.h"
 
 namespace dovetail::net {
 
@@ -64,6 +65,7 @@ struct NodeStatus {
   std::vector<replica::ShardStats> shards;
   // Numbers of the storage engine, by name.
   std::vector<std::pair<std::string, uint64_t>> storage;
+  std::vector<replica::TransferProgress> transfers;  // by partition
 };
 
 struct NodeDigests {
@@ -119,6 +121,7 @@ struct ClusterView {
   uint64_t hints = 0;
   uint64_t hint_bytes = 0;
   uint64_t data_bytes = 0;
+  bool transfers_paused = false;
   friend bool operator==(const ClusterView&, const ClusterView&) = default;
 };
 
@@ -134,11 +137,17 @@ struct ShowPlan {
 };
 struct CommitPlan {
   uint64_t base_epoch = 0;  // of the plan that was looked at; 0: none was
+  bool force = false;       // though data is still on its way
   friend bool operator==(CommitPlan, CommitPlan) = default;
+};
+// Transfers rest, or go on, in the whole cluster.
+struct PauseTransfers {
+  bool paused = true;
+  friend bool operator==(PauseTransfers, PauseTransfers) = default;
 };
 // A replica::NamedChange stages a change of a member.
 using ClusterAdmin = std::variant<StageJoins, replica::NamedChange, AbortStaged,
-                                  ShowPlan, CommitPlan>;
+                                  ShowPlan, CommitPlan, PauseTransfers>;
 
 // What comes to a node and goes from it.
 struct PlanNode {
@@ -161,6 +170,9 @@ struct PlanView {
   // Of a plan that is not committed yet (replica/plan_estimate.h).
   uint64_t bytes_unknown = 0;      // partitions
   uint64_t below_n_meanwhile = 0;  // partitions
+  // That transfers take at the limit of their rate; absent: nobody can tell.
+  std::optional<absl::Duration> meanwhile;
+  bool transfers_paused = false;
   friend bool operator==(const PlanView&, const PlanView&) = default;
 };
 

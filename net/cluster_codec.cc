@@ -115,6 +115,11 @@ void EncodePlan(const PlanView& plan, wire::ClusterPlan::Builder out) {
   EncodeNames(plan.changes, out.initChanges(Size(plan.changes.size())));
   out.setBytesUnknown(plan.bytes_unknown);
   out.setBelowNMeanwhile(plan.below_n_meanwhile);
+  out.setTransfersPaused(plan.transfers_paused);
+  if (plan.meanwhile.has_value()) {
+    out.setSecondsMeanwhile(static_cast<uint64_t>(
+        std::max<int64_t>(1, absl::ToInt64Seconds(*plan.meanwhile))));
+  }
 }
 
 PlanView DecodePlan(wire::ClusterPlan::Reader in) {
@@ -138,10 +143,46 @@ PlanView DecodePlan(wire::ClusterPlan::Reader in) {
   }
   plan.bytes_unknown = in.getBytesUnknown();
   plan.below_n_meanwhile = in.getBelowNMeanwhile();
+  plan.transfers_paused = in.getTransfersPaused();
+  if (in.getSecondsMeanwhile() > 0) {
+    constexpr uint64_t kSecondsMax = uint64_t{1} << 40;
+    plan.meanwhile = absl::Seconds(
+        static_cast<int64_t>(std::min(in.getSecondsMeanwhile(), kSecondsMax)));
+  }
   return plan;
 }
 
 }  // namespace
+
+void EncodeTransfer(const replica::TransferProgress& progress,
+                    wire::PartitionTransfer::Builder out) {
+  const replica::Transfer& transfer = progress.transfer;
+  out.setPartition(replica::Index(transfer.partition));
+  out.setFromNode(transfer.source.has_value());
+  if (transfer.source) out.setSource(replica::Index(*transfer.source));
+  out.setEventsLacking(transfer.events_lacking);
+  out.setRangesDone(transfer.ranges_done);
+  out.setBytes(transfer.bytes);
+  out.setBytesPerSecond(progress.bytes_per_second);
+  out.setKnown(progress.left.has_value());
+  if (progress.left) out.setLeftMs(ToMs(*progress.left));
+}
+
+replica::TransferProgress DecodeTransfer(wire::PartitionTransfer::Reader in) {
+  replica::TransferProgress progress;
+  progress.transfer.partition = replica::PartitionId{in.getPartition()};
+  if (in.getFromNode()) {
+    progress.transfer.source = replica::NodeId{in.getSource()};
+  }
+  progress.transfer.events_lacking = in.getEventsLacking();
+  // Also of a number that is none.
+  const double done = in.getRangesDone();
+  progress.transfer.ranges_done = done > 0 ? std::min(done, 1.0) : 0;
+  progress.transfer.bytes = in.getBytes();
+  progress.bytes_per_second = in.getBytesPerSecond();
+  if (in.getKnown()) progress.left = FromMs(in.getLeftMs());
+  return progress;
+}
 
 void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out) {
   out.setEpoch(load.epoch);
@@ -151,6 +192,8 @@ void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out) {
   out.setHintBytes(load.hint_bytes);
   out.setHeld(load.held);
   out.setFilling(load.filling);
+  out.setTransferRate(load.transfer_rate);
+  out.setTransferRateMax(load.transfer_rate_max);
   auto slow = out.initSlow(Size(load.slow.size()));
   for (unsigned i = 0; i < slow.size(); ++i) {
     slow.set(i, replica::Index(load.slow[i]));
@@ -166,6 +209,8 @@ absl::StatusOr<replica::NodeLoad> DecodeLoad(wire::NodeLoad::Reader in) {
   load.hint_bytes = in.getHintBytes();
   load.held = in.getHeld();
   load.filling = in.getFilling();
+  load.transfer_rate = in.getTransferRate();
+  load.transfer_rate_max = in.getTransferRateMax();
   const auto slow = in.getSlow();
   if (slow.size() > replica::kMembersMax) {
     return absl::InvalidArgumentError("more slow peers than members may be");
@@ -191,6 +236,7 @@ void EncodeClusterView(const ClusterView& view,
   out.setHints(view.hints);
   out.setHintBytes(view.hint_bytes);
   out.setDataBytes(view.data_bytes);
+  out.setTransfersPaused(view.transfers_paused);
 }
 
 absl::StatusOr<ClusterView> DecodeClusterView(wire::ClusterView::Reader in) {
@@ -211,6 +257,7 @@ absl::StatusOr<ClusterView> DecodeClusterView(wire::ClusterView::Reader in) {
     view.hints = in.getHints();
     view.hint_bytes = in.getHintBytes();
     view.data_bytes = in.getDataBytes();
+    view.transfers_paused = in.getTransfersPaused();
     return view;
   });
 }
@@ -224,6 +271,8 @@ void EncodeChange(const replica::NamedChange& change,
       break;
     case ChangeKind::kLeave:
       return out.setLeave(AsText(change.name));
+    case ChangeKind::kRemove:
+      return out.setRemove(AsText(change.name));
     case ChangeKind::kReplace: {
       auto replace = out.initReplace();
       replace.setName(AsText(change.name));
@@ -250,6 +299,9 @@ void EncodeClusterAdmin(const ClusterAdmin& admin,
     out.setAbort();
   } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
     out.setCommit(commit->base_epoch);
+    out.setForce(commit->force);
+  } else if (const auto* pause = std::get_if<PauseTransfers>(&admin)) {
+    pause->paused ? out.setPause() : out.setResume();
   } else {
     out.setPlan();
   }
@@ -263,7 +315,14 @@ absl::StatusOr<ClusterAdmin> DecodeClusterAdmin(wire::ClusterAdmin::Reader in) {
       case wire::ClusterAdmin::ABORT:
         return AbortStaged{};
       case wire::ClusterAdmin::COMMIT:
-        return CommitPlan{in.getCommit()};
+        return CommitPlan{in.getCommit(), in.getForce()};
+      case wire::ClusterAdmin::PAUSE:
+        return PauseTransfers{true};
+      case wire::ClusterAdmin::RESUME:
+        return PauseTransfers{false};
+      case wire::ClusterAdmin::REMOVE:
+        return replica::NamedChange{ChangeKind::kRemove,
+                                    AsString(in.getRemove()), "", 0};
       case wire::ClusterAdmin::LEAVE:
         return replica::NamedChange{ChangeKind::kLeave, AsString(in.getLeave()),
                                     "", 0};

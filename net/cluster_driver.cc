@@ -180,6 +180,9 @@ void ClusterDriver::Impl::Handle(const ClusterEvent::Any& event) {
   } else if (const auto* buckets =
                  std::get_if<ClusterEvent::NewBuckets>(&event)) {
     events_.on_buckets(buckets->buckets);
+  } else if (const auto* pause =
+                 std::get_if<ClusterEvent::PauseTransfers>(&event)) {
+    events_.on_pause(pause->paused);
   } else if (const auto* up = std::get_if<ClusterEvent::Reachable>(&event)) {
     events_.on_up(up->node);
   } else if (const auto* down =

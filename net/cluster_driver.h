@@ -40,6 +40,7 @@ class ClusterDriver {
     std::function<void(const replica::ClusterEvent::NewRing&)> on_ring;
     std::function<void(std::shared_ptr<const replica::BucketDefaults>)>
         on_buckets;
+    std::function<void(bool paused)> on_pause;
     std::function<void(replica::NodeId)> on_up;
     std::function<void(replica::NodeId)> on_down;
     std::function<void(replica::NodeId, std::vector<replica::Message>)>

@@ -45,6 +45,8 @@ std::string InWords(const replica::StagedChange& change,
   switch (change.kind) {
     case replica::ChangeKind::kJoin:
       return absl::StrCat(name, " joins");
+    case replica::ChangeKind::kRemove:
+      return absl::StrCat(name, " is removed, its disk is lost");
     case replica::ChangeKind::kLeave:
       return absl::StrCat(name, " leaves");
     case replica::ChangeKind::kReplace:
@@ -61,6 +63,7 @@ std::string InWords(const replica::StagedChange& change,
 PlanView PlanOf(const replica::Cluster& cluster) {
   PlanView view;
   view.epoch = cluster.config().epoch();
+  view.transfers_paused = cluster.config().transfers.paused;
   std::map<std::string, std::string> changes;
   for (const auto& [subject, change] : cluster.config().staged.Effective()) {
     const replica::RingMember* member = cluster.ring().Find(subject);
@@ -95,9 +98,12 @@ void Show(const replica::Plan& plan, PlanView& view) {
 void ShowCost(const replica::Plan& plan, const replica::Cluster& cluster,
               PlanView& view) {
   const NodeId self = cluster.membership().self().info.id;
-  const replica::PlanEstimate estimate = replica::Estimate(
-      plan, cluster.ring(), cluster.loads(),
-      [&](NodeId id) { return id == self || cluster.IsReachable(id); });
+  const replica::PlanEstimate estimate =
+      replica::Estimate(plan, cluster.ring(), cluster.loads(), [&](NodeId id) {
+        const bool gone = std::find(plan.gone.begin(), plan.gone.end(), id) !=
+                          plan.gone.end();
+        return !gone && (id == self || cluster.IsReachable(id));
+      });
   for (PlanNode& node : view.nodes) {
     const auto moved = estimate.bytes.find(node.change.id);
     if (moved == estimate.bytes.end()) continue;
@@ -106,6 +112,7 @@ void ShowCost(const replica::Plan& plan, const replica::Cluster& cluster,
   }
   view.bytes_unknown = estimate.unknown;
   view.below_n_meanwhile = estimate.below_n_meanwhile;
+  view.meanwhile = estimate.time;
 }
 
 }  // namespace
@@ -169,8 +176,9 @@ ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now) {
   view.node_name = cluster.membership().self().info.name;
   // Clients go by the ring, also those that know no properties of buckets.
   view.config = replica::EncodeClusterConfig(
-      {cluster.config().ring, cluster.config().staged, {}});
+      {cluster.config().ring, cluster.config().staged, {}, {}});
   view.members = MembersOf(cluster, now);
+  view.transfers_paused = cluster.config().transfers.paused;
   if (cluster.superseded().has_value()) {
     view.superseded_epoch = cluster.superseded()->epoch();
     const NodeId by = cluster.superseded()->committed_by();
@@ -182,17 +190,20 @@ ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now) {
 }
 
 absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
-                                    const ClusterAdmin& admin,
+                                    const ClusterAdmin& admin, uint64_t wall_ms,
                                     absl::Duration now) {
   if (const auto* stage = std::get_if<StageJoins>(&admin)) {
     DOVETAIL_RETURN_IF_ERROR(cluster.StageJoins(stage->names, now).status());
   } else if (std::holds_alternative<AbortStaged>(admin)) {
     cluster.Abort(now);
+  } else if (const auto* pause = std::get_if<PauseTransfers>(&admin)) {
+    cluster.PauseTransfers(pause->paused, wall_ms, now);
   } else if (const auto* change = std::get_if<replica::NamedChange>(&admin)) {
     DOVETAIL_RETURN_IF_ERROR(cluster.StageNamed(*change, now));
   } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
     DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
-    DOVETAIL_RETURN_IF_ERROR(cluster.Commit(commit->base_epoch, now));
+    DOVETAIL_RETURN_IF_ERROR(
+        cluster.Commit(commit->base_epoch, now, commit->force));
     PlanView view = PlanOf(cluster);
     Show(plan, view);
     return view;

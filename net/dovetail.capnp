@@ -329,6 +329,21 @@ struct NodeStatus {
   shards @7 :List(ShardStats);
   # Numbers of the storage engine by name, in bytes or counts as the name says.
   storage @8 :List(Number);
+  transfers @9 :List(PartitionTransfer);  # by partition
+}
+
+# A partition that the node owns and does not yet have all of
+# (replica/transfer_rates.h).
+struct PartitionTransfer {
+  partition @0 :UInt16;
+  fromNode @1 :Bool;  # `source` says which
+  source @2 :UInt64;
+  eventsLacking @3 :UInt64;
+  rangesDone @4 :Float64;
+  bytes @5 :UInt64;
+  bytesPerSecond @6 :UInt64;
+  known @7 :Bool;  # whether the time that is left is
+  leftMs @8 :UInt64;
 }
 
 struct Member {
@@ -399,6 +414,7 @@ struct ClusterView {
   hints @7 :UInt64;
   hintBytes @8 :UInt64;
   dataBytes @9 :UInt64;
+  transfersPaused @10 :Bool;
 }
 
 struct ClusterMember {
@@ -433,6 +449,8 @@ struct NodeLoad {
   held @5 :UInt32;
   filling @6 :UInt32;
   slow @7 :List(UInt64);
+  transferRate @8 :UInt64;
+  transferRateMax @9 :UInt64;
 }
 
 # As the node that answers sees it.
@@ -460,7 +478,12 @@ struct ClusterAdmin {
       member @7 :Text;
       weight @8 :UInt32;
     }
+    remove @9 :Text;  # as leave; its disk is lost
+    pause @10 :Void;  # transfers rest, in the whole cluster
+    resume @11 :Void;
   }
+  # Beside commit: though data is still on its way by the ring that there is.
+  force @12 :Bool;
 }
 
 struct ClusterAdminReply {
@@ -481,6 +504,8 @@ struct ClusterPlan {
   changes @7 :List(Text);  # in words, in the order of `staged`
   bytesUnknown @8 :UInt64;
   belowNMeanwhile @9 :UInt64;
+  transfersPaused @10 :Bool;
+  secondsMeanwhile @11 :UInt64;  # at the limit of the rate; 0: nobody can tell
 }
 
 struct NodeChange {

@@ -299,6 +299,12 @@ void Cluster::OnChanged(bool new_ring, std::optional<NodeId> but,
     TellRing();
   }
   TellBuckets();
+  if (config_.transfers.paused != told_paused_) {
+    told_paused_ = config_.transfers.paused;
+    events_.push_back(ClusterEvent::PauseTransfers{told_paused_});
+    Log(told_paused_ ? "transfers of partitions rest"
+                     : "transfers of partitions go on");
+  }
   membership_.SetConfig(config_digest_, now);
   std::vector<NodeId> peers(linked_.begin(), linked_.end());
   if (but.has_value()) std::erase(peers, *but);

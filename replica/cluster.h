@@ -71,6 +71,10 @@ struct ClusterEvent {
   struct NewBuckets {
     std::shared_ptr<const BucketDefaults> buckets;
   };
+  // Transfers are to rest, or to go on; not said at the start unless they rest.
+  struct PauseTransfers {
+    bool paused = false;
+  };
   // Repeated when a link comes up again.
   struct Reachable {
     NodeId node{};
@@ -87,8 +91,8 @@ struct ClusterEvent {
   struct LogLine {
     std::string text;
   };
-  using Any = std::variant<NewRing, NewBuckets, Reachable, Unreachable,
-                           KnownPeer, LogLine>;
+  using Any = std::variant<NewRing, NewBuckets, PauseTransfers, Reachable,
+                           Unreachable, KnownPeer, LogLine>;
 };
 
 // To a node there is a link to.
@@ -195,6 +199,9 @@ class Cluster {
   absl::Status ChangeBucket(const BucketChange& change, uint64_t wall_ms,
                             absl::Duration now);
 
+  // For the whole cluster. `wall_ms`: as above.
+  void PauseTransfers(bool paused, uint64_t wall_ms, absl::Duration now);
+
   // --- Outputs: events first, then the configuration to persist, then what
   // goes to others ---
   std::vector<ClusterEvent::Any> TakeEvents();
@@ -269,6 +276,7 @@ class Cluster {
   std::set<NodeId> reachable_;
   std::map<NodeId, Talk> talks_;
   LoadTable loads_;
+  bool told_paused_ = false;
   bool unsaved_ = false;
   std::vector<ClusterEvent::Any> events_;
   std::vector<ClusterEnvelope> messages_;

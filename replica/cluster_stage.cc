@@ -1,4 +1,5 @@
 // The part of Cluster that is about changes which wait for a commit.
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -66,6 +67,8 @@ absl::StatusOr<StagedChange> Cluster::Named(const NamedChange& change) const {
       break;
     case ChangeKind::kLeave:
       return Leave(subject);
+    case ChangeKind::kRemove:
+      return Remove(subject);
     case ChangeKind::kWeight:
       if (change.weight > kWeightMax) {
         return absl::InvalidArgumentError(
@@ -135,6 +138,15 @@ absl::StatusOr<std::vector<std::string>> Cluster::StageJoins(
 void Cluster::Abort(absl::Duration now) {
   if (config_.staged.empty()) return;
   config_.staged.AbortAll();
+  OnChanged(/*new_ring=*/false, std::nullopt, now);
+}
+
+void Cluster::PauseTransfers(bool paused, uint64_t wall_ms,
+                             absl::Duration now) {
+  // Later than what is known here, whatever the clock says.
+  const uint64_t counter = std::min(
+      kCounterMax, std::max(wall_ms, config_.transfers.changed.counter + 1));
+  config_.transfers = {{counter, membership_.self().info.id}, paused};
   OnChanged(/*new_ring=*/false, std::nullopt, now);
 }
 

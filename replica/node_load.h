@@ -25,11 +25,15 @@ struct NodeLoad {
   uint32_t held = 0;         // partitions of which it has anything
   uint32_t filling = 0;      // and which it has not got whole yet
   std::vector<NodeId> slow;  // peers that answer its reads slowly
+  // Bytes a second that syncs by ranges bring it, and may bring at most; 0: no
+  // limit, or an older node.
+  uint64_t transfer_rate = 0;
+  uint64_t transfer_rate_max = 0;
   friend bool operator==(const NodeLoad&, const NodeLoad&) = default;
 };
 
-// Adds another shard's part of the same node; data_bytes and epoch are of the
-// node as a whole and stay.
+// Adds another shard's part of the same node; all that is not of shards
+// stays.
 void Add(const NodeLoad& part, NodeLoad& load);
 
 class LoadTable {

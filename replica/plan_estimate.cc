@@ -36,6 +36,25 @@ std::optional<uint64_t> BytesOf(PartitionId partition, const Ring& ring,
   return Mean(said);
 }
 
+// How long the slowest takes.
+std::optional<absl::Duration> TimeOf(const PlanEstimate& estimate,
+                                     const LoadTable& loads) {
+  absl::Duration longest;
+  for (const auto& [id, bytes] : estimate.bytes) {
+    if (bytes.in == 0) continue;
+    const LoadTable::Known* known = loads.Of(id);
+    if (known == nullptr || known->load.transfer_rate_max == 0) {
+      return std::nullopt;
+    }
+    longest = std::max(
+        longest,
+        absl::Seconds(static_cast<double>(bytes.in) /
+                      static_cast<double>(known->load.transfer_rate_max)));
+  }
+  if (longest == absl::ZeroDuration()) return std::nullopt;
+  return longest;
+}
+
 uint64_t OwnersWanted(const Ring& ring) {
   uint64_t wanted = 0;
   for (const std::string& region : ring.regions()) {
@@ -63,6 +82,7 @@ PlanEstimate Estimate(const Plan& plan, const Ring& before,
     for (const NodeId id : move.gains) estimate.bytes[id].in += bytes;
     for (const NodeId id : move.losses) estimate.bytes[id].out += bytes;
   }
+  if (!all.empty()) estimate.time = TimeOf(estimate, loads);
   const uint64_t wanted = OwnersWanted(before);
   for (uint32_t p = 0; p < before.partitions(); ++p) {
     const auto owners = before.Owners(static_cast<PartitionId>(p));

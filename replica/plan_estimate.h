@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
 #include "replica/ids.h"
 #include "replica/node_load.h"
 #include "replica/ring.h"
@@ -28,6 +30,9 @@ struct PlanEstimate {
   // Partitions that have fewer owners who can be reached than they should,
   // until the plan is carried out.
   uint64_t below_n_meanwhile = 0;
+  // Until all bytes have come at the limit of each node's rate. Absent: one who
+  // gets some has no limit, or did not say, or nobody knows how many they are.
+  std::optional<absl::Duration> time;
 };
 
 // A partition takes as much as an equal part of what each of its owners

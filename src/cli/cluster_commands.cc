@@ -1,8 +1,6 @@
 #include "src/cli/cluster_commands.h"
 
 #include <algorithm>
-#include <cstddef>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <variant>
@@ -15,6 +13,7 @@
 #include "replica/hash.h"
 #include "replica/placement_of.h"
 #include "replica/ring.h"
+#include "src/cli/words.h"
 
 namespace dovetail::cli {
 namespace {
@@ -85,19 +84,6 @@ std::string PlaceText(const ClusterMember& member) {
   if (member.zone.empty() && member.region.empty()) return "";
   if (member.region.empty()) return absl::StrCat(" in zone ", member.zone);
   return absl::StrCat(" in zone ", member.zone, " of region ", member.region);
-}
-
-// 734 B, 12.3 KiB, 4.0 GiB
-std::string BytesText(uint64_t bytes) {
-  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  auto value = static_cast<double>(bytes);
-  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
-    value /= 1024;
-    ++unit;
-  }
-  return absl::StrFormat(unit == 0 ? "%.0f %s" : "%.1f %s", value,
-                         kUnits[unit]);
 }
 
 // What it said last that it carries, or that nothing is known.
@@ -171,7 +157,8 @@ Json StatusJson(const Seen& seen) {
                {"members", members},
                {"hints", seen.view.hints},
                {"hint_bytes", seen.view.hint_bytes},
-               {"data_bytes", seen.view.data_bytes}};
+               {"data_bytes", seen.view.data_bytes},
+               {"transfers_paused", seen.view.transfers_paused}};
   if (seen.view.superseded_epoch != 0) {
     json["superseded"] = {{"epoch", seen.view.superseded_epoch},
                           {"committed_at", seen.view.superseded_by}};
@@ -219,6 +206,12 @@ void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
     out << "  of " << plan.bytes_unknown
         << " partitions no owner has said how large it is\n";
   }
+  if (plan.meanwhile) {
+    out << "  at the limit of its rate that takes the slowest "
+        << absl::FormatDuration(absl::Ceil(*plan.meanwhile, absl::Seconds(1)))
+        << (plan.transfers_paused ? ", once transfers are resumed" : "")
+        << "\n";
+  }
   if (plan.below_n_meanwhile > 0) {
     out << "  until it is carried out, " << plan.below_n_meanwhile
         << " partitions have fewer than N owners that can be reached\n";
@@ -239,7 +232,8 @@ std::string PlanJson(const PlanView& plan, bool committed) {
   Json json = {{"epoch", plan.epoch},
                {"committed", committed},
                {"staged", plan.staged},
-               {"changes", plan.changes}};
+               {"changes", plan.changes},
+               {"transfers_paused", plan.transfers_paused}};
   if (plan.planned) {
     Json nodes = Json::array();
     for (const net::PlanNode& node : plan.nodes) {
@@ -258,6 +252,7 @@ std::string PlanJson(const PlanView& plan, bool committed) {
     json["zones_shared"] = plan.zones_shared;
     json["bytes_unknown"] = plan.bytes_unknown;
     json["below_n_meanwhile"] = plan.below_n_meanwhile;
+    if (plan.meanwhile) json["seconds"] = absl::ToInt64Seconds(*plan.meanwhile);
   }
   return Dump(json);
 }
@@ -290,6 +285,9 @@ Exit RunClusterStatus(Client& client, const Output& output) {
             ? absl::StrCat(", still at epoch ", member.epoch)
             : "",
         LoadText(member));
+  }
+  if (view.transfers_paused) {
+    output.out << "transfers by ranges are paused: `dovetail cluster resume`\n";
   }
   if (staged) {
     output.out << "changes are staged: see `dovetail cluster plan`\n";
@@ -395,6 +393,11 @@ Exit RunClusterAdmin(Client& client, const ClusterAdmin& admin,
   const bool committed = std::holds_alternative<net::CommitPlan>(admin);
   if (output.json) {
     output.out << PlanJson(*plan, committed) << "\n";
+  } else if (std::holds_alternative<net::PauseTransfers>(admin)) {
+    output.out << (plan->transfers_paused
+                       ? "transfers by ranges rest, at each node as soon as it "
+                         "hears of it\n"
+                       : "transfers by ranges go on\n");
   } else {
     PrintPlan(*plan, committed, output.out);
   }

@@ -6,6 +6,7 @@
 #include "replica/ring.h"
 #include "src/cli/cluster_commands.h"
 #include "src/cli/help.h"
+#include "src/cli/transfer_commands.h"
 #include "src/client/client.h"
 
 namespace dovetail::cli {
@@ -71,6 +72,8 @@ void ClusterLine::AddViews(std::string& bucket, std::string& key) {
       OfClient(RunClusterStatus));
   Add("members", "names, places and addresses", OfClient(RunClusterMembers));
   Add("ring", "the owners of each partition", OfClient(RunClusterRing));
+  Add("transfers", "what is on its way to new owners, and how far it is",
+      OfClient(RunClusterTransfers));
   CLI::App* where =
       Add("where", "who owns a key, and who stands in",
           [&bucket, &key](Caller& caller, const Output& output) {
@@ -115,17 +118,31 @@ void ClusterLine::AddChanges() {
                    "100 is what members have at first; 0: owns nothing")
       ->required()
       ->check(CLI::Range(0u, replica::kWeightMax));
+  Admin("remove",
+        "as leave, of a member whose disk is lost for ever: nothing is waited "
+        "for from it",
+        [&words] {
+          return NamedChange{ChangeKind::kRemove, words.node, "", 0};
+        })
+      ->add_option("NODE", words.node)
+      ->required();
   Admin("plan", "what the staged changes would do, and cost",
         [] { return net::ShowPlan{}; });
   Admin("abort", "take back all staged changes",
         [] { return net::AbortStaged{}; });
-  Admin("commit",
-        "make the plan the next ring; while there is data, only one that "
-        "moves no partition to another owner",
-        [&words] { return net::CommitPlan{words.epoch}; })
-      ->add_option("--epoch", words.epoch,
-                   "only if the ring is still of this epoch, as the plan "
-                   "that was looked at");
+  CLI::App* commit = Admin(
+      "commit", "make the plan the next ring; data moves by itself", [&words] {
+        return net::CommitPlan{words.epoch, words.force};
+      });
+  commit->add_option("--epoch", words.epoch,
+                     "only if the ring is still of this epoch, as the plan "
+                     "that was looked at");
+  commit->add_flag("--force", words.force,
+                   "although data is still on its way by the ring that there "
+                   "is: reads may miss what is not there yet");
+  Admin("pause", "let transfers by ranges rest, in the whole cluster",
+        [] { return net::PauseTransfers{true}; });
+  Admin("resume", "let them go on", [] { return net::PauseTransfers{false}; });
 }
 
 void ClusterLine::AddLocal() {

@@ -21,6 +21,7 @@ struct ClusterWords {
   std::string node;
   uint64_t epoch = 0;
   uint32_t weight = 0;
+  bool force = false;
   LocalCluster local;
 };
 

@@ -23,12 +23,13 @@ using replica::NodeId;
 
 NodeId IdOf(const std::string& name) { return replica::NodeIdOf("test", name); }
 
-replica::MemberInfo InfoOf(const std::string& name) {
+replica::MemberInfo InfoOf(const std::string& name,
+                           const std::string& address = "") {
   replica::MemberInfo info;
   info.id = IdOf(name);
   info.name = name;
   info.peer_address = "127.0.0.1:1";
-  info.client_address = absl::StrCat("127.0.0.1:", 7000 + name[0]);
+  info.client_address = address;
   return info;
 }
 
@@ -36,10 +37,11 @@ replica::MemberInfo InfoOf(const std::string& name) {
 class Operated {
  public:
   explicit Operated(const std::vector<std::string>& members)
-      : cluster_(replica::MembershipOptions(), InfoOf("a"), 1, 1,
-                 FirstConfig(members), now_) {
+      : cluster_(replica::MembershipOptions(),
+                 InfoOf("a", shell.node.address()), 1, 1, FirstConfig(members),
+                 now_) {
     shell.node.SetAdmin([this](const net::ClusterAdmin& admin) {
-      auto plan = net::Administer(cluster_, admin, now_);
+      auto plan = net::Administer(cluster_, admin, 1'000, now_);
       Publish();
       return plan;
     });
@@ -47,11 +49,14 @@ class Operated {
   }
 
   // Another node is there, and alive.
-  void Meet(const std::string& name) {
+  void Meet(const std::string& name, const std::string& address = "") {
     cluster_.HandleLinkUp(IdOf(name), now_);
-    const replica::GossipMessage news{
-        replica::PingAck{0},
-        {{IdOf(name), 1, replica::MemberState::kAlive, {}, InfoOf(name)}}};
+    const replica::GossipMessage news{replica::PingAck{0},
+                                      {{IdOf(name),
+                                        1,
+                                        replica::MemberState::kAlive,
+                                        {},
+                                        InfoOf(name, address)}}};
     REQUIRE(cluster_.HandleGossip(IdOf(name), EncodeGossip(news), now_).ok());
     Publish();
   }
@@ -213,6 +218,86 @@ TEST_CASE("dovetail cluster weight: a lighter member owns less") {
   CHECK_FALSE(StrContains(operated.Line("cluster plan", "d"), " -0)"));
   operated.shell.Out("cluster weight d 0");
   CHECK(StrContains(operated.Line("cluster plan", "d"), "->    0 partitions"));
+}
+
+TEST_CASE("dovetail cluster remove: nothing is waited for of a lost disk") {
+  Operated operated({"a", "b", "c", "d"});
+  for (const std::string name : {"b", "c", "d"}) operated.Meet(name);
+  const uint32_t owned = operated.Owned("d");
+  const std::string plan = operated.shell.Out("cluster remove d");
+  CHECK(StrContains(plan, ": d is removed, its disk is lost\n"));
+  // Though it can be reached: what it holds does not count.
+  CHECK(StrContains(plan, absl::StrCat("until it is carried out, ", owned)));
+  CHECK(StrContains(operated.shell.Out("cluster commit --force"),
+                    "committed: the ring is at epoch 2"));
+}
+
+TEST_CASE("dovetail cluster plan: the time it takes at the limit of the rate") {
+  Operated operated({"a", "b", "c", "d"});
+  for (const std::string name : {"b", "c", "d"}) operated.Meet(name);
+  replica::NodeLoad load;
+  load.data_bytes = 16 << 20;
+  load.held = 16;
+  load.transfer_rate_max = 1 << 20;
+  for (const std::string name : {"a", "b", "c", "d"}) operated.Hear(name, load);
+  operated.shell.Out("cluster pause");
+  CHECK(StrContains(operated.shell.Out("cluster leave d"),
+                    "s, once transfers are resumed\n"));
+  CHECK(StrContains(operated.shell.Out("cluster plan --json"), "\"seconds\":"));
+}
+
+TEST_CASE("dovetail cluster pause: it is said until they are resumed") {
+  Operated operated({"a"});
+  CHECK(StrContains(operated.shell.Out("cluster pause"), "rest"));
+  const std::string hint = "transfers by ranges are paused";
+  CHECK(StrContains(operated.shell.Out("cluster status"), hint));
+  CHECK(StrContains(operated.shell.Out("cluster status --json"),
+                    "\"transfers_paused\":true"));
+  CHECK(operated.shell.Out("cluster resume") == "transfers by ranges go on\n");
+  CHECK_FALSE(StrContains(operated.shell.Out("cluster status"), hint));
+}
+
+TEST_CASE("dovetail cluster transfers: every member says what it waits for") {
+  Operated operated({"a", "b", "c"});
+  FakeNode b;
+  operated.Meet("b", b.address());
+  replica::TransferProgress ranges;
+  ranges.transfer.partition = replica::PartitionId{7};
+  ranges.transfer.source = IdOf("a");
+  ranges.transfer.events_lacking = 12;
+  ranges.transfer.ranges_done = 0.25;
+  ranges.transfer.bytes = 3 << 20;
+  ranges.bytes_per_second = 1 << 20;
+  ranges.left = absl::Seconds(9);
+  replica::TransferProgress waiting;
+  waiting.transfer.partition = replica::PartitionId{8};
+  waiting.transfer.events_lacking = 3;
+  b.SetTransfers({ranges, waiting});
+  // Nobody has heard of c: what it waits for is not known.
+  const Ran ran = operated.shell.Do("cluster transfers");
+  CHECK(ran.exit == 1);
+  CHECK(StrContains(ran.out,
+                    "  partition    7 to b            from a, 12 events lack, "
+                    " 25% of the keys, 3.0 MiB at 1.0 MiB/s, 9s left\n"));
+  CHECK(StrContains(ran.out,
+                    "partition    8 to b            by logs, or "
+                    "waiting, 3 events lack,   0% of the keys"));
+  CHECK(StrContains(ran.out, "  c did not say: nobody knows its address\n"));
+  CHECK(StrContains(ran.out,
+                    "2 partitions are on their way: 3.0 MiB came by "
+                    "ranges, 1.0 MiB/s, 9s left, and who knows of "
+                    "1\n"));
+  const std::string json = operated.shell.Do("cluster transfers --json").out;
+  CHECK(StrContains(json,
+                    "{\"transfers\":[{\"partition\":7,\"to\":\"b\",\"from\":"
+                    "\"a\",\"events_lacking\":12,\"ranges_done\":0.25,"
+                    "\"bytes\":3145728,\"bytes_per_second\":1048576,"
+                    "\"left_ms\":9000}"));
+  CHECK(StrContains(json, "\"silent\":[{\"name\":\"c\""));
+  b.SetTransfers({});
+  FakeNode c;
+  operated.Meet("c", c.address());
+  CHECK(operated.shell.Out("cluster transfers") == "nothing is on its way\n");
 }
 
 TEST_CASE("dovetail cluster: changes that make no sense are not staged") {

@@ -33,7 +33,9 @@ TEST_CASE("Codec: the view of the cluster comes back") {
                                   .hint_bytes = 5,
                                   .held = 6,
                                   .filling = 7,
-                                  .slow = {replica::NodeId{8}}};
+                                  .slow = {replica::NodeId{8}},
+                                  .transfer_rate = 9,
+                                  .transfer_rate_max = 10};
   member.load_age = absl::Milliseconds(1'500);
   member.slow_for = {"b", "c"};
   net::ClusterView view;
@@ -47,6 +49,7 @@ TEST_CASE("Codec: the view of the cluster comes back") {
   view.hints = 5;
   view.hint_bytes = 6;
   view.data_bytes = 7;
+  view.transfers_paused = true;
   capnp::MallocMessageBuilder message;
   auto wire_view = message.initRoot<wire::ClusterView>();
   net::EncodeClusterView(view, wire_view);
@@ -56,6 +59,9 @@ TEST_CASE("Codec: the view of the cluster comes back") {
 TEST_CASE("Codec: what operators want and the plan they get come back") {
   for (const net::ClusterAdmin& admin : std::vector<net::ClusterAdmin>{
            net::ShowPlan{}, net::AbortStaged{}, net::CommitPlan{12},
+           net::CommitPlan{12, true}, net::PauseTransfers{true},
+           net::PauseTransfers{false},
+           replica::NamedChange{replica::ChangeKind::kRemove, "a", "", 0},
            net::StageJoins{{"a", "b"}}, net::StageJoins{},
            replica::NamedChange{replica::ChangeKind::kLeave, "a", "", 0},
            replica::NamedChange{replica::ChangeKind::kReplace, "a", "b", 0},
@@ -75,6 +81,8 @@ TEST_CASE("Codec: what operators want and the plan they get come back") {
   plan.nodes = {{{replica::NodeId{1}, "a", 1, 2, 3, 4}, 8, 9}};
   plan.bytes_unknown = 10;
   plan.below_n_meanwhile = 11;
+  plan.meanwhile = absl::Seconds(12);
+  plan.transfers_paused = true;
   plan.below_n = 5;
   plan.zones_shared = 6;
   const absl::Status refused = absl::FailedPreconditionError("no");
