@@ -471,8 +471,7 @@ struct ClusterAdmin {
     stageJoins @1 :List(Text);   # names; none: all who are alive and no members
     abort @2 :Void;              # takes back all that is staged
     commit @3 :UInt64;           # the epoch the plan was made from, or 0
-    # Stage a change of a member, by names.
-    leave @4 :Text;
+    leave @4 :Text;  # as those below, stages a change of a member, by names
     replace :group {
       name @5 :Text;
       by @6 :Text;
@@ -529,8 +528,7 @@ struct BucketRequest {
     # Of the buckets after `after`, in byte order of their names, as many as a
     # reply holds.
     list @0 :BucketList;
-    # Of one; none if it has none.
-    describe @1 :Data;
+    describe @1 :Data;  # of one; none if it has none
     create @2 :BucketChange;
     update @3 :BucketChange;
     delete @4 :BucketDelete;
@@ -551,8 +549,7 @@ struct BucketChange {
 
 struct BucketDelete {
   bucket @0 :Data;
-  # Whether it may hold objects: they stay.
-  keepObjects @1 :Bool;
+  keepObjects @1 :Bool;  # it may hold objects: they stay
 }
 
 # One property. Its default takes it back.
@@ -572,8 +569,7 @@ struct BucketSetting {
 struct BucketReply {
   union {
     error @0 :Error;
-    # Asked for, or as it is after the change.
-    page @1 :BucketPage;
+    page @1 :BucketPage;  # asked for, or as it is after the change
   }
 }
 
@@ -590,8 +586,7 @@ struct BucketView {
   changedAt @4 :UInt64;  # the node where it was made
 }
 
-# --- Backups -----------------------------------------------------------------
-
+# Of `backup create`.
 struct BackupReply {
   union {
     error @0 :Error;
