@@ -586,7 +586,6 @@ struct BucketView {
   changedAt @4 :UInt64;  # the node where it was made
 }
 
-# Of `backup create`.
 struct BackupReply {
   union {
     error @0 :Error;
