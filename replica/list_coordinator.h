@@ -69,6 +69,7 @@ class ListCoordinator {
     absl::Duration deadline;
     absl::Duration hedge_at;         // when others are asked too
     std::vector<uint32_t> required;  // R by partition
+    std::vector<uint32_t> before;    // of owners of before, while it moves
     bool local = false;              // of this node's region alone
     bool here = false;               // what this node holds is the answer
     Page page;                       // this node's own
@@ -92,6 +93,9 @@ class ListCoordinator {
   void Launch(Job job, Now now);
   void Ask(uint64_t sequence, Job& job, NodeId node);
   // Asks usable nodes on top of `nodes` as far as the partitions need it.
+  // Whether owners of before have to be asked, too.
+  bool HasBefore(const Job& job) const;
+  bool IsCovered(const Job& job, const std::vector<NodeId>& nodes) const;
   absl::Status AskMore(uint64_t sequence, Job& job, std::vector<NodeId> nodes);
   void Decide(Jobs::iterator job, Now now);
   void Gather(Job& job) const;

@@ -57,6 +57,9 @@ class WriteCoordinator {
   // then a reply that claims success vouches for this turn.
   bool RanInTurn(RequestId id) const;
 
+  // By a newer ring others may have to have it: what waits is sent again.
+  void OnPlacement(Now now);
+
   // When OnTimers has something to do; infinite if nothing waits.
   absl::Duration next_deadline() const;
   size_t in_flight() const { return jobs_.size(); }
@@ -67,6 +70,7 @@ class WriteCoordinator {
 
     ReplicaSet set;
     PartitionId partition{};
+    RequestOptions options;
     Durability durability = Durability::kWal;
     absl::Duration deadline;
     std::vector<crdt::Operation> operations;  // kept while a clear goes on
@@ -75,7 +79,7 @@ class WriteCoordinator {
     bool more = false;
     crdt::Path resume_after;
     crdt::Dot waiting_for;  // first event of the delta under way
-    std::string delta;      // that one, while stand-ins are left
+    std::string delta;      // that one
     size_t stand_ins_asked = 0;
     Tally tally;
   };

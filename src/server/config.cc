@@ -180,10 +180,29 @@ std::vector<Setting> SettingsOfUse() {
   };
 }
 
+// How partitions come to this node.
+std::vector<Setting> SettingsOfTransfers() {
+  using C = Config;
+  using S = const std::string;
+  return {
+      {{"transfers_at_once",
+        "partitions that a thread brings up to date by ranges at once "
+        "(default 4)"},
+       [](C& c, S& t) { return SetNumber(c.transfers_at_once, t, 1, 4096); }},
+      {{"transfer_mb_per_second",
+        "what that may take in on this node, in MiB a second; 0: no limit "
+        "(default 32)"},
+       [](C& c, S& t) {
+         return SetNumber(c.transfer_mb_per_second, t, 0, 1 << 20);
+       }},
+  };
+}
+
 const std::vector<Setting>& Table() {
   static const auto& table = *new std::vector<Setting>([] {
     std::vector<Setting> all = SettingsOfPlace();
     for (const Setting& setting : SettingsOfUse()) all.push_back(setting);
+    for (const Setting& setting : SettingsOfTransfers()) all.push_back(setting);
     return all;
   }());
   return table;
