@@ -389,8 +389,9 @@ void ListCoordinator::OnPeerDown(NodeId peer) {
     }
     DOVETAIL_MARK("list: a node that was asked goes down");
     std::vector<NodeId> hoped = job.asked;
+    const std::vector<NodeId>& failed = job.failed;
     std::erase_if(hoped, [&](NodeId node) {
-      return node == peer || Has(job.failed, node);
+      return node == peer || Has(failed, node);
     });
     // Without others, its answer may be on its way: the deadline decides.
     AskMore(sequence, job, std::move(hoped)).IgnoreError();
