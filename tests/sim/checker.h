@@ -127,7 +127,7 @@ class Checker final : public Observer {
     int64_t submitted_us = 0;
     replica::PartitionId partition{};
     bool fsync = false;
-    uint32_t level = 1;  // W or R
+    replica::Level level = replica::Level::One();  // W or R
     // Writes.
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
@@ -279,6 +279,23 @@ class Checker final : public Observer {
   void CheckDurable(uint32_t node, const replica::Output& output);
   void CheckTruncated(uint32_t node);
 
+  // --- Levels (checker_levels.cc) ---
+  // That of the plan's event, which says `number` if it says no other.
+  replica::Level LevelFor(const PlanEvent& event,
+                          std::optional<uint32_t> number,
+                          replica::PartitionId partition) const;
+  // What a level demands: so many of the nodes of a bit mask, of which some own
+  // the partition.
+  struct Demand {
+    uint64_t nodes = 0;
+    uint32_t required = 0;
+    uint32_t owners = 0;
+  };
+  std::vector<Demand> DemandsOf(const replica::Level& level, uint32_t node,
+                                replica::PartitionId partition) const;
+  // Whether those who answered meet the level.
+  void CheckLevel(const Pending& pending, const replica::Receipt& receipt);
+
   // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   static bool MayCoordinate(const Pending& pending, uint32_t node);
@@ -309,7 +326,7 @@ class Checker final : public Observer {
   SimCluster* cluster_ = nullptr;
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
-  bool ranges_seen_ = false;  // a sync by ranges has got an answer
+  bool ranges_seen_ = false;             // a sync by ranges has got an answer
   bool disks_replaced_ = false;          // or all that some disk holds
   bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition

@@ -33,9 +33,11 @@ void Checker::CheckReceipt(const Pending& pending,
   if (nodes.empty() || nodes.size() != receipt.nodes.size() ||
       counted < receipt.required ||
       !MayCoordinate(pending, SeatOf(receipt.nodes.front()))) {
-    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
-                             nodes.size(), " nodes of ", receipt.required));
+    return OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
+                                    nodes.size(), " nodes of ",
+                                    receipt.required));
   }
+  if (sure && pending.event != kProbe) CheckLevel(pending, receipt);
 }
 
 bool Checker::MayCoordinate(const Pending& pending, uint32_t node) {

@@ -53,6 +53,9 @@ constexpr Habit kHabits[] = {
     {EventKind::kLie, Sort::kDisk, 2, 1 * kMs, 5 * kS},
     {EventKind::kClone, Sort::kDisk, 1, 1 * kMs, 5 * kS},
     {EventKind::kCorruptRow, Sort::kDisk, 1, 0, 0},
+    {EventKind::kCutZone, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
+    {EventKind::kCutRegion, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
+    {EventKind::kHealLinks, Sort::kNetwork, 3, 0, 0},
 };
 
 bool ReplacesDisk(EventKind kind) {
@@ -108,6 +111,7 @@ class Drawer {
     for (const Habit& habit : kHabits) {
       Stream coin(plan_.seed, "kind", static_cast<uint64_t>(habit.kind));
       if (!Allows(profile, habit.sort) || !coin.Half()) continue;
+      if (!HasPlacesFor(habit.kind)) continue;
       if (ReplacesDisk(habit.kind)) {
         // Rarer than the rest: such plans cannot truncate logs.
         if (frail_.empty() || !coin.Half()) continue;
@@ -132,6 +136,11 @@ class Drawer {
   }
 
  private:
+  bool HasPlacesFor(EventKind kind) const {
+    if (kind == EventKind::kCutRegion) return plan_.options.regions > 1;
+    return kind != EventKind::kCutZone || plan_.options.zones > 1;
+  }
+
   void Draw(const Habit& habit, Stream& stream) {
     PlanEvent event;
     event.kind = habit.kind;
@@ -169,6 +178,10 @@ class Drawer {
       case EventKind::kSplit:
         if (nodes_ < 2) return;
         event.value = stream.Between(1, (int64_t{1} << nodes_) - 2);
+        break;
+      case EventKind::kCutZone:
+      case EventKind::kCutRegion:
+        event.value = stream.Half() ? 0 : stream.Between(1, 2);
         break;
       case EventKind::kFlap:
         event.value = stream.LogBetween(50 * kMs, 5 * kS);
@@ -273,8 +286,9 @@ class Drawer {
   void MoveOwners() {
     Stream stream(plan_.seed, "ring");
     PlanOptions& options = plan_.options;
-    if (options.owners == 0 || options.owners >= options.nodes ||
-        options.may_lose != 0 || !stream.OneIn(3)) {
+    if (options.ring != 0 || options.owners == 0 ||
+        options.owners >= options.nodes || options.may_lose != 0 ||
+        !stream.OneIn(3)) {
       return;
     }
     options.truncate_entries_per_turn = 0;

@@ -1,4 +1,5 @@
 #include "tests/sim/read_watch.h"
+
 #include "tests/sim/seat.h"
 
 namespace dovetail::sim {

@@ -11,6 +11,7 @@
 #include "net/peer_codec.h"
 #include "replica/hash.h"
 #include "tests/sim/seat.h"
+#include "tests/sim/sim_ring.h"
 
 namespace dovetail::sim {
 
@@ -47,24 +48,6 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   return options;
 }
 
-// Who owns what: the place in the list of nodes rotates with the partition.
-replica::Placement Place(const PlanOptions& plan) {
-  const auto nodes = static_cast<uint32_t>(plan.nodes);
-  const auto partitions = static_cast<uint32_t>(plan.partitions);
-  const replica::Placement all(nodes, partitions);
-  if (plan.owners == 0) return all;
-  std::vector<replica::Placement::Member> members;
-  for (const auto& [id, member] : all.members()) members.push_back(member);
-  std::vector<replica::Placement::Row> rows;
-  for (uint32_t p = 0; p < partitions; ++p) {
-    const auto order =
-        all.Owners(replica::PartitionId{static_cast<uint16_t>(p)});
-    rows.push_back({{order.begin(), order.end()},
-                    std::min(nodes, static_cast<uint32_t>(plan.owners))});
-  }
-  return replica::Placement(1, members, std::move(rows));
-}
-
 }  // namespace
 
 SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
@@ -75,7 +58,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
       hooks_(hooks),
       observer_(observer),
       shard_options_(ToShardOptions(plan.options)),
-      placement_(std::make_shared<replica::Placement>(Place(plan.options))),
+      placement_(FirstPlacement(plan)),
       network_(scheduler, plan,
                [this](uint32_t from, uint32_t to, const Frame& frame) {
                  OnFrame(from, to, frame);
@@ -248,55 +231,6 @@ void SimCluster::Heal(uint32_t id) {
     Wake(id, lane, scheduler_.now_us());
   }
   ReconsiderAll(id, 1'000);
-}
-
-// --- Links as nodes see them -------------------------------------------------
-
-void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
-  network_.Cut(from, to, scheduler_.now_us() + for_us);
-  for (const int64_t after : {plan_.options.detect_us, for_us + 1'000}) {
-    if (after > kNever / 4) continue;  // for ever: somebody will heal it
-    ReconsiderLater(from, to, after);
-    ReconsiderLater(to, from, after);
-  }
-}
-
-void SimCluster::Blink(uint32_t id, uint32_t peer) {
-  if (!nodes_[id].running() || !nodes_[id].believes_up[peer]) return;
-  nodes_[id].believes_up[peer] = false;
-  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, false});
-  }
-  ReconsiderLater(id, peer, 5'000);
-}
-
-void SimCluster::ReconsiderAll(uint32_t id, int64_t after_us) {
-  for (uint32_t peer = 0; peer < size(); ++peer) {
-    if (peer == id) continue;
-    ReconsiderLater(id, peer, after_us);
-    ReconsiderLater(peer, id, after_us);
-  }
-}
-
-void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer, int64_t after_us) {
-  const int64_t jitter =
-      static_cast<int64_t>(chance_.Below(static_cast<uint64_t>(after_us) + 1));
-  scheduler_.After(after_us + jitter,
-                   [this, id, peer] { Reconsider(id, peer); });
-}
-
-void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
-  Node& node = nodes_[id];
-  if (!node.running()) return;
-  const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
-                  !network_.IsCut(peer, id);
-  if (node.believes_up[peer] == up) return;
-  node.believes_up[peer] = up;
-  trace_.Add(scheduler_.now_us(), up ? "link-up" : "link-down", id, peer, up,
-             [&] { return absl::StrCat("node ", id, " of node ", peer); });
-  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, up});
-  }
 }
 
 // --- Inputs ------------------------------------------------------------------

@@ -71,6 +71,9 @@ class SimCluster {
                                         replica::PartitionId partition) const;
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
+  // Those in the same region as `node`, or in the same zone of it: a bit mask.
+  uint64_t RegionMates(uint32_t node) const;
+  uint64_t ZoneMates(uint32_t node) const;
   Node& node(uint32_t id) { return nodes_[id]; }
   Network& network() { return network_; }
   replica::Shard& ShardOf(uint32_t node, replica::PartitionId partition);
@@ -94,6 +97,7 @@ class SimCluster {
   // Draws other owners for some partitions.
   void ChangeRing(uint64_t draw, int64_t spread_us);
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
+  void HealLinks();
   // Ends every fault, starts who is down.
   void HealAll();
   // The same for the nodes of a bit mask; cuts off the others from them.
