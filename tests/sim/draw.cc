@@ -59,6 +59,7 @@ void DrawRing(Stream& chance, PlanOptions& options) {
   options.ring = 1;
   options.regions = chance.Half() ? 1 : 2;
   options.zones = chance.Between(1, 3);
+  options.gossip_period_us = chance.LogBetween(200'000, 5'000'000);
   if (options.regions > 1 && chance.OneIn(3)) {
     options.owners_far = chance.Between(1, 3);
   }
@@ -133,8 +134,7 @@ void DrawCore(Plan& plan) {
   const std::vector<int64_t> core =
       region ? DrawRegion(plan, chance) : DrawMajority(plan, chance);
   for (const int64_t node : core) plan.options.core |= int64_t{1} << node;
-  int64_t at =
-      plan.options.duration_us + 2 * plan.options.detect_us + kCoreSettlesUs;
+  int64_t at = plan.options.duration_us + CoreSettlesUs(plan.options);
   const uint64_t rounds = 3 + chance.Below(5);
   for (uint64_t i = 0; i < rounds; ++i) {
     const char* const sentences[] = {"set add core c", "counter add core ",

@@ -45,7 +45,9 @@ bool Checker::Agree(uint64_t nodes) {
 }
 
 bool Checker::Converged() {
-  if (AnyAwaited() || !Agree(~uint64_t{0})) return false;
+  if (AnyAwaited() || !cluster_->GossipAgrees() || !Agree(~uint64_t{0})) {
+    return false;
+  }
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
     for (const Lane& lane : cluster_->node(node).process->lanes) {
       if (lane.shard->stats().emptying > 0) return false;

@@ -99,6 +99,7 @@ const std::vector<OptionField>& OptionFields() {
       {"ring", &O::ring},
       {"regions", &O::regions},
       {"zones", &O::zones},
+      {"gossip_period_us", &O::gossip_period_us},
       {"owners_far", &O::owners_far},
       {"partitions", &O::partitions},
       {"shards", &O::shards},

@@ -37,8 +37,9 @@ struct PlanOptions {
   // 1: they are placed by a ring, with as many owners in each region; 0: their
   // place in the list of nodes rotates.
   int64_t ring = 0;
-  int64_t regions = 1;     // in which the nodes are, by chance
-  int64_t zones = 1;       // of a region
+  int64_t regions = 1;                   // in which the nodes are, by chance
+  int64_t zones = 1;                     // of a region
+  int64_t gossip_period_us = 1'000'000;  // of probes; the rest in proportion
   int64_t owners_far = 0;  // in all regions but the first; 0: as in the first
   int64_t partitions = 4;
   int64_t shards = 1;
@@ -87,6 +88,13 @@ struct PlanOptions {
   int64_t core = 0;
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
+
+// The time that membership takes in addition, to take back what it held of
+// nodes that were cut off.
+inline int64_t CoreSettlesUs(const PlanOptions& options) {
+  return kCoreSettlesUs + 2 * options.detect_us +
+         (options.ring != 0 ? 15 * options.gossip_period_us : 0);
+}
 
 struct OptionField {
   const char* name;

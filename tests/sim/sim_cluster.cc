@@ -134,16 +134,26 @@ absl::Status SimCluster::Open(uint32_t id) {
   }
   DOVETAIL_RETURN_IF_ERROR(
       replica::RecordActor(process.storage, process.actor));
+  std::shared_ptr<const replica::Placement> placement = placement_;
+  replica::ConfigDigest ring;
+  std::optional<replica::ClusterConfig> config;
+  if (plan_.options.ring != 0) {
+    config = StartConfig(id);
+    placement = PlacementFor(*config->ring);
+    ring = {config->ring->epoch(), config->ring->digest()};
+  }
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
   for (uint32_t i = 0; i < shards; ++i) {
     Lane lane;
     lane.shard = std::make_unique<Shard>(
-        shard_options_, *placement_,
+        shard_options_, *placement,
         Shard::Identity{NodeId{id}, process.actor, i, shards}, process.door);
-    lane.placement = placement_;
+    lane.placement = placement;
+    lane.ring = ring;
     DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));
     process.lanes.push_back(std::move(lane));
   }
+  if (config) StartStrand(id, *std::move(config));
   return absl::OkStatus();
 }
 
@@ -161,6 +171,8 @@ void SimCluster::Kill(uint32_t id, Death death, int64_t down_us) {
   } else if (death == Death::kDisk) {
     observer_.OnStopped(id, death);
   }
+  // A configuration that its disk could not take is gone with the process.
+  if (plan_.options.ring != 0) FindNewestRing();
   const int64_t at = scheduler_.now_us() + down_us;
   // The later of two wins: the earlier one finds another time written here.
   if (node.start_at_us == kNever || node.start_at_us < at) {
@@ -185,6 +197,7 @@ void SimCluster::Crash(uint32_t id, int64_t lose_permille, int64_t down_us) {
 void SimCluster::ReplaceDisk(uint32_t id, SimDisk disk, int64_t down_us) {
   Kill(id, Death::kDisk, down_us);
   nodes_[id].disk = std::move(disk);
+  if (plan_.options.ring != 0) FindNewestRing();
   nodes_[id].row_corrupt = false;
   nodes_[id].row_unreadable = false;
 }
@@ -226,6 +239,9 @@ void SimCluster::Heal(uint32_t id) {
   }
   node.disk.ClearFaults();
   if (!node.running()) Start(id);
+  if (node.running() && node.process->strand != nullptr) {
+    WakeStrand(id, scheduler_.now_us());
+  }
   for (uint32_t lane = 0; node.running() && lane < node.process->lanes.size();
        ++lane) {
     Wake(id, lane, scheduler_.now_us());
@@ -281,7 +297,12 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
         absl::StrCat("a frame of node ", from,
                      " does not decode: ", decoded.status().ToString()));
   }
-  for (Message& message : std::get<net::PeerMessages>(*decoded).messages) {
+  if (auto* gossip = std::get_if<net::PeerGossip>(&*decoded)) {
+    return OnGossip(from, to, std::move(*gossip));
+  }
+  auto& messages = std::get<net::PeerMessages>(*decoded);
+  if (node.process->strand != nullptr) OnPlacedBy(from, to, messages.ring);
+  for (Message& message : messages.messages) {
     Push(to, LaneOf(to, message.partition),
          PeerInput{NodeId{from}, std::move(message)});
   }
@@ -413,11 +434,14 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     shard.HandleFsynced();
   } else if (const auto* ring = std::get_if<RingChange>(&input)) {
     for (Lane& lane : nodes_[id].process->lanes) {
+      // Of those without a configuration the newer counts.
       if (lane.shard.get() != &shard ||
-          lane.placement->epoch() >= ring->placement->epoch()) {
+          (ring->ring.epoch == 0 &&
+           lane.placement->epoch() >= ring->placement->epoch())) {
         continue;
       }
       lane.placement = ring->placement;
+      lane.ring = ring->ring;
       ring_heard_us_ = scheduler_.now_us();
       shard.HandlePlacement(*ring->placement, now);
     }
@@ -443,7 +467,8 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
     own.push_back(std::move(envelope.message));
     return true;
   });
-  auto frames = Encode(id, output.messages);
+  auto frames =
+      Encode(id, output.messages, node.process->lanes[lane_index].ring);
   scheduler_.At(
       node.process->lanes[lane_index].busy_until_us,
       [this, id, starts = node.starts, frames = std::move(frames),
@@ -465,7 +490,8 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
 }
 
 std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
-    uint32_t id, const std::vector<Envelope>& messages) {
+    uint32_t id, const std::vector<Envelope>& messages,
+    const replica::ConfigDigest& ring) {
   std::vector<std::vector<const Message*>> by_peer(size());
   for (const Envelope& envelope : messages) {
     if (observer_.OnSend(id, envelope)) {
@@ -475,7 +501,7 @@ std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
   std::vector<std::pair<uint32_t, std::string>> frames;
   for (uint32_t to = 0; to < size(); ++to) {
     if (by_peer[to].empty()) continue;
-    auto bytes = net::EncodeMessages(by_peer[to]);
+    auto bytes = net::EncodeMessages(by_peer[to], ring);
     if (!bytes.ok()) {
       observer_.OnViolation(
           absl::StrCat("messages of node ", id,

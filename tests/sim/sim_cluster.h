@@ -5,11 +5,15 @@
 #define DOVETAIL_TESTS_SIM_SIM_CLUSTER_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "net/peer_codec.h"
+#include "replica/cluster.h"
 #include "replica/options.h"
 #include "replica/placement.h"
 #include "tests/sim/hooks.h"
@@ -71,6 +75,8 @@ class SimCluster {
                                         replica::PartitionId partition) const;
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
+  // Whether all nodes run, reach one another and have one configuration.
+  bool GossipAgrees() const;
   // Those in the same region as `node`, or in the same zone of it: a bit mask.
   uint64_t RegionMates(uint32_t node) const;
   uint64_t ZoneMates(uint32_t node) const;
@@ -120,7 +126,8 @@ class SimCluster {
               replica::Now now);
   void Release(uint32_t node, uint32_t lane, replica::Output output);
   std::vector<std::pair<uint32_t, std::string>> Encode(
-      uint32_t node, const std::vector<replica::Envelope>& messages);
+      uint32_t node, const std::vector<replica::Envelope>& messages,
+      const replica::ConfigDigest& ring);
   absl::Status BeginFsync(uint32_t node, uint32_t lane);
   int64_t TurnTime(Node& node);
   replica::Now NowAt(const Node& node) const;
@@ -130,6 +137,27 @@ class SimCluster {
   void Reconsider(uint32_t node, uint32_t peer);
   void ReconsiderAll(uint32_t node, int64_t after_us);
 
+  void Believe(uint32_t node, uint32_t peer, bool up);
+
+  // --- The node strand (sim_strand.cc); all require that the node runs ---
+  absl::Duration Steady() const;
+  std::optional<replica::ClusterConfig> StartConfig(uint32_t node) const;
+  void StartStrand(uint32_t node, replica::ClusterConfig config);
+  void OnStrand(uint32_t node, StrandInput input);
+  void OnGossip(uint32_t from, uint32_t to, net::PeerGossip gossip);
+  void OnPlacedBy(uint32_t from, uint32_t to,
+                  const replica::ConfigDigest& ring);
+  void WakeStrand(uint32_t node, int64_t at_us);
+  void RunStrand(uint32_t node);
+  void DrainStrand(uint32_t node);
+  void OnClusterEvent(uint32_t node, const replica::ClusterEvent::Any& event);
+  // The shards of `node` are told.
+  void Reach(uint32_t node, uint32_t peer, bool up);
+  void SaveCluster(uint32_t node);
+  std::shared_ptr<const replica::Placement> PlacementFor(
+      const replica::CommittedRing& ring);
+  void FindNewestRing();
+
   const Plan& plan_;
   Scheduler& scheduler_;
   Trace& trace_;
@@ -137,6 +165,11 @@ class SimCluster {
   Observer& observer_;
   replica::ShardOptions shard_options_;
   std::shared_ptr<const replica::Placement> placement_;
+  replica::ConfigDigest newest_ring_;  // that it was made of; epoch 0: none
+  // Of every ring that there was.
+  std::map<std::pair<uint64_t, replica::Hash128>,
+           std::shared_ptr<const replica::Placement>>
+      placements_;
   int64_t ring_heard_us_ = 0;  // when somebody last heard of a change
   Network network_;
   std::vector<Node> nodes_;

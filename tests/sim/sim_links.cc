@@ -18,10 +18,7 @@ void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
 
 void SimCluster::Blink(uint32_t id, uint32_t peer) {
   if (!nodes_[id].running() || !nodes_[id].believes_up[peer]) return;
-  nodes_[id].believes_up[peer] = false;
-  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, false});
-  }
+  Believe(id, peer, false);
   ReconsiderLater(id, peer, 5'000);
 }
 
@@ -46,12 +43,26 @@ void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
   const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
                   !network_.IsCut(peer, id);
   if (node.believes_up[peer] == up) return;
+  Believe(id, peer, up);
+}
+
+// With a ring, membership makes of it who can be reached.
+void SimCluster::Believe(uint32_t id, uint32_t peer, bool up) {
+  Node& node = nodes_[id];
   node.believes_up[peer] = up;
   trace_.Add(scheduler_.now_us(), up ? "link-up" : "link-down", id, peer, up,
              [&] { return absl::StrCat("node ", id, " of node ", peer); });
-  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, up});
+  if (node.process->strand != nullptr) {
+    return OnStrand(id,
+                    [peer, up](replica::Cluster& cluster, absl::Duration now) {
+                      if (up) {
+                        cluster.HandleLinkUp(NodeId{peer}, now);
+                      } else {
+                        cluster.HandleLinkDown(NodeId{peer}, now);
+                      }
+                    });
   }
+  Reach(id, peer, up);
 }
 
 void SimCluster::HealLinks() {

@@ -83,9 +83,8 @@ class Simulation {
     checker_.ReleaseWithheld();
     hooks_.SetBuggify(false);
     cluster_.HealCore(nodes);
-    checker_.RequireAnswers(
-        nodes,
-        scheduler_.now_us() + 2 * plan_.options.detect_us + kCoreSettlesUs);
+    checker_.RequireAnswers(nodes,
+                            scheduler_.now_us() + CoreSettlesUs(plan_.options));
     const int64_t asked_us =
         plan_.events.empty() ? 0 : plan_.events.back().at_us;
     RunUntil(std::max(asked_us, scheduler_.now_us()) + kCoreAnswersUs);
