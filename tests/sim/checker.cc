@@ -105,7 +105,8 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
     disks_replaced_ |= ReplacesDisk(event.kind);
-    moves_ |= event.kind == EventKind::kRing;
+    moves_ |=
+        event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
@@ -335,7 +336,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       break;
     case absl::StatusCode::kInvalidArgument:
       explained =
-          pending.must_refuse ||
+          pending.must_refuse || LevelMayBeTooHigh(pending) ||
           std::any_of(pending.batch.begin(), pending.batch.end(),
                       [&](const oracle::Mutation& mutation) {
                         return PartitionOf(FromOracle(mutation.object)) !=
@@ -515,7 +516,7 @@ void Checker::OnStarted(uint32_t node) {
     }
     write.holders.erase(node);
     if (disk || (power && !write.fsync)) continue;
-    const bool moved = disk_faults_ && cluster_->placement().epoch() > 1;
+    const bool moved = disk_faults_ && cluster_->ring_changed();
     if (!Owns(node, write.partition) || moved) {
       // It may have forgotten it in a turn that failed and came true.
       AddHolders(write);

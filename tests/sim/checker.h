@@ -293,6 +293,14 @@ class Checker final : public Observer {
   };
   std::vector<Demand> DemandsOf(const replica::Level& level, uint32_t node,
                                 replica::PartitionId partition) const;
+  // By some ring there may be fewer replicas, or none in the node's region; and
+  // who is no member yet is in none.
+  bool LevelMayBeTooHigh(const Pending& pending) const {
+    return (moves_ || plan_.options.joiners > 0) &&
+           pending.level != replica::Level::One() &&
+           pending.level.kind != replica::Level::Kind::kQuorum &&
+           pending.level.kind != replica::Level::Kind::kAll;
+  }
   // Whether those who answered meet the level.
   void CheckLevel(const Pending& pending, const replica::Receipt& receipt);
 

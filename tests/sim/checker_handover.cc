@@ -71,7 +71,7 @@ bool Checker::MayForget(PartitionId partition, const crdt::EventSet& held) {
   const auto has = [&](uint32_t node) -> const crdt::EventSet& {
     return cluster_->ShardOf(node, partition).DurableOf(partition);
   };
-  if (cluster_->placement().epoch() > 1) {
+  if (cluster_->ring_changed()) {
     // Whoever owned it when it said so may have handed it over since.
     crdt::EventSet missing = held;
     for (uint32_t node = 0; node < cluster_->size(); ++node) {

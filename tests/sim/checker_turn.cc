@@ -236,7 +236,7 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
-  if (rows.empty() || disks_replaced_ || cluster_->placement().epoch() > 1) {
+  if (rows.empty() || disks_replaced_ || cluster_->ring_changed()) {
     return;  // such plans truncate no log
   }
   for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {

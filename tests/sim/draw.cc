@@ -128,7 +128,9 @@ void DrawCore(Plan& plan) {
   if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
   // Its owners must not move away from it.
   for (const PlanEvent& event : plan.events) {
-    if (event.kind == EventKind::kRing) return;
+    if (event.kind == EventKind::kRing || event.kind == EventKind::kCommit) {
+      return;
+    }
   }
   const bool region = plan.options.regions > 1 && chance.Half();
   const std::vector<int64_t> core =

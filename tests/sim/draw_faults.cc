@@ -130,6 +130,7 @@ class Drawer {
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
     if (profile != "quiet") MoveOwners();
+    if (profile != "quiet") ChangeMembers();
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
     if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
@@ -301,6 +302,52 @@ class Drawer {
       event.for_us = stream.LogBetween(1 * kMs, 20 * kS);
       plan_.events.push_back(std::move(event));
     }
+  }
+
+  // Some nodes are to join; members come, go, are replaced and weigh more or
+  // less. Now and then two operators do so at once. New owners are filled from
+  // logs, as above.
+  void ChangeMembers() {
+    Stream stream(plan_.seed, "members");
+    PlanOptions& options = plan_.options;
+    if (options.ring == 0 || options.may_lose != 0 || stream.Half()) return;
+    options.truncate_entries_per_turn = 0;
+    const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
+    options.joiners = stream.Between(0, spare);
+    const int64_t changes = stream.Between(1, 6);
+    for (int64_t i = 0; i < changes; ++i) {
+      const int64_t at = stream.Between(0, options.duration_us);
+      const int64_t wait = stream.LogBetween(100, 5 * kS);
+      const uint32_t node = stream.Below32(nodes_);
+      StageAndCommit(node, at, wait, stream);
+      if (!stream.OneIn(3)) continue;
+      StageAndCommit((node + 1 + stream.Below32(nodes_ - 1)) % nodes_,
+                     at + stream.LogBetween(100, 500 * kMs), wait, stream);
+    }
+  }
+
+  void StageAndCommit(uint32_t node, int64_t at_us, int64_t wait_us,
+                      Stream& stream) {
+    PlanEvent event;
+    event.kind = EventKind::kStage;
+    for (uint64_t n = 1 + stream.Below(2); n > 0; --n) {
+      event.at_us = at_us;
+      event.node = node;
+      event.peer = stream.Below32(nodes_);
+      const auto first = static_cast<uint32_t>(nodes_ - plan_.options.joiners);
+      const bool joins = plan_.options.joiners > 0 && stream.Half();
+      if (joins) event.peer = first + stream.Below32(nodes_ - first);
+      event.value = joins ? kStageJoin : stream.Between(1, 4);
+      if (event.value == kStageWeight) {
+        event.value += 8 * stream.Between(0, 300);
+      }
+      plan_.events.push_back(event);
+    }
+    event = PlanEvent();
+    event.kind = EventKind::kCommit;
+    event.at_us = at_us + wait_us;
+    event.node = stream.OneIn(4) ? stream.Below32(nodes_) : node;
+    plan_.events.push_back(event);
   }
 
   struct Told {

@@ -40,6 +40,7 @@ struct PlanOptions {
   int64_t regions = 1;                   // in which the nodes are, by chance
   int64_t zones = 1;                     // of a region
   int64_t gossip_period_us = 1'000'000;  // of probes; the rest in proportion
+  int64_t joiners = 0;     // the last nodes, which are in no ring at first
   int64_t owners_far = 0;  // in all regions but the first; 0: as in the first
   int64_t partitions = 4;
   int64_t shards = 1;
@@ -147,8 +148,16 @@ enum class EventKind {
   kCutZone,    // node: its zone; value=1: nothing gets out, 2: nothing in
   kCutRegion,  // node: its region; value as kCutZone
   kHealLinks,  // all links, clogs too
+  // An operator of a cluster with rings.
+  kStage,   // at node: what becomes of peer; value=one of kStage… below, and
+            // its weight times 8
+  kCommit,  // at node: what it knows to be staged
 };
-inline constexpr int kEventKinds = 32;
+inline constexpr int kEventKinds = 34;
+inline constexpr int64_t kStageJoin = 1;
+inline constexpr int64_t kStageLeave = 2;
+inline constexpr int64_t kStageReplace = 3;  // by a node that is no member
+inline constexpr int64_t kStageWeight = 4;
 const char* EventName(EventKind kind);
 
 // How an operation is done (PlanEvent::value).

@@ -94,7 +94,7 @@ void SimCluster::StartAll() {
 void SimCluster::Start(uint32_t id) {
   Node& node = nodes_[id];
   node.start_at_us = kNever;
-  if (node.running()) return;
+  if (node.running() || WaitsToJoin(id)) return;
   node.needs_restart = false;
   if (node.row_unreadable) {
     node.disk.ClearFaults();

@@ -73,6 +73,8 @@ class SimCluster {
   const replica::Placement& placement() const { return *placement_; }
   const replica::Placement& PlacementAt(uint32_t node,
                                         replica::PartitionId partition) const;
+  // Whether it was ever another than the first.
+  bool ring_changed() const { return ring_changed_; }
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
   // Whether all nodes run, reach one another and have one configuration.
@@ -102,6 +104,10 @@ class SimCluster {
   void Blink(uint32_t node, uint32_t peer);
   // Draws other owners for some partitions.
   void ChangeRing(uint64_t draw, int64_t spread_us);
+  // An operator at `node` stages what PlanEvent says for `subject`, or commits
+  // what is staged there; what makes no sense is refused.
+  void Stage(uint32_t node, uint32_t subject, int64_t change);
+  void Commit(uint32_t node);
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
   void HealLinks();
   // Ends every fault, starts who is down.
@@ -157,6 +163,8 @@ class SimCluster {
   std::shared_ptr<const replica::Placement> PlacementFor(
       const replica::CommittedRing& ring);
   void FindNewestRing();
+  // Starts it a little later if it is to join and nobody is there to ask.
+  bool WaitsToJoin(uint32_t node);
 
   const Plan& plan_;
   Scheduler& scheduler_;
@@ -165,6 +173,7 @@ class SimCluster {
   Observer& observer_;
   replica::ShardOptions shard_options_;
   std::shared_ptr<const replica::Placement> placement_;
+  bool ring_changed_ = false;
   replica::ConfigDigest newest_ring_;  // that it was made of; epoch 0: none
   // Of every ring that there was.
   std::map<std::pair<uint64_t, replica::Hash128>,

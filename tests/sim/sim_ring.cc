@@ -54,6 +54,15 @@ std::string ZoneOf(const Plan& plan, uint32_t node) {
   return Name("zone", Stream(plan.seed, "zone", node).Below(zones));
 }
 
+replica::RingMember MemberOf(const Plan& plan, uint32_t node) {
+  replica::RingMember member;
+  member.id = NodeId{node};
+  member.name = Name("n", node);
+  member.zone = ZoneOf(plan, node);
+  member.region = RegionOf(plan, node);
+  return member;
+}
+
 replica::CommittedRing FirstRingOf(const Plan& plan) {
   const PlanOptions& options = plan.options;
   DOVETAIL_CHECK(options.ring != 0);
@@ -66,12 +75,9 @@ replica::CommittedRing FirstRingOf(const Plan& plan) {
     spec.replicas_in_region[Name("region", static_cast<uint64_t>(region))] =
         static_cast<uint32_t>(far);
   }
-  for (uint32_t node = 0; node < options.nodes; ++node) {
-    replica::RingMember member;
-    member.id = NodeId{node};
-    member.name = Name("n", node);
-    member.zone = ZoneOf(plan, node);
-    member.region = RegionOf(plan, node);
+  const int64_t members = std::max<int64_t>(options.nodes - options.joiners, 1);
+  for (uint32_t node = 0; node < members; ++node) {
+    replica::RingMember member = MemberOf(plan, node);
     member.place = Stream(plan.seed, "place", node).Next();
     spec.members.push_back(std::move(member));
   }
@@ -147,6 +153,7 @@ void SimCluster::ChangeRing(uint64_t draw, int64_t spread_us) {
     }
     rows.push_back(std::move(row));
   }
+  ring_changed_ = true;
   placement_ = std::make_shared<replica::Placement>(placement_->epoch() + 1,
                                                     members, std::move(rows));
   for (uint32_t id = 0; id < size(); ++id) {

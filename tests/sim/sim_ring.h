@@ -17,6 +17,8 @@ namespace dovetail::sim {
 std::string RegionOf(const Plan& plan, uint32_t node);
 std::string ZoneOf(const Plan& plan, uint32_t node);
 
+replica::RingMember MemberOf(const Plan& plan, uint32_t node);
+
 // Requires: options.ring.
 replica::CommittedRing FirstRingOf(const Plan& plan);
 std::shared_ptr<const replica::Placement> FirstPlacement(const Plan& plan);

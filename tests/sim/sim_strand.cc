@@ -309,6 +309,7 @@ void SimCluster::FindNewestRing() {
   }
   if (!newest || newest_ring_ == StampOf(*newest)) return;
   newest_ring_ = StampOf(*newest);
+  ring_changed_ |= newest_ring_.epoch > 1;
   placement_ = PlacementFor(*newest);
 }
 

@@ -216,6 +216,10 @@ class Simulation {
         return CutOff(cluster_.RegionMates(event.node), event);
       case EventKind::kHealLinks:
         return cluster_.HealLinks();
+      case EventKind::kStage:
+        return cluster_.Stage(event.node, event.peer, event.value);
+      case EventKind::kCommit:
+        return cluster_.Commit(event.node);
       case EventKind::kFailCommit:
       case EventKind::kFailSync:
       case EventKind::kDiskFull:
