@@ -77,8 +77,9 @@ class SimCluster {
   bool ring_changed() const { return ring_changed_; }
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
-  // Whether all nodes run, reach one another and have one configuration.
-  bool GossipAgrees() const;
+  // What keeps nodes from reaching one another and having one configuration;
+  // empty if nothing does, and where there is no ring.
+  std::string GossipDiffers() const;
   // Those in the same region as `node`, or in the same zone of it: a bit mask.
   uint64_t RegionMates(uint32_t node) const;
   uint64_t ZoneMates(uint32_t node) const;

@@ -163,8 +163,8 @@ void SimCluster::RunStrand(uint32_t id) {
   }
   if (strand.cluster.next_deadline() <= Steady()) {
     strand.cluster.HandleTimers(Steady());
-    DrainStrand(id);
   }
+  DrainStrand(id);  // sets the timer, too
 }
 
 void SimCluster::DrainStrand(uint32_t id) {
@@ -313,22 +313,33 @@ void SimCluster::FindNewestRing() {
   placement_ = PlacementFor(*newest);
 }
 
-bool SimCluster::GossipAgrees() const {
-  if (plan_.options.ring == 0) return true;
-  const Node* first = nullptr;
+std::string SimCluster::GossipDiffers() const {
+  if (plan_.options.ring == 0) return "";
+  const auto of = [&](uint32_t id) -> const Cluster& {
+    return nodes_[id].process->strand->cluster;
+  };
   for (uint32_t id = 0; id < size(); ++id) {
-    const Node& node = nodes_[id];
-    if (!node.running()) return false;
-    if (first == nullptr) first = &node;
-    const Cluster& cluster = node.process->strand->cluster;
-    if (!(cluster.config() == first->process->strand->cluster.config())) {
-      return false;
+    if (!nodes_[id].running()) return absl::StrCat("node ", id, " is down");
+  }
+  for (uint32_t id = 0; id < size(); ++id) {
+    if (!(of(id).config() == of(0).config())) {
+      return absl::StrCat("nodes 0 and ", id, " have different configurations");
     }
     for (uint32_t peer = 0; peer < size(); ++peer) {
-      if (peer != id && !cluster.IsReachable(NodeId{peer})) return false;
+      if (peer == id || of(id).IsReachable(NodeId{peer})) continue;
+      const auto& members = of(id).membership().members();
+      const auto held = members.find(NodeId{peer});
+      if (held == members.end()) {
+        return absl::StrCat("node ", id, " does not know node ", peer);
+      }
+      return absl::StrCat("node ", id, " holds node ", peer, " in state ",
+                          static_cast<int>(held->second.state),
+                          ", incarnation ", held->second.incarnation,
+                          "; its own is ",
+                          of(peer).membership().self().incarnation);
     }
   }
-  return true;
+  return "";
 }
 
 }  // namespace dovetail::sim
