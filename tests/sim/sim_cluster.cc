@@ -88,7 +88,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
     const int64_t drift = plan.options.drift_ppm;
     nodes_[id].clock = {clock.Between(-offset, offset),
                         clock.Between(-drift, drift)};
-    nodes_[id].believes_up.assign(size(), false);
+    nodes_[id].believes.assign(size(), crdt::ActorId{});
   }
 }
 
@@ -132,7 +132,7 @@ void SimCluster::Start(uint32_t id) {
   for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
     Wake(id, lane, scheduler_.now_us());
   }
-  node.believes_up.assign(size(), false);
+  node.believes.assign(size(), crdt::ActorId{});
   ReconsiderAll(id, 1'000);
 }
 
@@ -248,55 +248,6 @@ void SimCluster::Heal(uint32_t id) {
     Wake(id, lane, scheduler_.now_us());
   }
   ReconsiderAll(id, 1'000);
-}
-
-// --- Links as nodes see them -------------------------------------------------
-
-void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
-  network_.Cut(from, to, scheduler_.now_us() + for_us);
-  for (const int64_t after : {plan_.options.detect_us, for_us + 1'000}) {
-    if (after > kNever / 4) continue;  // for ever: somebody will heal it
-    ReconsiderLater(from, to, after);
-    ReconsiderLater(to, from, after);
-  }
-}
-
-void SimCluster::Blink(uint32_t id, uint32_t peer) {
-  if (!nodes_[id].running() || !nodes_[id].believes_up[peer]) return;
-  nodes_[id].believes_up[peer] = false;
-  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, false});
-  }
-  ReconsiderLater(id, peer, 5'000);
-}
-
-void SimCluster::ReconsiderAll(uint32_t id, int64_t after_us) {
-  for (uint32_t peer = 0; peer < size(); ++peer) {
-    if (peer == id) continue;
-    ReconsiderLater(id, peer, after_us);
-    ReconsiderLater(peer, id, after_us);
-  }
-}
-
-void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer, int64_t after_us) {
-  const int64_t jitter =
-      static_cast<int64_t>(chance_.Below(static_cast<uint64_t>(after_us) + 1));
-  scheduler_.After(after_us + jitter,
-                   [this, id, peer] { Reconsider(id, peer); });
-}
-
-void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
-  Node& node = nodes_[id];
-  if (!node.running()) return;
-  const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
-                  !network_.IsCut(peer, id);
-  if (node.believes_up[peer] == up) return;
-  node.believes_up[peer] = up;
-  trace_.Add(scheduler_.now_us(), up ? "link-up" : "link-down", id, peer, up,
-             [&] { return absl::StrCat("node ", id, " of node ", peer); });
-  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, up});
-  }
 }
 
 // --- Inputs ------------------------------------------------------------------
@@ -489,8 +440,8 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     }
   } else {
     const auto& change = std::get<PeerChange>(input);
-    if (change.up) {
-      shard.HandlePeerUp(change.peer, now);
+    if (change.incarnation != crdt::ActorId{}) {
+      shard.HandlePeerUp(change.peer, now, change.incarnation);
     } else {
       observer_.BeforePeerDown(id, shard);
       shard.HandlePeerDown(change.peer, now);

@@ -124,6 +124,8 @@ class SimCluster {
   // Whether `node` believes in its link to `peer` is looked at again then.
   void ReconsiderLater(uint32_t node, uint32_t peer, int64_t after_us);
   void Reconsider(uint32_t node, uint32_t peer);
+  // That this process of `peer` can be reached; 0: none.
+  void Believe(uint32_t node, uint32_t peer, crdt::ActorId process);
   void ReconsiderAll(uint32_t node, int64_t after_us);
 
   const Plan& plan_;
