@@ -273,6 +273,7 @@ void ReadCoordinator::Launch(Job job) {
     job.session->again_at = absl::InfiniteDuration();
   }
   job.not_asked = job.others;
+  job.refused.clear();
   job.different.clear();
   job.same.reset();
   const uint64_t sequence = next_sequence_++;
@@ -300,13 +301,16 @@ void ReadCoordinator::Launch(Job job) {
 void ReadCoordinator::AskFirst(uint64_t sequence, Job& job) {
   PeerTimes& times = core_.peer_times;
   absl::Duration wait;
+  job.pause = core_.options.read_hedge_min;
   for (NodeId peer : job.others) {
     if (!job.tally.Wants(DemandOf(job, peer))) continue;
     Ask(sequence, job, peer);
     wait = std::max(wait, times.HedgeAfter(peer));
+    job.pause = std::max(job.pause, times.AskAgainAfter(peer));
   }
   DOVETAIL_MARK_IF("read: hedged sooner than at the latest",
                    wait < core_.options.read_hedge_after);
+  if (job.not_asked.empty()) wait = job.pause;
   job.hedge_at = core_.steady + wait;
   if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = core_.steady;
   if (DOVETAIL_BUGGIFY("read: not hedged")) job.hedge_at = job.deadline;
@@ -322,15 +326,39 @@ void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
   std::erase(job.not_asked, peer);
   job.tally.Ask(peer, DemandOf(job, peer));
   core_.peer_times.Asked(peer, sequence, core_.steady);
+  Send(sequence, job, peer);
+}
+
+void ReadCoordinator::Send(uint64_t sequence, const Job& job, NodeId peer) {
   core_.Send(
       peer, job.partition,
       ReadQuery{
           {core_.identity.actor, sequence}, job.spec, job.digest, job.several});
 }
 
+void ReadCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
+  if (!job.not_asked.empty()) {
+    DOVETAIL_MARK("read: hedged");
+    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
+  } else {
+    // The tally counts each node once, however often it answers.
+    std::vector<NodeId> again = job.tally.Silent();
+    again.insert(again.end(), job.refused.begin(), job.refused.end());
+    for (NodeId node : again) {
+      if (!core_.IsUp(node)) continue;
+      DOVETAIL_MARK("read: who has not answered is asked again");
+      Send(sequence, job, node);
+    }
+    job.pause *= 2;
+  }
+  job.hedge_at = now.steady + job.pause;
+  if (job.hedge_at < job.deadline) timers_.emplace(job.hedge_at, sequence);
+}
+
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
                               absl::Status why) {
   Job& job = it->second;
+  if (absl::IsUnavailable(why)) job.refused.push_back(peer);
   job.last_error = std::move(why);
   job.tally.AddFailure(peer);
   const auto next = std::find_if(
@@ -385,7 +413,8 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (it == jobs_.end() || it->second.partition != partition) return;
   Job& job = it->second;
   DOVETAIL_MARK_IF("read: an owner answers twice", job.tally.Answered(from));
-  if (!job.tally.WasAsked(from) || job.tally.Answered(from)) return;
+  const bool late = job.tally.Failed(from) && answer.status.ok();
+  if (!job.tally.WasAsked(from) || (job.tally.Answered(from) && !late)) return;
   if (answer.status.ok() && !answer.same) {
     answer.status = CheckPage(job.spec.object.type, answer.page);
     core_.stats.corruptions += answer.status.ok() ? 0 : 1;
@@ -528,8 +557,7 @@ void ReadCoordinator::OnTimers(Now now) {
       AskAgain(it);
       continue;
     }
-    DOVETAIL_MARK_IF("read: hedged", !job.not_asked.empty());
-    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
+    if (job.hedge_at <= now.steady) Hedge(sequence, job, now);
   }
 }
 

@@ -226,18 +226,21 @@ class Checker final : public Observer {
 
   // --- checker_elsewhere.cc ---
   void MayPassOn(Pending& pending, replica::ClientRequest& request);
-  PendingMap::iterator ByTicket(const replica::ReadTicket& ticket);
+  PendingMap::iterator ByTicket(replica::PartitionId partition,
+                                const replica::ReadTicket& ticket);
   void OnForwardSent(uint32_t node, const replica::Envelope& envelope,
                      const replica::Forward& forward);
-  void OnForwardedSent(const replica::Forwarded& forwarded);
-  void BeforeForward(uint32_t node, const replica::Forward& forward,
+  void OnForwardedSent(replica::PartitionId partition,
+                       const replica::Forwarded& forwarded);
+  void BeforeForward(uint32_t node, replica::PartitionId partition,
+                     const replica::Forward& forward,
                      const crdt::EventSet& applied);
-  void AfterForward(uint32_t node, const replica::Forward& forward,
+  void AfterForward(uint32_t node, replica::PartitionId partition,
+                    const replica::Forward& forward,
                     const crdt::EventSet& applied);
-  // Deltas came: a write that waited for them may have gone on.
-  void AfterDeltas(uint32_t node, replica::PartitionId partition,
-                   absl::Span<const std::string> deltas,
-                   const crdt::EventSet& applied);
+  // `came` is applied now: a write that waited for it may have gone on.
+  void AfterWaits(uint32_t node, replica::PartitionId partition,
+                  const crdt::EventSet& came, const crdt::EventSet& applied);
   // Whether another node may still do it, whatever its client was told.
   static bool MayGoOn(const Pending& pending) {
     return !pending.spec && pending.content && !pending.settled;
@@ -250,6 +253,7 @@ class Checker final : public Observer {
   bool AnyAwaited() const;
 
   // --- Turns (checker_turn.cc) ---
+  void AfterClears(uint32_t node, replica::Shard& shard);
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
                   const crdt::DotRun& minted);
   void NoteReceived(uint32_t node, replica::PartitionId partition,
@@ -350,7 +354,9 @@ class Checker final : public Observer {
     std::optional<oracle::Stamp> received;
   };
   std::vector<InTurn> in_turn_;    // in the order in which it happened
-  crdt::EventSet before_message_;  // applied then, if it brings deltas
+  crdt::EventSet before_message_;  // applied then, if it brings events
+  // Likewise before timers, where some write waits.
+  std::map<replica::PartitionId, crdt::EventSet> before_timers_;
   // Their turns failed; what they wrote may turn up after a restart.
   std::vector<InTurn> minted_in_vain_;
   std::map<std::string, Token> tokens_;

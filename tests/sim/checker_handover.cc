@@ -41,7 +41,9 @@ void Checker::CheckReceipt(const Pending& pending,
 }
 
 bool Checker::MayCoordinate(const Pending& pending, uint32_t node) {
-  if (!pending.spec) return pending.at == node;
+  if (!pending.spec) {
+    return pending.at == node && (node == pending.node || pending.ticket);
+  }
   return std::any_of(pending.tries.begin(), pending.tries.end(),
                      [&](const Pending::Try& one) { return one.node == node; });
 }

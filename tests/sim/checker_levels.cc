@@ -143,7 +143,7 @@ bool Checker::Excuses(const Pending& pending,
            (HintsAreShort() && !Owns(pending.node, pending.partition));
   }
   // A stand-in that is done refuses until it has removed the last row.
-  return absl::IsUnavailable(status) &&
+  return (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) &&
          absl::StrContains(status.message(), "was handed over to its owners");
 }
 

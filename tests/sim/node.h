@@ -77,7 +77,7 @@ class DiskDoor final : public replica::Storage {
 
 struct PeerChange {
   replica::NodeId peer{};
-  bool up = false;
+  crdt::ActorId incarnation{};  // that can be reached; 0: none
 };
 struct PeerInput {
   replica::NodeId from{};
@@ -137,7 +137,8 @@ struct Node {
   std::unique_ptr<Process> process;  // nullptr: not running
   uint64_t starts = 0;               // numbers the incarnations
   NodeClock clock;
-  std::vector<bool> believes_up;  // by peer
+  // By peer: the process at the other end of a link that works; 0: none.
+  std::vector<crdt::ActorId> believes;
 
   // --- Faults ---
   int64_t start_at_us = kNever;  // a start that is due

@@ -71,7 +71,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
     const int64_t drift = plan.options.drift_ppm;
     nodes_[id].clock = {clock.Between(-offset, offset),
                         clock.Between(-drift, drift)};
-    nodes_[id].believes_up.assign(size(), false);
+    nodes_[id].believes.assign(size(), crdt::ActorId{});
   }
 }
 
@@ -115,7 +115,7 @@ void SimCluster::Start(uint32_t id) {
   for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
     Wake(id, lane, scheduler_.now_us());
   }
-  node.believes_up.assign(size(), false);
+  node.believes.assign(size(), crdt::ActorId{});
   ReconsiderAll(id, 1'000);
 }
 
@@ -447,8 +447,8 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     }
   } else {
     const auto& change = std::get<PeerChange>(input);
-    if (change.up) {
-      shard.HandlePeerUp(change.peer, now);
+    if (change.incarnation != crdt::ActorId{}) {
+      shard.HandlePeerUp(change.peer, now, change.incarnation);
     } else {
       observer_.BeforePeerDown(id, shard);
       shard.HandlePeerDown(change.peer, now);

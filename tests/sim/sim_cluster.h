@@ -142,9 +142,9 @@ class SimCluster {
   // Whether `node` believes in its link to `peer` is looked at again then.
   void ReconsiderLater(uint32_t node, uint32_t peer, int64_t after_us);
   void Reconsider(uint32_t node, uint32_t peer);
+  // That this process of `peer` can be reached; 0: none.
+  void Believe(uint32_t node, uint32_t peer, crdt::ActorId process);
   void ReconsiderAll(uint32_t node, int64_t after_us);
-
-  void Believe(uint32_t node, uint32_t peer, bool up);
 
   // --- The node strand (sim_strand.cc); all require that the node runs ---
   absl::Duration Steady() const;

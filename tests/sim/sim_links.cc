@@ -1,11 +1,15 @@
-// The links of a simulated cluster as its nodes see them: who notices when that
-// one is down, and up again.
+// The links of a simulated cluster as its nodes see them: which process they
+// believe to be at the other end, which may be true no longer, or not yet.
 #include "absl/strings/str_cat.h"
 #include "tests/sim/sim_cluster.h"
 
 namespace dovetail::sim {
 
 using replica::NodeId;
+
+namespace {
+constexpr crdt::ActorId kNobody{};
+}  // namespace
 
 void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
   network_.Cut(from, to, scheduler_.now_us() + for_us);
@@ -17,8 +21,8 @@ void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
 }
 
 void SimCluster::Blink(uint32_t id, uint32_t peer) {
-  if (!nodes_[id].running() || !nodes_[id].believes_up[peer]) return;
-  Believe(id, peer, false);
+  if (!nodes_[id].running() || nodes_[id].believes[peer] == kNobody) return;
+  Believe(id, peer, kNobody);
   ReconsiderLater(id, peer, 5'000);
 }
 
@@ -42,27 +46,38 @@ void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
   if (!node.running()) return;
   const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
                   !network_.IsCut(peer, id);
-  if (node.believes_up[peer] == up) return;
-  Believe(id, peer, up);
+  const crdt::ActorId now = up ? nodes_[peer].process->actor : kNobody;
+  if (node.believes[peer] == now) return;
+  // Another process means that the link to the last one broke.
+  if (node.believes[peer] != kNobody) Believe(id, peer, kNobody);
+  if (up) Believe(id, peer, now);
 }
 
 // With a ring, membership makes of it who can be reached.
-void SimCluster::Believe(uint32_t id, uint32_t peer, bool up) {
+void SimCluster::Believe(uint32_t id, uint32_t peer, crdt::ActorId process) {
   Node& node = nodes_[id];
-  node.believes_up[peer] = up;
+  const bool up = process != kNobody;
+  node.believes[peer] = process;
   trace_.Add(scheduler_.now_us(), up ? "link-up" : "link-down", id, peer, up,
              [&] { return absl::StrCat("node ", id, " of node ", peer); });
-  if (node.process->strand != nullptr) {
-    return OnStrand(id,
-                    [peer, up](replica::Cluster& cluster, absl::Duration now) {
-                      if (up) {
-                        cluster.HandleLinkUp(NodeId{peer}, now);
-                      } else {
-                        cluster.HandleLinkDown(NodeId{peer}, now);
-                      }
-                    });
+  if (node.process->strand == nullptr) return Reach(id, peer, up);
+  OnStrand(id, [peer, up](replica::Cluster& cluster, absl::Duration now) {
+    if (up) {
+      cluster.HandleLinkUp(NodeId{peer}, now);
+    } else {
+      cluster.HandleLinkDown(NodeId{peer}, now);
+    }
+  });
+}
+
+// Who is reached is whom the link leads to. If it broke since, that is what
+// comes next.
+void SimCluster::Reach(uint32_t id, uint32_t peer, bool up) {
+  const crdt::ActorId process = up ? nodes_[id].believes[peer] : kNobody;
+  if (up && process == kNobody) return;
+  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
+    Push(id, lane, PeerChange{NodeId{peer}, process});
   }
-  Reach(id, peer, up);
 }
 
 void SimCluster::HealLinks() {

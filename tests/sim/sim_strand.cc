@@ -195,6 +195,12 @@ void SimCluster::OnClusterEvent(uint32_t id, const ClusterEvent::Any& event) {
       Push(id, lane, input);
     }
   };
+  const auto trace_reach = [&](uint32_t peer, bool up) {
+    trace_.Add(scheduler_.now_us(), up ? "reaches" : "lost", id, peer, up, [&] {
+      return absl::StrCat("node ", id, up ? " reaches" : " reaches no more",
+                          " node ", peer);
+    });
+  };
   if (const auto* ring = std::get_if<ClusterEvent::NewRing>(&event)) {
     trace_.Add(scheduler_.now_us(), "ring", id, ring->stamp.epoch,
                ring->stamp.digest.high, [&] {
@@ -207,23 +213,15 @@ void SimCluster::OnClusterEvent(uint32_t id, const ClusterEvent::Any& event) {
     tell(RingChange{PlacementFor(*process.strand->cluster.config().ring),
                     ring->stamp});
   } else if (const auto* up = std::get_if<ClusterEvent::Reachable>(&event)) {
+    trace_reach(SeatOf(up->node), true);
     Reach(id, SeatOf(up->node), true);
   } else if (const auto* down =
                  std::get_if<ClusterEvent::Unreachable>(&event)) {
+    trace_reach(SeatOf(down->node), false);
     Reach(id, SeatOf(down->node), false);
   } else if (const auto* line = std::get_if<ClusterEvent::LogLine>(&event)) {
     trace_.Add(scheduler_.now_us(), "says", id, HashOf(line->text), 0,
                [&] { return absl::StrCat("node ", id, ": ", line->text); });
-  }
-}
-
-void SimCluster::Reach(uint32_t id, uint32_t peer, bool up) {
-  trace_.Add(scheduler_.now_us(), up ? "reaches" : "lost", id, peer, up, [&] {
-    return absl::StrCat("node ", id, up ? " reaches" : " reaches no more",
-                        " node ", peer);
-  });
-  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, up});
   }
 }
 
