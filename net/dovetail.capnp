@@ -484,8 +484,7 @@ struct ClusterAdmin {
     pause @10 :Void;  # transfers rest, in the whole cluster
     resume @11 :Void;
   }
-  # Beside commit: though data is still on its way by the ring that there is.
-  force @12 :Bool;
+  force @12 :Bool;  # beside commit: though data is still on its way
 }
 
 struct ClusterAdminReply {
