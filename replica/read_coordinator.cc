@@ -340,32 +340,6 @@ void ReadCoordinator::Send(uint64_t sequence, const Job& job, NodeId peer) {
           {core_.identity.actor, sequence}, job.spec, job.digest, job.several});
 }
 
-void ReadCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
-  if (!job.not_asked.empty()) {
-    DOVETAIL_MARK("read: hedged");
-    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
-  } else {
-    // The tally counts each node once, however often it answers.
-    std::vector<NodeId> again = job.tally.Silent();
-    if (job.before) {
-      for (NodeId node : job.before->Silent()) {
-        if (std::count(again.begin(), again.end(), node) == 0) {
-          again.push_back(node);
-        }
-      }
-    }
-    again.insert(again.end(), job.refused.begin(), job.refused.end());
-    for (NodeId node : again) {
-      if (!core_.IsUp(node)) continue;
-      DOVETAIL_MARK("read: who has not answered is asked again");
-      Send(sequence, job, node);
-    }
-    job.pause *= 2;
-  }
-  job.hedge_at = now.steady + job.pause;
-  if (job.hedge_at < job.deadline) timers_.emplace(job.hedge_at, sequence);
-}
-
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
                               absl::Status why) {
   Job& job = it->second;
