@@ -66,7 +66,7 @@ absl::StatusOr<StagedChange> Cluster::Named(const NamedChange& change) const {
     case ChangeKind::kJoin:
       break;
     case ChangeKind::kLeave:
-      return Leave(subject);
+      return replica::Leave(subject);
     case ChangeKind::kRemove:
       return Remove(subject);
     case ChangeKind::kWeight:
