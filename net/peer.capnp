@@ -24,12 +24,14 @@ struct PeerFrame {
     configRequest @6 :Void;
     # From the dialer, if the other's hello says that it knows them: a piece of
     # a zstd stream over frames, cut anywhere (docs/formats.md, "Frames").
-    compressed @10 :Data;
+    compressed @11 :Data;
   }
   # Beside messages: the committed ring by which the sender placed them.
   ringEpoch @7 :UInt64;
   ringDigestHigh @8 :UInt64;
   ringDigestLow @9 :UInt64;
+  # Beside a keepalive: what the sender carries. Null: it does not say.
+  load @10 :Client.NodeLoad;
 }
 
 struct Hello {

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -23,6 +24,7 @@
 #include "replica/cluster.h"
 #include "replica/ids.h"
 #include "replica/message.h"
+#include "replica/node_load.h"
 
 namespace dovetail::net {
 
@@ -49,7 +51,8 @@ struct PeerRefusal {
   friend bool operator==(const PeerRefusal&, const PeerRefusal&) = default;
 };
 struct PeerKeepalive {
-  friend bool operator==(PeerKeepalive, PeerKeepalive) = default;
+  std::optional<replica::NodeLoad> load;  // of the sender, if it says
+  friend bool operator==(const PeerKeepalive&, const PeerKeepalive&) = default;
 };
 struct PeerMessages {
   std::vector<replica::Message> messages;
@@ -78,7 +81,7 @@ inline constexpr size_t kStatusBytesMax = 4 << 10;
 
 std::string EncodeHello(const PeerHello& hello);
 std::string EncodeRefusal(const PeerRefusal& refusal);
-std::string EncodeKeepalive();
+std::string EncodeKeepalive(const PeerKeepalive& keepalive);
 
 std::string EncodeCompressed(absl::string_view batch);
 

@@ -70,7 +70,7 @@ bool Filling::HasAll(const Partition& partition) const {
     if (!placement.Owns(node, id)) others.push_back(node);
   }
   const uint32_t majority = placement.replicas_before(id) / 2 + 1;
-  const uint32_t wanted = DOVETAIL_MUTANT("filling: one word is enough")
+  const uint32_t wanted = DOVETAIL_MUTANT("moves: one word is enough")
                               ? std::min(1u, others_before)
                               : std::min(majority, others_before);
   uint32_t whole = 0;

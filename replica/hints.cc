@@ -13,7 +13,7 @@ bool Hints::MayForget(const Partition& partition, Now now) {
   const size_t owners = core_.placement.Owners(id).size();
   // What it took as an owner is acknowledged on the strength of it.
   if (partition.tenure() &&
-      !DOVETAIL_MUTANT("hints: of a former owner are hints like others")) {
+      !DOVETAIL_MUTANT("moves: what a former owner holds are hints")) {
     return owners > 0 && owners == sync_.CompleteOwnersThatHave(
                                        id, partition.context().applied);
   }

@@ -386,7 +386,7 @@ uint32_t Sync::CompleteOwnersThatHave(PartitionId partition,
     const PeerState* peer = WordOf(owner, partition);
     const bool has = peer != nullptr &&
                      (peer->standing == Standing::kComplete ||
-                      DOVETAIL_MUTANT("hints: handed over to who is filled")) &&
+                      DOVETAIL_MUTANT("moves: handed over to who is filled")) &&
                      events.IsSubsetOf(peer->durable);
     owners += has ? 1 : 0;
   }

@@ -93,63 +93,11 @@ absl::Status SetText(std::string& out, const std::string& text) {
   return absl::OkStatus();
 }
 
-// Memory, disk and time; then the rest.
-std::vector<Setting> SettingsOfLimits() {
+// Who the node is, and where.
+std::vector<Setting> SettingsOfPlace() {
   using C = Config;
   using S = const std::string;
   return {
-      {{"block_cache_mb", "memory for disk blocks, in MiB (default 128)"},
-       [](C& c, S& t) { return SetNumber(c.block_cache_mb, t, 8, 1 << 20); }},
-      {{"row_cache_mb", "memory for hot rows, in MiB (default 64)"},
-       [](C& c, S& t) { return SetNumber(c.row_cache_mb, t, 1, 1 << 20); }},
-      {{"disk_reserve_mb",
-        "writes are refused while less disk space is free, in MiB "
-        "(default 256)"},
-       [](C& c, S& t) { return SetNumber(c.disk_reserve_mb, t, 1, 1 << 20); }},
-      {{"fsync_period_ms",
-        "what a power loss may cost a write that did not ask for fsync "
-        "(default 1000)"},
-       [](C& c, S& t) { return SetMilliseconds(c.fsync_period, t, 60'000); }},
-      {{"request_timeout_ms", "of requests that name none (default 2000)"},
-       [](C& c, S& t) {
-         return SetMilliseconds(c.request_timeout, t, 300'000);
-       }},
-      {{"transfers_at_once",
-        "partitions that a thread brings up to date by ranges at once "
-        "(default 4)"},
-       [](C& c, S& t) { return SetNumber(c.transfers_at_once, t, 1, 4096); }},
-      {{"transfer_mb_per_second",
-        "what that may take in on this node, in MiB a second; 0: no limit "
-        "(default 32)"},
-       [](C& c, S& t) {
-         return SetNumber(c.transfer_mb_per_second, t, 0, 1 << 20);
-       }},
-      {{"backup_dir",
-        "where `dovetail backup create` has this node copy its data, best on "
-        "the same file system (default: backups in data_dir)"},
-       [](C& c, S& t) { return SetText(c.backup_dir, t); }},
-      {{"restore",
-        "a backup: join the cluster (--join), bring what the backup has to "
-        "the nodes that own it, then end"},
-       [](C& c, S& t) { return SetText(c.restore, t); }},
-      {{"log_level", "debug, info, warn or error (default info)"},
-       [](C& c, S& t) { return SetLogLevel(c.log_level, t); }},
-      {{"insecure",
-        "true: listen on addresses that others can reach, without encryption "
-        "or authentication"},
-       [](C& c, S& t) { return SetFlag(c.insecure, t); }},
-  };
-}
-
-std::vector<Setting> Joined(std::vector<Setting> first) {
-  for (const Setting& setting : SettingsOfLimits()) first.push_back(setting);
-  return first;
-}
-
-const std::vector<Setting>& Table() {
-  using C = Config;
-  using S = const std::string;
-  static const auto& table = *new std::vector<Setting>(Joined({
       {{"cluster", "name of the cluster; members of another one are refused"},
        [](C& c, S& t) { return SetText(c.cluster, t); }},
       {{"node", "name of this node, unique in the cluster"},
@@ -184,6 +132,14 @@ const std::vector<Setting>& Table() {
         "N, owners of each partition of a new cluster (default 3, or as many "
         "as there are members)"},
        [](C& c, S& t) { return SetNumber(c.replicas, t, 1, 32); }},
+  };
+}
+
+// What it may use, and what requests get.
+std::vector<Setting> SettingsOfUse() {
+  using C = Config;
+  using S = const std::string;
+  return {
       {{"shards", "threads that work on data (default 2)"},
        [](C& c, S& t) { return SetNumber(c.shards, t, 1, kShardsMax); }},
       {{"r", "replicas that answer a read that names no R (default quorum)"},
@@ -191,7 +147,64 @@ const std::vector<Setting>& Table() {
       {{"w",
         "replicas that acknowledge a write that names no W (default quorum)"},
        [](C& c, S& t) { return SetLevel(c.w, t); }},
-  }));
+      {{"block_cache_mb", "memory for disk blocks, in MiB (default 128)"},
+       [](C& c, S& t) { return SetNumber(c.block_cache_mb, t, 8, 1 << 20); }},
+      {{"row_cache_mb", "memory for hot rows, in MiB (default 64)"},
+       [](C& c, S& t) { return SetNumber(c.row_cache_mb, t, 1, 1 << 20); }},
+      {{"disk_reserve_mb",
+        "writes are refused while less disk space is free, in MiB "
+        "(default 256)"},
+       [](C& c, S& t) { return SetNumber(c.disk_reserve_mb, t, 1, 1 << 20); }},
+      {{"fsync_period_ms",
+        "what a power loss may cost a write that did not ask for fsync "
+        "(default 1000)"},
+       [](C& c, S& t) { return SetMilliseconds(c.fsync_period, t, 60'000); }},
+      {{"request_timeout_ms", "of requests that name none (default 2000)"},
+       [](C& c, S& t) {
+         return SetMilliseconds(c.request_timeout, t, 300'000);
+       }},
+      {{"backup_dir",
+        "where `dovetail backup create` has this node copy its data, best on "
+        "the same file system (default: backups in data_dir)"},
+       [](C& c, S& t) { return SetText(c.backup_dir, t); }},
+      {{"restore",
+        "a backup: join the cluster (--join), bring what the backup has to "
+        "the nodes that own it, then end"},
+       [](C& c, S& t) { return SetText(c.restore, t); }},
+      {{"log_level", "debug, info, warn or error (default info)"},
+       [](C& c, S& t) { return SetLogLevel(c.log_level, t); }},
+      {{"insecure",
+        "true: listen on addresses that others can reach, without encryption "
+        "or authentication"},
+       [](C& c, S& t) { return SetFlag(c.insecure, t); }},
+  };
+}
+
+// How partitions come to this node.
+std::vector<Setting> SettingsOfTransfers() {
+  using C = Config;
+  using S = const std::string;
+  return {
+      {{"transfers_at_once",
+        "partitions that a thread brings up to date by ranges at once "
+        "(default 4)"},
+       [](C& c, S& t) { return SetNumber(c.transfers_at_once, t, 1, 4096); }},
+      {{"transfer_mb_per_second",
+        "what that may take in on this node, in MiB a second; 0: no limit "
+        "(default 32)"},
+       [](C& c, S& t) {
+         return SetNumber(c.transfer_mb_per_second, t, 0, 1 << 20);
+       }},
+  };
+}
+
+const std::vector<Setting>& Table() {
+  static const auto& table = *new std::vector<Setting>([] {
+    std::vector<Setting> all = SettingsOfPlace();
+    for (const Setting& setting : SettingsOfUse()) all.push_back(setting);
+    for (const Setting& setting : SettingsOfTransfers()) all.push_back(setting);
+    return all;
+  }());
   return table;
 }
 

@@ -263,15 +263,15 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
   out.shard.row_cache_bytes =
       (size_t{config.row_cache_mb} << 20) / config.shards;
   out.shard.fsync_period = config.fsync_period;
+  out.shard.transfers_at_once = config.transfers_at_once;
+  out.shard.transfer_bytes_per_second =
+      static_cast<uint64_t>(config.transfer_mb_per_second) << 20;
   if (!config.restore.empty()) {
     out.hand_over = true;
     // All of it is for others, and none of it is given up early.
     out.shard.hint_bytes_max = std::numeric_limits<size_t>::max();
     out.shard.hint_age_max = absl::InfiniteDuration();
   }
-  out.shard.transfers_at_once = config.transfers_at_once;
-  out.shard.transfer_bytes_per_second =
-      static_cast<uint64_t>(config.transfer_mb_per_second) << 20;
   return out;
 }
 
