@@ -240,14 +240,12 @@ void Shard::State::LookAtLogs(Now now) {
   log_bytes = 0;
   for (const auto& partition : core.partitions) {
     const PartitionId id = partition->id();
-    if (!core.IsOwner(id) || partition->log_entries() == 0) {
+    if (!core.IsOwner(id)) {
       lacking_since.erase(id);
       continue;
     }
     log_bytes += partition->log_bytes();
-    if (partition->settled()
-            .Intersect(partition->logged())
-            .IsSubsetOf(sync.StableEvents(id))) {
+    if (partition->settled().IsSubsetOf(sync.StableEvents(id))) {
       lacking_since.erase(id);
     } else {
       lacking_since.try_emplace(id, now.steady);

@@ -1,6 +1,7 @@
 // How long is a log kept for an owner that lacks what is in it?
 #include <doctest/doctest.h>
 
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
@@ -24,15 +25,32 @@ uint64_t LogBytes(Cluster& cluster, uint32_t node) {
   return bytes;
 }
 
-// Writes of `bytes` together; each reaches all that hear of it.
-void Write(Cluster& cluster, size_t bytes) {
+// Delivers all but what goes to or comes from `away`, which is lost.
+void Deliver(Cluster& cluster, std::optional<uint32_t> away) {
+  const auto lost = [away](const Cluster::InFlight& message) {
+    return away &&
+           (message.to == NodeId{*away} || message.from == NodeId{*away});
+  };
+  cluster.DeliverAll(lost);
+  std::erase_if(cluster.network(), lost);
+}
+
+// Writes of `bytes` together at node 0.
+void Write(Cluster& cluster, size_t bytes, std::optional<uint32_t> away) {
   static int next = 0;
   for (size_t written = 0; written < bytes; written += 500) {
     REQUIRE(
         cluster
             .Write(0, WriteTo(absl::StrCat("r", next++), std::string(400, 'x')))
             .ok());
-    cluster.DeliverAll();
+    Deliver(cluster, away);
+  }
+}
+
+void Pass(Cluster& cluster, int seconds, std::optional<uint32_t> away) {
+  for (int i = 0; i < seconds; ++i) {
+    cluster.Advance(absl::Seconds(1));
+    Deliver(cluster, away);
   }
 }
 
@@ -42,18 +60,11 @@ void Part(Cluster& cluster, uint32_t node) {
   }
 }
 
-void Pass(Cluster& cluster, int seconds) {
-  for (int i = 0; i < seconds; ++i) {
-    cluster.Advance(absl::Seconds(1));
-    cluster.DeliverAll();
-  }
-}
-
 TEST_CASE("Log budget: within it a log waits for an owner that is away") {
   Cluster cluster(3, 2, Options());
   Part(cluster, 2);
-  Write(cluster, 10'000);
-  Pass(cluster, 20);
+  Write(cluster, 10'000, 2);
+  Pass(cluster, 20, 2);
   CHECK(LogBytes(cluster, 0) > 8'000);
   CHECK(cluster.at(0).stats().log_given_up == 0);
   cluster.Meet(0, 2);
@@ -67,8 +78,8 @@ TEST_CASE(
     "Log budget: beyond it the owner is given up, and ranges bring it up") {
   Cluster cluster(3, 2, Options());
   Part(cluster, 2);
-  Write(cluster, 30'000);
-  Pass(cluster, 20);
+  Write(cluster, 30'000, 2);
+  Pass(cluster, 20, 2);
   for (uint32_t node : {0u, 1u}) {
     CHECK(LogBytes(cluster, node) <= Options().log_bytes_max);
     CHECK(cluster.at(node).stats().log_given_up > 0);
@@ -83,31 +94,14 @@ TEST_CASE(
 TEST_CASE(
     "Log budget: an owner that can be reached is waited for, up to twice") {
   Cluster cluster(3, 2, Options());
-  // It is up, and hears nothing of what is written.
-  const auto deaf = [](const Cluster::InFlight& message) {
-    return message.to == NodeId{2};
-  };
-  const auto write = [&](size_t bytes) {
-    static int next = 0;
-    for (size_t written = 0; written < bytes; written += 500) {
-      REQUIRE(cluster
-                  .Write(0, WriteTo(absl::StrCat("q", next++),
-                                    std::string(400, 'x')))
-                  .ok());
-      cluster.DeliverAll(deaf);
-      std::erase_if(cluster.network(), deaf);
-    }
-    for (int i = 0; i < 20; ++i) {
-      cluster.Advance(absl::Seconds(1));
-      cluster.DeliverAll(deaf);
-      std::erase_if(cluster.network(), deaf);
-    }
-  };
   cluster.DeliverAll();
-  write(30'000);
+  // It is up, and hears nothing of what is written.
+  Write(cluster, 30'000, 2);
+  Pass(cluster, 20, 2);
   CHECK(LogBytes(cluster, 0) > 25'000);
   CHECK(cluster.at(0).stats().log_given_up == 0);
-  write(30'000);
+  Write(cluster, 30'000, 2);
+  Pass(cluster, 20, 2);
   CHECK(LogBytes(cluster, 0) <= 2 * Options().log_bytes_max);
   CHECK(cluster.at(0).stats().log_given_up > 0);
   REQUIRE(cluster.Settle(200).has_value());
@@ -124,9 +118,10 @@ TEST_CASE("Log budget: two that gave each other up heal by two syncs") {
                                      {absl::StrCat("from-", node, "-", i,
                                                    std::string(400, 'x'))}))
                   .ok());
+      Deliver(cluster, 1);
     }
   }
-  Pass(cluster, 20);
+  Pass(cluster, 20, 1);
   for (uint32_t node : {0u, 1u}) {
     CHECK(cluster.at(node).stats().log_given_up > 0);
   }
@@ -144,15 +139,15 @@ TEST_CASE("Log budget: who is away for longer than its age is given up") {
   options.log_age_max = absl::Minutes(10);
   Cluster cluster(3, 2, options);
   Part(cluster, 2);
-  Write(cluster, 2'000);
-  Pass(cluster, 500);
+  Write(cluster, 2'000, 2);
+  Pass(cluster, 500, 2);
   CHECK(LogBytes(cluster, 0) > 1'500);
-  Pass(cluster, 200);
+  Pass(cluster, 200, 2);
   CHECK(LogBytes(cluster, 0) == 0);
   CHECK(cluster.at(0).stats().log_given_up > 0);
   // Writes go on, and the log is not kept for it any longer.
-  Write(cluster, 2'000);
-  Pass(cluster, 5);
+  Write(cluster, 2'000, 2);
+  Pass(cluster, 5, 2);
   CHECK(LogBytes(cluster, 0) == 0);
   cluster.Meet(0, 2);
   cluster.Meet(1, 2);
@@ -164,9 +159,9 @@ TEST_CASE("Log budget: what is more than one turn removes goes soon after") {
   ShardOptions options = Options();
   options.truncate_entries_per_turn = 10;
   Cluster cluster(1, 1, options);
-  Write(cluster, 100 * 500);
+  Write(cluster, 100 * 500, std::nullopt);
   CHECK(LogBytes(cluster, 0) > 30'000);
-  Pass(cluster, 4);  // not 10 entries a second
+  Pass(cluster, 4, std::nullopt);  // not 10 entries a second
   CHECK(LogBytes(cluster, 0) == 0);
 }
 
