@@ -106,6 +106,16 @@ void EncodeClusterAdminReply(const absl::StatusOr<PlanView>& reply,
 absl::StatusOr<PlanView> DecodeClusterAdminReply(
     wire::ClusterAdminReply::Reader in);
 
+// Of nodes' frames, too; may throw kj::Exception. InvalidArgument: more slow
+// peers than there can be.
+void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out);
+absl::StatusOr<replica::NodeLoad> DecodeLoad(wire::NodeLoad::Reader in);
+
+// May throw kj::Exception.
+void EncodeTransfer(const replica::TransferProgress& progress,
+                    wire::PartitionTransfer::Builder out);
+replica::TransferProgress DecodeTransfer(wire::PartitionTransfer::Reader in);
+
 // --- Properties of buckets: bucket_codec.cc ----------------------------------
 
 void EncodeBucketRequest(const BucketRequest& request,
@@ -119,6 +129,13 @@ absl::StatusOr<BucketRequest> DecodeBucketRequest(
 void EncodeBucketReply(const absl::StatusOr<BucketPage>& reply,
                        wire::BucketReply::Builder out);
 absl::StatusOr<BucketPage> DecodeBucketReply(wire::BucketReply::Reader in);
+
+// --- Backups: backup_codec.cc ------------------------------------------------
+
+void EncodeBackupReply(const absl::StatusOr<BackupMade>& reply,
+                       wire::BackupReply::Builder out);
+// Errors: the call's own; InvalidArgument if the reply makes no sense.
+absl::StatusOr<BackupMade> DecodeBackupReply(wire::BackupReply::Reader in);
 
 // Shared with client_codec*.cc; may throw kj::Exception.
 void EncodeLevel(const replica::Level& level, wire::Level::Builder out);

@@ -8,10 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
+#include "net/backup_runner.h"
 #include "net/bucket_admin.h"
 #include "net/client_types.h"
 #include "net/cluster_view.h"
 #include "net/dovetail.capnp.h"
+#include "net/load_watch.h"
 #include "net/node_metrics.h"
 #include "replica/hash.h"
 #include "replica/placement_of.h"
@@ -23,8 +25,15 @@ namespace {
 
 using replica::NodeId;
 
-// Until there is data, this node looks for it so often, so that others know.
+// This node looks so often whether there is data, and whether all has come that
+// is to, so that others know.
 constexpr absl::Duration kLookForData = absl::Seconds(1);
+
+uint64_t WallMs() {
+  const int64_t ms =
+      absl::ToUnixMillis(absl::FromChrono(std::chrono::system_clock::now()));
+  return static_cast<uint64_t>(std::max<int64_t>(0, ms));
+}
 
 // One answer from each shard, gathered on the loop's thread. `done` may hold KJ
 // objects: it lives and dies on that thread.
@@ -76,9 +85,13 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   void Buckets(BucketRequest request,
                std::function<void(const absl::StatusOr<BucketPage>&)> done);
   NodeMetrics MetricsOf(std::vector<ShardMeasures> shards) const;
-  // Asks the shards whether there is any event, and tells the cluster.
+  void WatchHandOver();
+  // Asks the shards whether there is any event, and whether they have all of
+  // what is theirs, and tells the cluster.
   void LookForData(std::function<void()> done);
   void WatchForData();
+  void StartLoad();
+  uint64_t DataBytes() const;
 
   EventLoop& loop_;
   const Config config_;
@@ -93,7 +106,10 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<ClusterDriver> cluster_;
   std::unique_ptr<MetricsServer> metrics_;
-  replica::ConfigDigest placed_;  // the ring that the shards know
+  std::shared_ptr<LoadWatch> load_;
+  replica::ConfigDigest placed_;  // the ring that the shards know,
+  bool placed_moves_ = false;     // and whether they know the one before
+  std::unique_ptr<BackupRunner> backups_;
 };
 
 absl::Status Node::Impl::Start(replica::Storage& storage) {
@@ -102,6 +118,8 @@ absl::Status Node::Impl::Start(replica::Storage& storage) {
   DOVETAIL_RETURN_IF_ERROR(StartCluster());
   DOVETAIL_RETURN_IF_ERROR(StartMetrics());
   WatchForData();
+  if (config_.hand_over) WatchHandOver();
+  StartLoad();
   return absl::OkStatus();
 }
 
@@ -110,9 +128,18 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
   DOVETAIL_ASSIGN_OR_RETURN(const replica::Ring ring,
                             replica::Ring::Compute(committed.ring()));
   placed_ = {committed.epoch(), committed.digest()};
+  placed_moves_ = committed.before().has_value();
+  std::optional<replica::Ring> before;
+  std::vector<NodeId> gone;
+  if (placed_moves_) {
+    DOVETAIL_ASSIGN_OR_RETURN(before,
+                              replica::Ring::Compute(committed.before()->ring));
+    gone = committed.before()->gone;
+  }
   const Host::Config config{.options = config_.host,
                             .shard = config_.shard,
-                            .placement = replica::PlacementOf(ring),
+                            .placement = replica::PlacementOf(
+                                ring, before ? &*before : nullptr, gone),
                             .ring = placed_,
                             .self = self_,
                             .actor = config_.actor};
@@ -129,6 +156,7 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
 }
 
 absl::Status Node::Impl::StartRpc() {
+  backups_ = std::make_unique<BackupRunner>(loop_, hooks_.backup);
   RpcServer::Backend backend;
   backend.hello = {.protocol_version = wire::PROTOCOL_VERSION,
                    .oldest_protocol_version = wire::OLDEST_PROTOCOL_VERSION,
@@ -149,6 +177,9 @@ absl::Status Node::Impl::StartRpc() {
   };
   backend.buckets = [this](BucketRequest request, auto done) {
     Buckets(std::move(request), std::move(done));
+  };
+  backend.backup = [this](const std::string& name, auto done) {
+    backups_->Run(name, std::move(done));
   };
   backend.log = hooks_.log;
   DOVETAIL_ASSIGN_OR_RETURN(
@@ -177,13 +208,24 @@ absl::Status Node::Impl::StartCluster() {
   config.membership = config_.membership;
   config.links = config_.links;
   ClusterDriver::Events events;
-  events.on_ring = [this](const auto& ring, const auto& stamp) {
-    if (stamp == placed_) return;  // what the shards began with
-    placed_ = stamp;
-    host_->SetPlacement(replica::PlacementOf(*ring), stamp);
+  events.on_ring = [this](const replica::ClusterEvent::NewRing& event) {
+    const bool moves = event.before != nullptr;
+    // What the shards began with.
+    if (event.stamp == placed_ && moves == placed_moves_) return;
+    placed_ = event.stamp;
+    placed_moves_ = moves;
+    host_->SetPlacement(
+        replica::PlacementOf(*event.ring, event.before.get(), event.gone),
+        event.stamp);
   };
   events.on_buckets = [this](auto buckets) {
     host_->SetBuckets(std::move(buckets));
+  };
+  events.on_pause = [this](bool paused) {
+    for (uint32_t i = 0; i < host_->shards(); ++i) {
+      host_->Query(
+          i, [paused](replica::Shard& shard) { shard.PauseTransfers(paused); });
+    }
   };
   events.on_messages = [this](NodeId from, auto messages) {
     host_->Deliver(from, std::move(messages));
@@ -296,6 +338,7 @@ NodeStatus Node::Impl::StatusOf(std::vector<replica::ShardStats> shards) const {
   }
   status.shards = std::move(shards);
   if (hooks_.storage) status.storage = hooks_.storage();
+  if (load_ != nullptr) status.transfers = load_->transfers();
   return status;
 }
 
@@ -335,9 +378,7 @@ void Node::Impl::View(std::function<void(const ClusterView&)> done) {
       view.hints += shard.hints;
       view.hint_bytes += shard.hint_bytes;
     }
-    for (const auto& [name, value] : status.storage) {
-      if (name == "live_data_bytes") view.data_bytes = value;
-    }
+    view.data_bytes = DataBytes();
     done(view);
   });
 }
@@ -351,7 +392,7 @@ void Node::Impl::Admin(
     absl::StatusOr<PlanView> plan = PlanView();
     const absl::Status stored = cluster_->Do(
         [&](replica::Cluster& cluster, absl::Duration now) -> absl::Status {
-          plan = Administer(cluster, admin, now);
+          plan = Administer(cluster, admin, WallMs(), now);
           return absl::OkStatus();
         });
     if (plan.ok() && !stored.ok()) plan = stored;
@@ -378,14 +419,10 @@ void Node::Impl::Buckets(
         },
         /*shards=*/1);
   }
-  const auto wall_ms =
-      absl::ToUnixMillis(absl::FromChrono(std::chrono::system_clock::now()));
   absl::StatusOr<BucketPage> page = BucketPage();
   const absl::Status stored = cluster_->Do(
       [&](replica::Cluster& cluster, absl::Duration now) -> absl::Status {
-        page = RunBucketRequest(
-            cluster, request,
-            static_cast<uint64_t>(std::max<int64_t>(0, wall_ms)), now);
+        page = RunBucketRequest(cluster, request, WallMs(), now);
         return absl::OkStatus();
       });
   if (page.ok() && !stored.ok()) page = stored;
@@ -393,20 +430,21 @@ void Node::Impl::Buckets(
 }
 
 void Node::Impl::LookForData(std::function<void()> done) {
-  // Not bool: std::vector<bool> is no vector.
-  Gather<int>(
-      [](replica::Shard& shard) {
-        for (const replica::PartitionDigest& digest : shard.Digests()) {
-          if (digest.events > 0) return 1;
+  // The shards answer by this ring, or by a later one.
+  Gather<replica::ShardStats>(
+      [](replica::Shard& shard) { return shard.stats(); },
+      [this, done, ring = placed_](std::vector<replica::ShardStats> parts) {
+        replica::Holdings holdings;
+        holdings.ring = ring;
+        for (const replica::ShardStats& part : parts) {
+          holdings.data = holdings.data || part.held > 0;
+          holdings.incomplete += static_cast<uint32_t>(part.incomplete);
         }
-        return 0;
-      },
-      [this, done](std::vector<int> parts) {
-        const bool holds =
-            std::find(parts.begin(), parts.end(), 1) != parts.end();
         cluster_
             ->Do([&](replica::Cluster& cluster, absl::Duration now) {
-              cluster.SetHoldsData(holds, now);
+              if (ring == cluster.ring_stamp()) {
+                cluster.SetHoldings(holdings, now);
+              }
               return absl::OkStatus();
             })
             .IgnoreError();  // logged
@@ -416,13 +454,65 @@ void Node::Impl::LookForData(std::function<void()> done) {
 
 void Node::Impl::WatchForData() {
   LookForData([this] {
-    const replica::Cluster& cluster = cluster_->cluster();
-    if (replica::HoldsData(cluster.membership().self().info)) return;
     loop_.After(kLookForData, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (self != nullptr && self->cluster_ != nullptr) self->WatchForData();
     });
   });
+}
+
+// All is given up once every owner has it on stable storage (hints.h).
+void Node::Impl::WatchHandOver() {
+  Gather<int>(
+      [](replica::Shard& shard) {
+        if (shard.stats().emptying > 0) return 1;
+        for (const replica::PartitionDigest& digest : shard.Digests()) {
+          if (digest.events > 0) return 1;
+        }
+        return 0;
+      },
+      [this](std::vector<int> parts) {
+        const bool holds =
+            std::find(parts.begin(), parts.end(), 1) != parts.end();
+        const bool leave = !holds && cluster_ != nullptr;
+        if (leave) {
+          cluster_
+              ->Do([](replica::Cluster& cluster, absl::Duration now) {
+                cluster.Leave(now);
+                return absl::OkStatus();
+              })
+              .IgnoreError();  // logged
+        }
+        loop_.After(kLookForData, [weak = weak_from_this(), leave] {
+          const auto self = weak.lock();
+          if (self == nullptr || self->cluster_ == nullptr) return;
+          if (!leave) return self->WatchHandOver();
+          self->hooks_.handed_over();
+        });
+      });
+}
+
+uint64_t Node::Impl::DataBytes() const {
+  // What tables hold, and what is not in tables yet.
+  uint64_t bytes = 0;
+  if (!hooks_.storage) return bytes;
+  for (const auto& [name, value] : hooks_.storage()) {
+    if (name == "live_data_bytes" || name == "memtable_bytes") bytes += value;
+  }
+  return bytes;
+}
+
+void Node::Impl::StartLoad() {
+  load_ = std::make_shared<LoadWatch>(
+      loop_, *host_,
+      LoadWatch::Config{.data_bytes = [this] { return DataBytes(); },
+                        .tell =
+                            [this](replica::NodeLoad load) {
+                              cluster_->SetLoad(std::move(load));
+                            },
+                        .transfer_bytes_per_second =
+                            config_.shard.transfer_bytes_per_second});
+  load_->Start();
 }
 
 void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
@@ -446,6 +536,8 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
 
 absl::Status Node::Impl::Stop() {
   gatherings_.clear();
+  backups_.reset();
+  load_.reset();
   metrics_.reset();
   rpc_.reset();
   cluster_.reset();

@@ -17,6 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "crdt/dot.h"
+#include "net/client_types.h"
 #include "net/cluster_driver.h"
 #include "net/endpoint.h"
 #include "net/event_loop.h"
@@ -58,6 +59,8 @@ class Node {
     PeerLinkOptions links;
     RpcServerOptions rpc;
     MetricsServerOptions metrics;
+    // It came to bring what it holds to the owners and goes when they have it.
+    bool hand_over = false;
   };
   struct Hooks {
     // One line for people; on the loop's thread.
@@ -72,6 +75,13 @@ class Node {
     std::function<absl::Status(const replica::ClusterConfig&,
                                const std::vector<replica::MemberRecord>&)>
         save;
+    // Copies the data to a backup of this name; on a thread of its own, one at
+    // a time. May be empty, for nodes without backups.
+    std::function<absl::StatusOr<BackupMade>(const std::string& name)> backup =
+        nullptr;
+    // With Config::hand_over: nothing is held any more, and the others know
+    // that this node leaves. On the loop's thread, once.
+    std::function<void()> handed_over = nullptr;
   };
 
   // Opens the shards, then starts to listen and to dial. Runs while `loop`

@@ -27,6 +27,8 @@ struct PeerFrame {
   ringEpoch @7 :UInt64;
   ringDigestHigh @8 :UInt64;
   ringDigestLow @9 :UInt64;
+  # Beside a keepalive: what the sender carries. Null: it does not say.
+  load @10 :Client.NodeLoad;
 }
 
 struct Hello {
@@ -57,6 +59,7 @@ struct PeerMessage {
     ack :group {
       events @3 :DotRun;
       synced @4 :Bool;
+      epoch @67 :UInt64;
     }
     refuse :group {
       events @5 :DotRun;
@@ -71,6 +74,7 @@ struct PeerMessage {
       epoch @53 :UInt64;
       stateHigh @65 :UInt64;
       stateLow @66 :UInt64;
+      standing @68 :UInt8;  # replica/standing.h
     }
     syncDeltas :group {
       deltas @11 :List(Data);
@@ -92,6 +96,8 @@ struct PeerMessage {
       # The context; with `same` if the query wanted it, else absent.
       applied @21 :Data;
       superseded @22 :Data;
+      standing @69 :UInt8;  # replica/standing.h
+      epoch @70 :UInt64;
     }
     listQuery :group {
       ticket @24 :ReadTicket;

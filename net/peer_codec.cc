@@ -164,6 +164,7 @@ struct BodyEncoder {
     auto body = out.initAck();
     Encode(m.events, body.initEvents());
     body.setSynced(m.synced);
+    body.setEpoch(m.epoch);
   }
   void operator()(const replica::Refuse& m) {
     auto body = out.initRefuse();
@@ -180,6 +181,7 @@ struct BodyEncoder {
     body.setEpoch(m.epoch);
     body.setStateHigh(m.state.high);
     body.setStateLow(m.state.low);
+    body.setStanding(static_cast<uint8_t>(m.standing));
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();
@@ -203,7 +205,9 @@ struct BodyEncoder {
     Encode(m.ticket, body.initTicket());
     Encode(m.status, body.initStatus());
     body.setSame(m.same);
+    body.setEpoch(m.epoch);
     if (!m.status.ok()) return;
+    body.setStanding(static_cast<uint8_t>(m.standing));
     if (!m.same) Encode(m.page, body.initPage());
     if (m.same && m.context == crdt::Context()) return;  // it was not wanted
     body.setApplied(AsData(m.context.applied.Encode()));
@@ -419,9 +423,11 @@ std::string EncodeRefusal(const PeerRefusal& refusal) {
   return ToSmallFrame(message);
 }
 
-std::string EncodeKeepalive() {
-  capnp::MallocMessageBuilder message(8);
-  message.initRoot<peer_wire::PeerFrame>().setKeepalive();
+std::string EncodeKeepalive(const PeerKeepalive& keepalive) {
+  capnp::MallocMessageBuilder message(32);
+  auto out = message.initRoot<peer_wire::PeerFrame>();
+  out.setKeepalive();
+  if (keepalive.load.has_value()) EncodeLoad(*keepalive.load, out.initLoad());
   return ToSmallFrame(message);
 }
 

@@ -211,6 +211,13 @@ absl::StatusOr<replica::Refuse> DecodeRefuse(
   return refuse;
 }
 
+absl::StatusOr<replica::Standing> DecodeStanding(uint8_t byte) {
+  if (byte > static_cast<uint8_t>(replica::Standing::kPartial)) {
+    return Malformed("a standing that there is none of");
+  }
+  return static_cast<replica::Standing>(byte);
+}
+
 absl::StatusOr<replica::Summary> DecodeSummary(
     peer_wire::PeerMessage::Summary::Reader in) {
   replica::Summary summary;
@@ -224,6 +231,7 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   summary.pull = in.getPull();
   summary.epoch = in.getEpoch();
   summary.state = {in.getStateHigh(), in.getStateLow()};
+  DOVETAIL_ASSIGN_OR_RETURN(summary.standing, DecodeStanding(in.getStanding()));
   return summary;
 }
 
@@ -280,7 +288,9 @@ absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
   DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
   DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
   answer.same = in.getSame();
+  answer.epoch = in.getEpoch();
   if (!answer.status.ok()) return answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.standing, DecodeStanding(in.getStanding()));
   if (!answer.same) {
     DOVETAIL_ASSIGN_OR_RETURN(answer.page, DecodePage(in.getPage()));
   } else if (!in.hasApplied() && !in.hasSuperseded()) {
@@ -409,6 +419,7 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       replica::Ack ack;
       DOVETAIL_ASSIGN_OR_RETURN(ack.events, DecodeRun(in.getAck().getEvents()));
       ack.synced = in.getAck().getSynced();
+      ack.epoch = in.getAck().getEpoch();
       return ack;
     }
     case peer_wire::PeerMessage::REFUSE:
@@ -514,8 +525,13 @@ absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
                   {in.getRingDigestHigh(), in.getRingDigestLow()}};
       return out;
     }
-    case peer_wire::PeerFrame::KEEPALIVE:
-      return PeerKeepalive{};
+    case peer_wire::PeerFrame::KEEPALIVE: {
+      PeerKeepalive keepalive;
+      if (in.hasLoad()) {
+        DOVETAIL_ASSIGN_OR_RETURN(keepalive.load, DecodeLoad(in.getLoad()));
+      }
+      return keepalive;
+    }
     case peer_wire::PeerFrame::GOSSIP:
       return PeerGossip{Kind::kGossip, std::string(AsView(in.getGossip()))};
     case peer_wire::PeerFrame::CLUSTER_CONFIG:

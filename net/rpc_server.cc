@@ -290,6 +290,23 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
         .attach(Counted());
   }
 
+  kj::Promise<void> backup(BackupContext context) override {
+    const auto text = context.getParams().getName();
+    const std::string name(text.begin(), text.end());
+    context.releaseParams();
+    if (server_.drained_) {
+      EncodeBackupReply(Stopping(), context.getResults());
+      return kj::READY_NOW;
+    }
+    return Promised<absl::StatusOr<BackupMade>>([&](auto done) {
+             server_.backend_.backup(name, std::move(done));
+           })
+        .then([context](absl::StatusOr<BackupMade>&& made) mutable {
+          EncodeBackupReply(made, context.getResults());
+        })
+        .attach(Counted());
+  }
+
   kj::Promise<void> digest(DigestContext context) override {
     const uint32_t first = context.getParams().getFirst();
     return Promised<NodeDigests>(server_.backend_.digests)

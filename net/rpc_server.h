@@ -67,6 +67,10 @@ class RpcServer {
         BucketRequest,
         std::function<void(const absl::StatusOr<BucketPage>&)> done)>
         buckets;
+    std::function<void(
+        const std::string& name,
+        std::function<void(const absl::StatusOr<BackupMade>&)> done)>
+        backup;
     // One line for people.
     std::function<void(absl::string_view)> log;
   };

@@ -12,13 +12,8 @@
 namespace dovetail::replica {
 namespace {
 
-// The payload of MemberInfo: whether the node holds data. Empty: unknown yet.
-constexpr absl::string_view kHoldsData = "holds";
-constexpr absl::string_view kHoldsNone = "empty";
-
-std::shared_ptr<const Ring> Computed(const ClusterConfig& config) {
-  DOVETAIL_CHECK(config.ring.has_value());
-  auto ring = Ring::Compute(config.ring->ring());
+std::shared_ptr<const Ring> Computed(const RingSpec& spec) {
+  auto ring = Ring::Compute(spec);
   DOVETAIL_CHECK(ring.ok());  // CommittedRing::Make has checked it
   return std::make_shared<const Ring>(*std::move(ring));
 }
@@ -28,18 +23,7 @@ bool IsGone(const Member* member) {
                                member->state == MemberState::kLeft);
 }
 
-RingMember MemberOf(const MemberInfo& info) {
-  RingMember member;
-  member.id = info.id;
-  member.name = info.name;
-  member.zone = info.zone;
-  member.region = info.region;
-  return member;
-}
-
 }  // namespace
-
-bool HoldsData(const MemberInfo& info) { return info.payload == kHoldsData; }
 
 Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
                  uint64_t incarnation, uint64_t seed, ClusterConfig config,
@@ -190,6 +174,18 @@ void Cluster::HandleLinkDown(NodeId peer, absl::Duration now) {
   UpdateReach(peer);
 }
 
+void Cluster::HandleLoad(NodeId from, NodeLoad load, absl::Duration now) {
+  talks_[from].epoch = load.epoch;
+  loads_.Heard(from, std::move(load), now);
+}
+
+const NodeLoad& Cluster::SetOwnLoad(NodeLoad load, absl::Duration now) {
+  load.epoch = config_.epoch();
+  const NodeId self = membership_.self().info.id;
+  loads_.Heard(self, std::move(load), now);
+  return loads_.Of(self)->load;
+}
+
 void Cluster::HandleTimers(absl::Duration now) {
   membership_.HandleTimers(now);
   Drain(now);
@@ -201,10 +197,23 @@ void Cluster::SetSelfInfo(MemberInfo info, absl::Duration now) {
   Drain(now);
 }
 
-void Cluster::SetHoldsData(bool holds, absl::Duration now) {
+void Cluster::SetHoldings(Holdings holdings, absl::Duration now) {
+  holdings.settled = settled_ && holdings.ring == ring_stamp();
   MemberInfo info = membership_.self().info;
-  info.payload = std::string(holds ? kHoldsData : kHoldsNone);
+  std::string payload = EncodeHoldings(holdings);
+  if (info.payload == payload) return;
+  info.payload = std::move(payload);
   membership_.SetSelfInfo(std::move(info), now);
+  Drain(now);
+  UpdateSettled();
+}
+
+void Cluster::SetHoldsData(bool holds, absl::Duration now) {
+  SetHoldings({holds, ring_stamp(), 0, false}, now);
+}
+
+void Cluster::Leave(absl::Duration now) {
+  membership_.Leave(now);
   Drain(now);
 }
 
@@ -231,6 +240,7 @@ void Cluster::OnMembership(const MembershipEvent& event, absl::Duration now) {
       events_.push_back(ClusterEvent::KnownPeer{event.id, event.info->name,
                                                 event.info->peer_address});
       unsaved_ = true;
+      UpdateSettled();
       if (event.kind == EventKind::kJoined) {
         Log(absl::StrCat(
             "gossip knows ", event.info->name, " at ", event.info->peer_address,
@@ -286,10 +296,20 @@ void Cluster::OnChanged(bool new_ring, std::optional<NodeId> but,
   config_digest_ = {config_.epoch(), HashBytes(encoded_)};
   unsaved_ = true;
   if (new_ring) {
-    ring_ = Computed(config_);
-    events_.push_back(ClusterEvent::NewRing{ring_, ring_stamp()});
+    DOVETAIL_CHECK(config_.ring.has_value());
+    ring_ = Computed(config_.ring->ring());
+    const std::optional<RingBefore>& before = config_.ring->before();
+    ring_before_ = before ? Computed(before->ring) : nullptr;
+    settled_ = ring_before_ == nullptr;
+    TellRing();
   }
   TellBuckets();
+  if (config_.transfers.paused != told_paused_) {
+    told_paused_ = config_.transfers.paused;
+    events_.push_back(ClusterEvent::PauseTransfers{told_paused_});
+    Log(told_paused_ ? "transfers of partitions rest"
+                     : "transfers of partitions go on");
+  }
   membership_.SetConfig(config_digest_, now);
   std::vector<NodeId> peers(linked_.begin(), linked_.end());
   if (but.has_value()) std::erase(peers, *but);
@@ -318,71 +338,19 @@ void Cluster::OnSuperseded(const CommittedRing& lost) {
                    "holds; look at `dovetail cluster status` and commit anew"));
 }
 
-absl::Status Cluster::Stage(StagedChange change, absl::Duration now) {
-  DOVETAIL_RETURN_IF_ERROR(
-      config_.staged.Stage(membership_.self().info.id, std::move(change)));
-  OnChanged(/*new_ring=*/false, std::nullopt, now);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<std::string>> Cluster::StageJoins(
-    const std::vector<std::string>& names, absl::Duration now) {
-  std::map<std::string, const Member*> known;
-  for (const auto& [id, member] : membership_.members()) {
-    known.emplace(member.info.name, &member);
-  }
-  std::vector<const MemberInfo*> joining;
-  for (const std::string& name : names) {
-    const auto found = known.find(name);
-    if (found == known.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "no node \"", name,
-          "\" is known here; start it with --join, then stage it"));
-    }
-    if (ring_->Find(found->second->info.id) != nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("\"", name, "\" is a member already"));
-    }
-    joining.push_back(&found->second->info);
-  }
-  if (names.empty()) {
-    for (const auto& [name, member] : known) {
-      if (IsGone(member) || ring_->Find(member->info.id) != nullptr) continue;
-      joining.push_back(&member->info);
-    }
-  }
-  if (joining.empty()) {
-    return absl::FailedPreconditionError(
-        "every known node that is alive is a member already");
-  }
-  std::vector<std::string> staged;
-  for (const MemberInfo* info : joining) {
-    DOVETAIL_RETURN_IF_ERROR(config_.staged.Stage(membership_.self().info.id,
-                                                  Join(MemberOf(*info))));
-    staged.push_back(info->name);
-  }
-  OnChanged(/*new_ring=*/false, std::nullopt, now);
-  return staged;
-}
-
-void Cluster::Abort(absl::Duration now) {
-  if (config_.staged.empty()) return;
-  config_.staged.AbortAll();
-  OnChanged(/*new_ring=*/false, std::nullopt, now);
-}
-
 absl::StatusOr<Plan> Cluster::MakePlan() const {
   return replica::MakePlan(config_);
 }
 
-absl::Status Cluster::Commit(uint64_t base_epoch, absl::Duration now) {
+absl::Status Cluster::Commit(uint64_t base_epoch, absl::Duration now,
+                             bool force) {
   DOVETAIL_ASSIGN_OR_RETURN(const Plan plan, MakePlan());
   if (base_epoch != 0 && base_epoch != plan.base_epoch) {
     return absl::FailedPreconditionError(
         absl::StrCat("the ring is at epoch ", plan.base_epoch,
                      " by now; look at the plan again"));
   }
-  DOVETAIL_RETURN_IF_ERROR(CheckNoDataMoves(plan));
+  if (!force) DOVETAIL_RETURN_IF_ERROR(CheckTransfers());
   DOVETAIL_RETURN_IF_ERROR(
       replica::Commit(config_, plan, membership_.self().info.id));
   Log(absl::StrCat("committed the ring of epoch ", config_.epoch(), " with ",
@@ -409,40 +377,6 @@ absl::Status Cluster::ChangeBucket(const BucketChange& change, uint64_t wall_ms,
       break;
   }
   OnChanged(/*new_ring=*/false, std::nullopt, now);
-  return absl::OkStatus();
-}
-
-// A new owner would have to get what the old ones hold. A write that is on its
-// way meanwhile is not lost: who took it hands it over as a stand-in does.
-absl::Status Cluster::CheckNoDataMoves(const Plan& plan) const {
-  if (plan.moves.empty()) return absl::OkStatus();
-  std::vector<std::string> holders;
-  std::vector<std::string> silent;
-  std::set<NodeId> heard;
-  for (const auto& [id, member] : membership_.members()) {
-    const bool holds = HoldsData(member.info);
-    if (holds) holders.push_back(member.info.name);
-    if (holds || member.info.payload == kHoldsNone) heard.insert(id);
-  }
-  for (const RingMember& member : ring_->spec().members) {
-    if (!heard.contains(member.id)) silent.push_back(member.name);
-  }
-  const std::string moves =
-      absl::StrCat("the plan gives ", plan.moves.size(),
-                   plan.moves.size() == 1 ? " partition" : " partitions",
-                   " to other owners, and data cannot be moved to new owners "
-                   "yet");
-  if (!holders.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(moves, ": there is data at ", absl::StrJoin(holders, ", "),
-                     "; members can join before the first write"));
-  }
-  if (!silent.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(moves, ": ", absl::StrJoin(silent, ", "),
-                     " did not say yet whether there is data; try again when "
-                     "all members are up"));
-  }
   return absl::OkStatus();
 }
 

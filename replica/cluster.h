@@ -43,6 +43,7 @@
 #include "replica/cluster_config.h"
 #include "replica/ids.h"
 #include "replica/membership.h"
+#include "replica/node_load.h"
 #include "replica/ring.h"
 #include "replica/ring_plan.h"
 #include "replica/splitmix.h"
@@ -56,14 +57,23 @@ inline constexpr size_t kConfigFanout = 16;
 inline constexpr absl::Duration kConfigRetry = absl::Seconds(1);
 
 struct ClusterEvent {
-  // Who owns what has changed; also once at the start.
+  // Who owns what has changed; also once at the start, and once more when all
+  // owners have said that they are complete.
   struct NewRing {
     std::shared_ptr<const Ring> ring;
     ConfigDigest stamp;
+    // The ring before, while partitions may be on their way from its owners;
+    // and who of these have lost their disks.
+    std::shared_ptr<const Ring> before;
+    std::vector<NodeId> gone;
   };
   // The properties of buckets have changed.
   struct NewBuckets {
     std::shared_ptr<const BucketDefaults> buckets;
+  };
+  // Transfers are to rest, or to go on; not said at the start unless they rest.
+  struct PauseTransfers {
+    bool paused = false;
   };
   // Repeated when a link comes up again.
   struct Reachable {
@@ -81,8 +91,8 @@ struct ClusterEvent {
   struct LogLine {
     std::string text;
   };
-  using Any = std::variant<NewRing, NewBuckets, Reachable, Unreachable,
-                           KnownPeer, LogLine>;
+  using Any = std::variant<NewRing, NewBuckets, PauseTransfers, Reachable,
+                           Unreachable, KnownPeer, LogLine>;
 };
 
 // To a node there is a link to.
@@ -102,7 +112,31 @@ struct BucketChange {
   friend bool operator==(const BucketChange&, const BucketChange&) = default;
 };
 
-// Whether the node has said that it holds data, in the payload of its info.
+// What an operator wants of a member.
+struct NamedChange {
+  ChangeKind kind = ChangeKind::kLeave;  // never kJoin
+  std::string name;                      // the member
+  std::string by;                        // of kReplace: who takes its place
+  uint32_t weight = 0;                   // of kWeight
+  friend bool operator==(const NamedChange&, const NamedChange&) = default;
+};
+
+// What a node says of its data, in the payload of its info.
+struct Holdings {
+  // Whether any partition there has ever had an event.
+  bool data = false;
+  // By this ring it owns so many partitions that it does not yet have all of.
+  // No ring: it did not say.
+  ConfigDigest ring;
+  uint32_t incomplete = 0;
+  // It has heard that by this ring nobody is incomplete any more.
+  bool settled = false;
+  friend bool operator==(const Holdings&, const Holdings&) = default;
+};
+std::string EncodeHoldings(const Holdings& holdings);
+// Absent: it has said nothing yet, or what nobody understands.
+std::optional<Holdings> HoldingsOf(const MemberInfo& info);
+// Whether the node has said that it holds data.
 bool HoldsData(const MemberInfo& info);
 
 class Cluster {
@@ -127,14 +161,22 @@ class Cluster {
                       absl::Duration now);
   void HandleLinkUp(NodeId peer, absl::Duration now);
   void HandleLinkDown(NodeId peer, absl::Duration now);
+  // What the node says of its load; nothing comes of it but to be shown.
+  void HandleLoad(NodeId from, NodeLoad load, absl::Duration now);
   void HandleTimers(absl::Duration now);
 
   // --- From this node ---
+  // What it carries; what others are told. The epoch is filled in.
+  const NodeLoad& SetOwnLoad(NodeLoad load, absl::Duration now);
   // What others hear of it; same id and name. Keeps the payload.
   void SetSelfInfo(MemberInfo info, absl::Duration now);
-  // Whether any partition here has ever had an event. Until the first call it
-  // is unknown.
+  // Until the first call it is unknown. `settled` is filled in.
+  void SetHoldings(Holdings holdings, absl::Duration now);
+  // The same of a node that has all of what it owns.
   void SetHoldsData(bool holds, absl::Duration now);
+
+  // Tells the others that this node goes for good. It must own nothing.
+  void Leave(absl::Duration now);
 
   // --- From the operator ---
   // Errors: InvalidArgument, FailedPrecondition, ResourceExhausted.
@@ -143,17 +185,25 @@ class Cluster {
   // ring. Returns the names staged.
   absl::StatusOr<std::vector<std::string>> StageJoins(
       const std::vector<std::string>& names, absl::Duration now);
+  // Of a member by its name. Also refused: what makes no plan together with
+  // what else is staged.
+  absl::Status StageNamed(const NamedChange& change, absl::Duration now);
   // Takes back all that is staged.
   void Abort(absl::Duration now);
   absl::StatusOr<Plan> MakePlan() const;
   // Commits what is staged. `base_epoch`: of the plan that was looked at, 0 if
-  // none was. FailedPrecondition: the ring has changed since, or data would
-  // have to move, which is not possible yet.
-  absl::Status Commit(uint64_t base_epoch, absl::Duration now);
+  // none was. FailedPrecondition: the ring has changed since; or there is data,
+  // and partitions are still on their way by the ring that there is: what a
+  // quorum of its new owners holds might not be all. `force`: for all that.
+  absl::Status Commit(uint64_t base_epoch, absl::Duration now,
+                      bool force = false);
   // `wall_ms`: of this node's clock; orders changes that were made apart.
   // Errors: of CheckSettings and BucketTable; nothing has changed.
   absl::Status ChangeBucket(const BucketChange& change, uint64_t wall_ms,
                             absl::Duration now);
+
+  // For the whole cluster. `wall_ms`: as above.
+  void PauseTransfers(bool paused, uint64_t wall_ms, absl::Duration now);
 
   // --- Outputs: events first, then the configuration to persist, then what
   // goes to others ---
@@ -172,6 +222,9 @@ class Cluster {
   bool IsReachable(NodeId node) const { return reachable_.contains(node); }
   // The epoch that `node` said last it goes by; 0: nothing heard.
   uint64_t EpochOf(NodeId node) const;
+  const LoadTable& loads() const { return loads_; }
+  // Whether all owners have said that they are complete by this ring.
+  bool settled() const { return settled_; }
   // The last committed ring that lost, if any.
   const std::optional<CommittedRing>& superseded() const { return superseded_; }
   // All others that were heard of, for the next start.
@@ -198,8 +251,18 @@ class Cluster {
   void TellBuckets();
   void OnSuperseded(const CommittedRing& lost);
   void SendConfig(NodeId to, absl::Duration now);
-  absl::Status CheckNoDataMoves(const Plan& plan) const;
+  // Tells of the ring, with the one before it unless all is settled.
+  void TellRing();
+  void UpdateSettled();
+  // What it has said about this ring; absent if nothing.
+  std::optional<Holdings> SaidOf(const RingMember& member) const;
+  absl::Status CheckTransfers() const;
   std::string NameOf(NodeId node) const;
+  // Null: gossip does not know it.
+  const MemberInfo* Known(const std::string& name) const;
+  // InvalidArgument: there is none.
+  absl::StatusOr<NodeId> MemberCalled(const std::string& name) const;
+  absl::StatusOr<StagedChange> Named(const NamedChange& change) const;
   void Log(std::string text);
 
   Membership membership_;
@@ -207,12 +270,16 @@ class Cluster {
   std::string encoded_;         // config_
   ConfigDigest config_digest_;  // of encoded_
   std::shared_ptr<const Ring> ring_;
+  std::shared_ptr<const Ring> ring_before_;  // of config_; null if it has none
+  bool settled_ = false;
   std::shared_ptr<const BucketDefaults> buckets_;  // of config_
   std::optional<CommittedRing> superseded_;
   SplitMix random_;
   std::set<NodeId> linked_;
   std::set<NodeId> reachable_;
   std::map<NodeId, Talk> talks_;
+  LoadTable loads_;
+  bool told_paused_ = false;
   bool unsaved_ = false;
   std::vector<ClusterEvent::Any> events_;
   std::vector<ClusterEnvelope> messages_;

@@ -13,6 +13,11 @@
 namespace dovetail::replica {
 namespace {
 
+// What a configuration has of rings.
+constexpr uint8_t kNoRing = 0;
+constexpr uint8_t kRingAlone = 1;
+constexpr uint8_t kRingAndBefore = 2;
+
 void AppendId(crdt::Writer& out, NodeId id) {
   out.Fixed64(static_cast<uint64_t>(id));
 }
@@ -136,8 +141,49 @@ absl::StatusOr<MemberRecord> DecodeMemberRecord(absl::string_view bytes) {
 
 // --- The committed ring -----------------------------------------------------
 
+namespace {
+
+// Members by id, each with its place: equal rings, equal bytes.
+void Normalize(RingSpec& ring) {
+  for (RingMember& member : ring.members) member.place = PlaceOf(member);
+  std::sort(
+      ring.members.begin(), ring.members.end(),
+      [](const RingMember& a, const RingMember& b) { return a.id < b.id; });
+}
+
+bool IsMember(const RingSpec& ring, NodeId id) {
+  return std::any_of(
+      ring.members.begin(), ring.members.end(),
+      [id](const RingMember& member) { return member.id == id; });
+}
+
+absl::Status CheckBefore(const RingBefore& before, const RingSpec& ring) {
+  if (before.ring.epoch + 1 != ring.epoch ||
+      before.ring.partitions != ring.partitions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a ring of epoch ", before.ring.epoch, " and ",
+                     before.ring.partitions, " partitions before one of epoch ",
+                     ring.epoch, " and ", ring.partitions));
+  }
+  DOVETAIL_RETURN_IF_ERROR(CheckRingSpec(before.ring));
+  DOVETAIL_RETURN_IF_ERROR(CheckNames(before.ring));
+  for (size_t i = 0; i < before.gone.size(); ++i) {
+    const NodeId id = before.gone[i];
+    if ((i > 0 && id <= before.gone[i - 1]) || IsMember(ring, id) ||
+        !IsMember(before.ring, id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("node ", static_cast<uint64_t>(id),
+                       " cannot be gone by the ring of epoch ", ring.epoch));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<CommittedRing> CommittedRing::Make(
-    RingSpec ring, NodeId committed_by, std::vector<Hash128> ancestors) {
+    RingSpec ring, NodeId committed_by, std::vector<Hash128> ancestors,
+    std::optional<RingBefore> before) {
   if (ring.epoch < 1 || ring.epoch > kCounterMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("a committed ring of epoch ", ring.epoch));
@@ -151,12 +197,14 @@ absl::StatusOr<CommittedRing> CommittedRing::Make(
   DOVETAIL_RETURN_IF_ERROR(CheckNames(ring));
   CommittedRing made;
   made.ring_ = std::move(ring);
-  for (RingMember& member : made.ring_.members) member.place = PlaceOf(member);
-  std::sort(
-      made.ring_.members.begin(), made.ring_.members.end(),
-      [](const RingMember& a, const RingMember& b) { return a.id < b.id; });
+  Normalize(made.ring_);
+  if (before.has_value()) {
+    DOVETAIL_RETURN_IF_ERROR(CheckBefore(*before, made.ring_));
+    Normalize(before->ring);
+  }
   made.committed_by_ = committed_by;
   made.ancestors_ = std::move(ancestors);
+  made.before_ = std::move(before);
   std::string bytes;
   crdt::Writer out(&bytes);
   AppendCommittedRing(out, made);
@@ -175,9 +223,9 @@ bool Precedes(const CommittedRing& a, const CommittedRing& b) {
          std::make_pair(b.epoch(), b.digest());
 }
 
-void AppendCommittedRing(crdt::Writer& out, const CommittedRing& ring) {
-  const RingSpec& spec = ring.ring();
-  AppendId(out, ring.committed_by());
+namespace {
+
+void AppendSpec(crdt::Writer& out, const RingSpec& spec) {
   out.Varint(spec.epoch);
   out.Varint(spec.partitions);
   out.Varint(spec.replicas);
@@ -188,15 +236,9 @@ void AppendCommittedRing(crdt::Writer& out, const CommittedRing& ring) {
   }
   out.Varint(spec.members.size());
   for (const RingMember& member : spec.members) AppendMember(out, member);
-  out.Varint(ring.ancestors().size());
-  for (const Hash128& ancestor : ring.ancestors()) {
-    out.Fixed64(ancestor.high);
-    out.Fixed64(ancestor.low);
-  }
 }
 
-std::optional<CommittedRing> ReadCommittedRing(crdt::Reader& in) {
-  const NodeId committed_by = ReadId(in);
+RingSpec ReadSpec(crdt::Reader& in) {
   RingSpec spec;
   spec.epoch = in.Varint();
   spec.partitions = ReadUint32(in, kPartitionsMax);
@@ -218,14 +260,47 @@ std::optional<CommittedRing> ReadCommittedRing(crdt::Reader& in) {
       in.Fail("members out of order");
     }
   }
+  return spec;
+}
+
+RingBefore ReadBefore(crdt::Reader& in) {
+  RingBefore before;
+  before.ring = ReadSpec(in);
+  before.gone.resize(in.Count(8));
+  for (NodeId& id : before.gone) id = ReadId(in);
+  return before;
+}
+
+}  // namespace
+
+void AppendCommittedRing(crdt::Writer& out, const CommittedRing& ring) {
+  AppendId(out, ring.committed_by());
+  AppendSpec(out, ring.ring());
+  out.Varint(ring.ancestors().size());
+  for (const Hash128& ancestor : ring.ancestors()) {
+    out.Fixed64(ancestor.high);
+    out.Fixed64(ancestor.low);
+  }
+  if (!ring.before().has_value()) return;
+  AppendSpec(out, ring.before()->ring);
+  out.Varint(ring.before()->gone.size());
+  for (const NodeId id : ring.before()->gone) AppendId(out, id);
+}
+
+std::optional<CommittedRing> ReadCommittedRing(crdt::Reader& in,
+                                               bool with_before) {
+  const NodeId committed_by = ReadId(in);
+  RingSpec spec = ReadSpec(in);
   std::vector<Hash128> ancestors(in.Count(16));
   for (Hash128& ancestor : ancestors) {
     ancestor.high = in.Fixed64();
     ancestor.low = in.Fixed64();
   }
+  std::optional<RingBefore> before;
+  if (with_before) before = ReadBefore(in);
   if (!in.ok()) return std::nullopt;
-  auto ring =
-      CommittedRing::Make(std::move(spec), committed_by, std::move(ancestors));
+  auto ring = CommittedRing::Make(std::move(spec), committed_by,
+                                  std::move(ancestors), std::move(before));
   if (!ring.ok()) {
     in.Fail(ring.status().message());
     return std::nullopt;
@@ -240,6 +315,7 @@ StagedChange Join(RingMember member) {
   return {ChangeKind::kJoin, id, std::move(member), 0};
 }
 StagedChange Leave(NodeId id) { return {ChangeKind::kLeave, id, {}, 0}; }
+StagedChange Remove(NodeId id) { return {ChangeKind::kRemove, id, {}, 0}; }
 StagedChange Replace(NodeId old, RingMember by) {
   return {ChangeKind::kReplace, old, std::move(by), 0};
 }
@@ -329,6 +405,7 @@ void AppendStaged(crdt::Writer& out, const StagedChanges& staged) {
         AppendMember(out, change.member);
         break;
       case ChangeKind::kLeave:
+      case ChangeKind::kRemove:
         break;
       case ChangeKind::kWeight:
         out.Varint(change.weight);
@@ -358,6 +435,8 @@ StagedChange ReadChange(crdt::Reader& in, NodeId subject) {
       return Replace(subject, ReadMember(in));
     case ChangeKind::kLeave:
       return Leave(subject);
+    case ChangeKind::kRemove:
+      return Remove(subject);
     case ChangeKind::kWeight:
       return SetWeight(subject, ReadUint32(in, kWeightMax));
   }
@@ -430,18 +509,51 @@ ConfigMerge Merge(ClusterConfig& mine, const ClusterConfig& theirs) {
     mine.buckets = std::move(buckets);
     result.changed = true;
   }
+  if (mine.transfers < theirs.transfers) {
+    mine.transfers = theirs.transfers;
+    result.changed = true;
+  }
   return result;
 }
+
+namespace {
+
+void AppendSwitch(crdt::Writer& out, const TransferSwitch& transfers) {
+  out.Varint(transfers.changed.counter);
+  AppendId(out, transfers.changed.node);
+  out.Byte(transfers.paused ? 1 : 0);
+}
+
+TransferSwitch ReadSwitch(crdt::Reader& in) {
+  TransferSwitch transfers;
+  transfers.changed.counter = in.Varint();
+  transfers.changed.node = ReadId(in);
+  const uint8_t paused = in.Byte();
+  if (transfers.changed.counter < 1 ||
+      transfers.changed.counter > kCounterMax || paused > 1) {
+    in.Fail("transfers neither paused nor not");
+  }
+  transfers.paused = paused == 1;
+  return transfers;
+}
+
+}  // namespace
 
 std::string EncodeClusterConfig(const ClusterConfig& config) {
   std::string bytes;
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
-  out.Byte(config.ring.has_value() ? 1 : 0);
-  if (config.ring.has_value()) AppendCommittedRing(out, *config.ring);
+  if (config.ring.has_value()) {
+    out.Byte(config.ring->before().has_value() ? kRingAndBefore : kRingAlone);
+    AppendCommittedRing(out, *config.ring);
+  } else {
+    out.Byte(kNoRing);
+  }
   AppendStaged(out, config.staged);
   // Nodes of before buckets had properties understand it until one has.
-  if (!config.buckets.unused()) AppendBuckets(out, config.buckets);
+  const bool switched = config.transfers.changed.counter > 0;
+  if (!config.buckets.unused() || switched) AppendBuckets(out, config.buckets);
+  if (switched) AppendSwitch(out, config.transfers);
   DOVETAIL_CHECK(bytes.size() <= kClusterConfigBytesMax);
   return bytes;
 }
@@ -455,11 +567,20 @@ absl::StatusOr<ClusterConfig> DecodeClusterConfig(absl::string_view bytes) {
   crdt::Reader in(bytes);
   in.ExpectVersion();
   ClusterConfig config;
-  const uint8_t has_ring = in.Byte();
-  if (has_ring > 1) in.Fail("neither with nor without a ring");
-  if (has_ring == 1 && in.ok()) config.ring = ReadCommittedRing(in);
+  const uint8_t rings = in.Byte();
+  if (rings > kRingAndBefore) in.Fail("neither with nor without a ring");
+  if (rings != kNoRing && in.ok()) {
+    config.ring = ReadCommittedRing(in, rings == kRingAndBefore);
+  }
   config.staged = ReadStaged(in);
-  if (in.ok() && in.remaining() > 0) config.buckets = ReadBuckets(in);
+  if (in.ok() && in.remaining() > 0) {
+    config.buckets = ReadBuckets(in);
+    if (in.ok() && in.remaining() > 0) {
+      config.transfers = ReadSwitch(in);
+    } else if (config.buckets.unused()) {
+      in.Fail("no buckets, and nothing behind them");
+    }
+  }
   DOVETAIL_RETURN_IF_ERROR(in.Finish());
   return config;
 }

@@ -49,9 +49,9 @@ inline constexpr size_t kAncestorsMax = 16;
 inline constexpr size_t kStagedMax = kMembersMax;
 // Nodes at which something was ever staged.
 inline constexpr size_t kStagingNodesMax = kMembersMax;
-// A full cluster, every name as long as it may be, as much staged, and as many
-// properties of buckets.
-inline constexpr size_t kClusterConfigBytesMax = size_t{6} << 20;
+// A full cluster, every name as long as it may be, the one before it, as much
+// staged, and as many properties of buckets.
+inline constexpr size_t kClusterConfigBytesMax = size_t{7} << 20;
 
 // A node as gossip introduces it, whether it owns anything or not. Known by its
 // id: addresses may change from one start to the next.
@@ -67,12 +67,24 @@ struct MemberRecord {
 std::string EncodeMemberRecord(const MemberRecord& record);
 absl::StatusOr<MemberRecord> DecodeMemberRecord(absl::string_view bytes);
 
+// The ring before a committed one: where the data comes from. So a node that
+// hears of a ring needs to have seen none before it.
+struct RingBefore {
+  RingSpec ring;
+  // Its members that are none any more, and whose disks are lost: no data is
+  // waited for from them. Ascending.
+  std::vector<NodeId> gone;
+  friend bool operator==(const RingBefore&, const RingBefore&) = default;
+};
+
 class CommittedRing {
  public:
-  // Returns: InvalidArgument if the ring cannot be computed, is of epoch 0, or
-  // has a name that is empty, too long or there twice.
-  static absl::StatusOr<CommittedRing> Make(RingSpec ring, NodeId committed_by,
-                                            std::vector<Hash128> ancestors);
+  // Returns: InvalidArgument if a ring cannot be computed, is of epoch 0, or
+  // has a name that is empty, too long or there twice; or if `before` is not of
+  // the epoch before, or names as gone who is a member, or never was one.
+  static absl::StatusOr<CommittedRing> Make(
+      RingSpec ring, NodeId committed_by, std::vector<Hash128> ancestors,
+      std::optional<RingBefore> before = std::nullopt);
 
   uint64_t epoch() const { return ring_.epoch; }
   NodeId committed_by() const { return committed_by_; }
@@ -82,6 +94,8 @@ class CommittedRing {
   const RingSpec& ring() const { return ring_; }
   // Of the epochs before this one, the latest first.
   const std::vector<Hash128>& ancestors() const { return ancestors_; }
+  // Absent: the first ring of a cluster, or one that an earlier version made.
+  const std::optional<RingBefore>& before() const { return before_; }
 
   // Whether this one grew from `older`, or nobody can tell any more.
   bool GrewFrom(const CommittedRing& older) const;
@@ -93,18 +107,22 @@ class CommittedRing {
   RingSpec ring_;
   NodeId committed_by_{};
   std::vector<Hash128> ancestors_;
+  std::optional<RingBefore> before_;
   Hash128 digest_;
 };
 // The total order.
 bool Precedes(const CommittedRing& a, const CommittedRing& b);
 void AppendCommittedRing(crdt::Writer& out, const CommittedRing& ring);
-std::optional<CommittedRing> ReadCommittedRing(crdt::Reader& in);
+// `with_before`: whether the encoding says what was before; it does not show.
+std::optional<CommittedRing> ReadCommittedRing(crdt::Reader& in,
+                                               bool with_before);
 
 enum class ChangeKind : uint8_t {
   kJoin = 1,     // `member` becomes a member
   kLeave = 2,    // `subject` is one no longer
   kReplace = 3,  // `member` takes the place of `subject`
   kWeight = 4,   // `subject` weighs `weight` from now on
+  kRemove = 5,   // as kLeave, and its disk is lost
 };
 
 struct StagedChange {
@@ -116,6 +134,7 @@ struct StagedChange {
 };
 StagedChange Join(RingMember member);
 StagedChange Leave(NodeId id);
+StagedChange Remove(NodeId id);
 StagedChange Replace(NodeId old, RingMember by);
 StagedChange SetWeight(NodeId id, uint32_t weight);
 
@@ -156,11 +175,20 @@ class StagedChanges {
 void AppendStaged(crdt::Writer& out, const StagedChanges& staged);
 StagedChanges ReadStaged(crdt::Reader& in);
 
+// Whether transfers rest, in the whole cluster. Who said so last holds.
+struct TransferSwitch {
+  Stamp changed;  // counter 0: never
+  bool paused = false;
+  friend auto operator<=>(const TransferSwitch&,
+                          const TransferSwitch&) = default;
+};
+
 struct ClusterConfig {
   // Absent: a node that has just joined and heard of none yet.
   std::optional<CommittedRing> ring;
   StagedChanges staged;
   BucketTable buckets;
+  TransferSwitch transfers;
 
   uint64_t epoch() const { return ring.has_value() ? ring->epoch() : 0; }
   friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;

@@ -1,6 +1,7 @@
 #include "replica/forwarder.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
@@ -21,13 +22,15 @@ constexpr absl::Duration kForwardAgainAfter = absl::Milliseconds(200);
 std::optional<NodeId> Forwarder::PickOwner(PartitionId partition) const {
   const std::string& here = core_.placement.RegionOf(core_.identity.self);
   // Region before speed: a local level means the coordinator's region.
+  // Before either, who is not being filled: a mutation sees what is there.
   const auto rank = [&](NodeId node) {
-    return std::pair(core_.placement.RegionOf(node) != here,
-                     core_.peer_times.IsSlow(node));
+    return std::tuple(!core_.IsProbablyWhole(node, partition),
+                      core_.placement.RegionOf(node) != here,
+                      core_.peer_times.IsSlow(node));
   };
   std::optional<NodeId> picked;
   for (NodeId owner : core_.placement.Owners(partition)) {
-    if (!core_.IsUp(owner)) continue;
+    if (owner == core_.identity.self || !core_.IsUp(owner)) continue;
     DOVETAIL_MARK_IF("forward: past an owner that is slow",
                      picked && rank(owner) < rank(*picked));
     if (!picked || rank(owner) < rank(*picked)) picked = owner;
@@ -38,12 +41,17 @@ std::optional<NodeId> Forwarder::PickOwner(PartitionId partition) const {
 bool Forwarder::Start(ClientRequest& request, PartitionId partition, Now now) {
   DOVETAIL_CHECK((static_cast<uint64_t>(request.id) & kForwardedBit) == 0 ||
                  request.options.forwarded);
-  if (request.options.here || request.options.forwarded ||
-      core_.IsOwner(partition)) {
+  const bool mine = core_.IsOwner(partition);
+  const bool filled = core_.placement.moves() &&
+                      core_.StandingOf(partition) == Standing::kPartial;
+  if (request.options.here || request.options.forwarded || (mine && !filled)) {
     return false;
   }
   const std::optional<NodeId> owner = PickOwner(partition);
-  if (!owner) return false;
+  if (!owner || (mine && !core_.IsProbablyWhole(*owner, partition))) {
+    return false;
+  }
+  DOVETAIL_MARK_IF("forward: an owner that is being filled", mine);
   Job job;
   job.partition = partition;
   job.owner = *owner;

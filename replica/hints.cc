@@ -11,6 +11,12 @@ bool Hints::MayForget(const Partition& partition, Now now) {
   const PartitionId id = partition.id();
   const auto since = since_.try_emplace(id, now.steady).first->second;
   const size_t owners = core_.placement.Owners(id).size();
+  // What it took as an owner is acknowledged on the strength of it.
+  if (partition.tenure() &&
+      !DOVETAIL_MUTANT("moves: what a former owner holds are hints")) {
+    return owners > 0 && owners == sync_.CompleteOwnersThatHave(
+                                       id, partition.context().applied);
+  }
   const uint32_t have = sync_.OwnersThatHave(id, partition.context().applied);
   if (DOVETAIL_MUTANT("hints: dropped when one owner has them") && have > 0) {
     return true;
@@ -56,7 +62,7 @@ void Hints::Round(Now now) {
 }
 
 absl::Status ShardCore::RoomToStandIn(PartitionId partition) const {
-  if (IsOwner(partition)) return absl::OkStatus();
+  if (IsOwner(partition) || Get(partition).tenure()) return absl::OkStatus();
   const uint64_t bytes = HintBytes();
   if (bytes < options.hint_bytes_max &&
       !DOVETAIL_BUGGIFY("hints: no room to stand in")) {
@@ -72,9 +78,47 @@ absl::Status ShardCore::RoomToStandIn(PartitionId partition) const {
 uint64_t ShardCore::HintBytes() const {
   uint64_t bytes = 0;
   for (const auto& partition : partitions) {
-    if (!IsOwner(partition->id())) bytes += partition->log_bytes();
+    if (IsOwner(partition->id()) || partition->tenure()) continue;
+    bytes += partition->log_bytes();
   }
   return bytes;
+}
+
+Standing ShardCore::StandingOf(PartitionId partition) const {
+  const Partition& mine = Get(partition);
+  const std::optional<Tenure>& tenure = mine.tenure();
+  const bool owner = IsOwner(partition);
+  if (mine.progress().filling) return Standing::kPartial;
+  if (!placement.moves()) {
+    return owner ? Standing::kComplete : Standing::kPartial;
+  }
+  if (owner && tenure && tenure->complete &&
+      tenure->epoch >= placement.epoch()) {
+    return Standing::kComplete;
+  }
+  if (!placement.OwnedBefore(identity.self, partition)) {
+    return Standing::kPartial;
+  }
+  // By the ring before; or by the one before that, if it slept through one that
+  // left the partition with it. Where that was the first ring, nothing had to
+  // be written down, and who holds something was complete.
+  const uint64_t before = placement.epoch_before();
+  const bool whole = tenure ? tenure->complete && tenure->epoch + 1 >= before
+                            : before == 1 && !mine.empty();
+  if (!whole) return Standing::kPartial;
+  const bool fewer =
+      placement.replicas(partition) < placement.replicas_before(partition);
+  return owner && !fewer ? Standing::kComplete : Standing::kBefore;
+}
+
+bool ShardCore::IsProbablyWhole(NodeId node, PartitionId partition) const {
+  if (node == identity.self) {
+    return StandingOf(partition) != Standing::kPartial;
+  }
+  const auto said = standings.find({partition, node});
+  if (said != standings.end()) return said->second != Standing::kPartial;
+  return placement.moves() ? placement.OwnedBefore(node, partition)
+                           : placement.Owns(node, partition);
 }
 
 }  // namespace dovetail::replica

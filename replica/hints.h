@@ -8,6 +8,11 @@
 // ShardOptions::hint_age_max a majority of the owners is enough, since
 // anti-entropy between owners does the rest. Nothing is ever forgotten before.
 //
+// Of what it took as an owner (Partition::tenure) nothing is given up by age,
+// nor counted against what a node may hold for others: it is dropped when each
+// owner of the newest ring has all of it on stable storage, and says that it is
+// complete.
+//
 // What is forgotten includes the context. So a late message may bring a removed
 // value back to this node, for as long as it stands in again; it stays a
 // partial state that is joined with what owners hold, and these know better.

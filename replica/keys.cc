@@ -222,6 +222,10 @@ std::string RangesKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'R');
 }
 
+std::string TenureKey(PartitionId partition) {
+  return PartitionMetaKey(partition, 'O');
+}
+
 std::string ActorPrefix() { return "na"; }
 
 std::string ActorKey(uint32_t ordinal) {

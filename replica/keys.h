@@ -6,7 +6,7 @@
 //          sub = 00 (the object's header)  or  01 | path  (one leaf)
 //   log    partition:16 | actor:64 | first:64
 //   meta   'p' | partition:16 | 'C' checkpoint | 'S' block:8 sums | 'X' context
-//          'D' being emptied  'R' progress of a sync by ranges
+//          'D' being emptied  'R' progress of a sync by ranges  'O' tenure
 //          'n' | 'a' | ordinal:32 actor        'n' | 'h' | shard:32 clock
 //   index  esc(bucket) 00 01 | esc(key) 00 01 | type:8
 //
@@ -94,6 +94,7 @@ std::string SumsKey(PartitionId partition, uint8_t block);
 std::string SupersededKey(PartitionId partition);
 std::string EmptyingKey(PartitionId partition);
 std::string RangesKey(PartitionId partition);
+std::string TenureKey(PartitionId partition);
 std::string ActorKey(uint32_t ordinal);
 std::string ActorPrefix();
 std::string ClockKey(uint32_t shard);

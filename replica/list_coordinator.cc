@@ -116,6 +116,9 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
   job.id = id;
   job.request = std::move(request);
   job.required = *std::move(required);
+  job.before =
+      RequiredBefore(core_.placement, options.read, core_.options.read_default,
+                     core_.placement.RegionOf(core_.identity.self));
   job.local = IsLocal(options.read);
   job.here = options.here;
   job.deadline = now.steady + options.timeout;
@@ -125,8 +128,7 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
 void ListCoordinator::Launch(Job job, Now now) {
   absl::StatusOr<Page> page = LocalPage(job.request);
   if (!page.ok()) return core_.Reply(job.id, page.status());
-  if (job.here ||
-      Covers(core_.placement, job.required, {core_.identity.self})) {
+  if (job.here || IsCovered(job, {core_.identity.self})) {
     return core_.Reply(job.id, ListReply{InBucket(job.request.bucket,
                                                   std::move(page->objects)),
                                          page->more});
@@ -159,18 +161,41 @@ absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
            (!job.local || placement.RegionOf(node) ==
                               placement.RegionOf(core_.identity.self));
   };
+  // Local levels too may need to know what there was elsewhere.
+  const auto reachable = [&](NodeId node) {
+    return core_.IsUp(node) && !Has(job.asked, node);
+  };
+  absl::Status lacking;
+  if (HasBefore(job)) {
+    Cover before = GrowCover(placement, job.before, std::move(nodes), reachable,
+                             CoverOf::kBefore);
+    nodes = std::move(before.nodes);
+    lacking = std::move(before.lacking);
+  }
   if (core_.peer_times.any_slow()) {  // who is slow only as far as needed
     nodes =
         GrowCover(placement, job.required, std::move(nodes), [&](NodeId node) {
           return usable(node) && !core_.peer_times.IsSlow(node);
         }).nodes;
   }
-  const Cover cover =
-      GrowCover(placement, job.required, std::move(nodes), usable);
+  Cover cover = GrowCover(placement, job.required, std::move(nodes), usable);
   for (size_t i = given; i < cover.nodes.size(); ++i) {
     Ask(sequence, job, cover.nodes[i]);
   }
+  cover.lacking.Update(lacking);
   return cover.lacking;
+}
+
+bool ListCoordinator::HasBefore(const Job& job) const {
+  return core_.placement.moves() && !job.before.empty();
+}
+
+bool ListCoordinator::IsCovered(const Job& job,
+                                const std::vector<NodeId>& nodes) const {
+  return Covers(core_.placement, job.required, nodes) &&
+         (!HasBefore(job) ||
+          DOVETAIL_MUTANT("moves: who is filled lists all there is") ||
+          Covers(core_.placement, job.before, nodes, CoverOf::kBefore));
 }
 
 void ListCoordinator::Ask(uint64_t sequence, Job& job, NodeId node) {
@@ -239,7 +264,7 @@ void ListCoordinator::OnAnswer(NodeId from, ListAnswer answer, Now now) {
     job.different.emplace_back(from,
                                Page{std::move(answer.objects), answer.more});
   }
-  if (Covers(core_.placement, job.required, job.answered)) Decide(it, now);
+  if (IsCovered(job, job.answered)) Decide(it, now);
 }
 
 void ListCoordinator::Decide(Jobs::iterator it, Now now) {
@@ -289,10 +314,10 @@ void ListCoordinator::Gather(Job& job) const {
     const PartitionId partition = PartitionOf(job.request.bucket, object.key,
                                               core_.placement.partitions());
     const auto owns = [&](NodeId node) {
-      return core_.placement.Owns(node, partition);
+      return core_.placement.Concerns(node, partition);
     };
     const auto shown = std::count_if(nodes.begin(), nodes.end(), owns);
-    // A node that owns it no longer has no say.
+    // A node that owned it long ago has no say.
     if (shown == 0) continue;
     const bool agreed =
         shown == std::count_if(job.answered.begin(), job.answered.end(), owns);

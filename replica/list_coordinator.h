@@ -71,6 +71,7 @@ class ListCoordinator {
     absl::Duration hedge_at;         // when others are asked, or the silent
     absl::Duration pause;            // between that and the next time
     std::vector<uint32_t> required;  // R by partition
+    std::vector<uint32_t> before;    // of owners of before, while it moves
     bool local = false;              // of this node's region alone
     bool here = false;               // what this node holds is the answer
     Page page;                       // this node's own
@@ -95,6 +96,9 @@ class ListCoordinator {
   void Ask(uint64_t sequence, Job& job, NodeId node);
   void Send(uint64_t sequence, const Job& job, NodeId node);
   // Asks usable nodes on top of `nodes` as far as the partitions need it.
+  // Whether owners of before have to be asked, too.
+  bool HasBefore(const Job& job) const;
+  bool IsCovered(const Job& job, const std::vector<NodeId>& nodes) const;
   absl::Status AskMore(uint64_t sequence, Job& job, std::vector<NodeId> nodes);
   void Decide(Jobs::iterator job, Now now);
   void Gather(Job& job) const;

@@ -21,7 +21,35 @@ uint32_t CountIn(const std::vector<NodeId>& nodes,
                     [&](NodeId owner) { return Has(nodes, owner); }));
 }
 
+absl::Span<const NodeId> Of(const Placement& placement, PartitionId partition,
+                            CoverOf whose) {
+  return whose == CoverOf::kOwners ? placement.Owners(partition)
+                                   : placement.Before(partition);
+}
+
 }  // namespace
+
+std::vector<uint32_t> RequiredBefore(const Placement& placement,
+                                     const Level& level, uint32_t fallback,
+                                     const std::string& region) {
+  std::vector<uint32_t> required;
+  if (!placement.moves()) return required;
+  required.reserve(placement.partitions());
+  for (uint32_t p = 0; p < placement.partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const absl::Span<const NodeId> before = placement.Before(partition);
+    auto left = static_cast<uint32_t>(before.size());
+    uint32_t all = placement.replicas_before(partition);
+    const auto here = static_cast<uint32_t>(std::count_if(
+        before.begin(), before.end(),
+        [&](NodeId node) { return placement.RegionOf(node) == region; }));
+    if (IsLocal(level) && here > 0) left = all = here;
+    const absl::StatusOr<uint32_t> wanted =
+        all > 0 ? ResolveCount(level, fallback, all, "R") : 0;
+    required.push_back(wanted.ok() ? std::min(*wanted, left) : left);
+  }
+  return required;
+}
 
 absl::StatusOr<std::vector<uint32_t>> RequiredOwners(
     const Placement& placement, const Level& level, uint32_t fallback,
@@ -49,12 +77,17 @@ absl::StatusOr<std::vector<uint32_t>> RequiredOwners(
 Cover GrowCover(const Placement& placement,
                 const std::vector<uint32_t>& required,
                 std::vector<NodeId> nodes,
-                absl::FunctionRef<bool(NodeId)> usable) {
+                absl::FunctionRef<bool(NodeId)> usable, CoverOf whose) {
   DOVETAIL_CHECK(required.size() == placement.partitions());
   Cover cover{std::move(nodes), {}};
   for (uint32_t p = 0; p < placement.partitions(); ++p) {
-    const absl::Span<const NodeId> owners =
-        placement.Owners(PartitionId{static_cast<uint16_t>(p)});
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const absl::Span<const NodeId> all = Of(placement, partition, whose);
+    std::vector<NodeId> owners(all.begin(), all.end());
+    // Who owns it still covers both.
+    std::stable_partition(owners.begin(), owners.end(), [&](NodeId node) {
+      return placement.Owns(node, partition);
+    });
     uint32_t have = CountIn(cover.nodes, owners);
     for (NodeId owner : owners) {
       if (have >= required[p]) break;
@@ -72,10 +105,11 @@ Cover GrowCover(const Placement& placement,
 }
 
 bool Covers(const Placement& placement, const std::vector<uint32_t>& required,
-            const std::vector<NodeId>& nodes) {
+            const std::vector<NodeId>& nodes, CoverOf whose) {
   for (uint32_t p = 0; p < placement.partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    if (CountIn(nodes, placement.Owners(partition)) < required[p]) return false;
+    if (CountIn(nodes, Of(placement, partition, whose)) < required[p])
+      return false;
   }
   return true;
 }

@@ -25,6 +25,16 @@ absl::StatusOr<std::vector<uint32_t>> RequiredOwners(const Placement& placement,
                                                      uint32_t fallback,
                                                      const std::string& region);
 
+// The same of the owners by the ring before, as far as there are so many whose
+// disks are not lost; empty while nothing moves.
+std::vector<uint32_t> RequiredBefore(const Placement& placement,
+                                     const Level& level, uint32_t fallback,
+                                     const std::string& region);
+
+// Whose cover it is: while partitions move, a listing needs both. What was
+// there before is known to owners of before, what has come since to owners.
+enum class CoverOf : uint8_t { kOwners, kBefore };
+
 struct Cover {
   // As given, then what was added, in order of choice.
   std::vector<NodeId> nodes;
@@ -38,11 +48,12 @@ struct Cover {
 Cover GrowCover(const Placement& placement,
                 const std::vector<uint32_t>& required,
                 std::vector<NodeId> nodes,
-                absl::FunctionRef<bool(NodeId)> usable);
+                absl::FunctionRef<bool(NodeId)> usable,
+                CoverOf whose = CoverOf::kOwners);
 
 // Whether `nodes` are enough as they are.
 bool Covers(const Placement& placement, const std::vector<uint32_t>& required,
-            const std::vector<NodeId>& nodes);
+            const std::vector<NodeId>& nodes, CoverOf whose = CoverOf::kOwners);
 
 }  // namespace dovetail::replica
 

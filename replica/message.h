@@ -25,6 +25,7 @@
 #include "replica/ids.h"
 #include "replica/range_message.h"
 #include "replica/request.h"
+#include "replica/standing.h"
 
 namespace dovetail::replica {
 
@@ -41,6 +42,9 @@ struct Replicate {
 struct Ack {
   crdt::DotRun events;
   bool synced = false;
+  // Of the ring that the owner goes by. If it is newer than the coordinator's,
+  // this one does not know yet who has to have the write.
+  uint64_t epoch = 0;
 };
 
 // Owner → coordinator: "I cannot apply these", with the reason. Lost: as Ack.
@@ -69,6 +73,8 @@ struct Summary {
   // Of rows and X; replicas with the same E have the same. Zero: not said,
   // since a sync by ranges has not come to its end here.
   Hash128 state;
+  // What the sender's word is worth by that ring.
+  Standing standing = Standing::kComplete;
 };
 
 // Replica → owner, in answer to a Summary: deltas from the log that the
@@ -111,6 +117,10 @@ struct ReadAnswer {
   bool same = false;
   crdt::LeafPage page;
   crdt::Context context;
+  // What the page is worth, by the ring of `epoch`. If that is newer than the
+  // coordinator's, this one does not know yet whom it has to ask.
+  Standing standing = Standing::kComplete;
+  uint64_t epoch = 0;
 };
 
 // A listing is of all partitions: its messages travel as partition 0's, whose

@@ -108,6 +108,13 @@ struct ShardOptions {
   // Rows in one answer of a sync by ranges, in bytes. 256 KiB: as above.
   size_t range_chunk_bytes = 256 << 10;
 
+  // Partitions that are brought up to date by ranges at once, in a shard. 4:
+  // one more would only wait for the same disks.
+  size_t transfers_at_once = 4;
+  // What these take in, in bytes a second, of all shards together; 0: as much
+  // as comes. 32 MiB: a quarter of a gigabit, so that requests keep the rest.
+  uint64_t transfer_bytes_per_second = 32 << 20;
+
   // Rows that the scrub compares with the digest in a maintenance round (one a
   // second) of a shard. 1,000: all of 25 million rows in 7 hours on a node of
   // 1 shard at 0.1% of a core.

@@ -49,6 +49,15 @@ namespace dovetail::replica {
 
 enum class ApplyOutcome : uint8_t { kApplied, kDuplicate };
 
+// Beside a partition that this node owns, or owned and has not handed over: by
+// which ring, and whether it was complete by that. Nothing there: it was never
+// an owner by a ring that had another before it (filling.h).
+struct Tenure {
+  uint64_t epoch = 0;
+  bool complete = false;
+  friend bool operator==(const Tenure&, const Tenure&) = default;
+};
+
 // A question about a range, and what it was asked of.
 struct RangeQuestion {
   // What it covers, from the beginning of the range that it was to cover.
@@ -122,6 +131,10 @@ class Partition {
   // Removes up to `max` rows and log entries, at least one at a time; returns
   // how many. DataLoss: a row that cannot be read. Requires: max > 0.
   absl::StatusOr<size_t> EmptySome(size_t max);
+
+  // As it stands on disk, or will after this turn.
+  const std::optional<Tenure>& tenure() const { return tenure_; }
+  void SetTenure(Tenure tenure);
 
   // What was committed so far survives a power loss.
   void AllSynced();
@@ -266,6 +279,7 @@ class Partition {
 
  private:
   absl::Status LoadContext();
+  absl::Status LoadTenure();
   absl::Status LoadLog(uint64_t checkpoint);
   LeafSum SumOfLeaves(LeafSpan leaves) const;
   std::vector<uint64_t> PrintsOfSpans(LeafSpan leaves, size_t spans,
@@ -350,6 +364,7 @@ class Partition {
   bool mendable_ = true;
   uint64_t restored_ = 0;
   bool emptying_ = false;
+  std::optional<Tenure> tenure_;
   std::string quarantine_reason_;
 };
 

@@ -56,6 +56,7 @@ absl::Status Partition::Load() {
   watching_ = false;
   watched_.clear();
   ++loads_;
+  DOVETAIL_RETURN_IF_ERROR(LoadTenure());
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> emptying,
                             storage_.Get(Family::kMeta, EmptyingKey(id_)));
   emptying_ = emptying.has_value();
@@ -98,6 +99,34 @@ absl::Status Partition::Load() {
                    checkpoint && log_entries_ == 0);
   ++version_;
   return absl::OkStatus();
+}
+
+absl::Status Partition::LoadTenure() {
+  tenure_.reset();
+  DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> bytes,
+                            storage_.Get(Family::kMeta, TenureKey(id_)));
+  if (!bytes) return absl::OkStatus();
+  crdt::Reader in(*bytes);
+  in.ExpectVersion();
+  Tenure tenure;
+  const uint8_t complete = in.Byte();
+  if (complete > 1) in.Fail("neither complete nor not");
+  tenure.complete = complete == 1;
+  tenure.epoch = in.Varint();
+  DOVETAIL_RETURN_IF_ERROR(in.Finish());
+  tenure_ = tenure;
+  return absl::OkStatus();
+}
+
+void Partition::SetTenure(Tenure tenure) {
+  std::string bytes;
+  crdt::Writer out(&bytes);
+  out.Byte(crdt::kCodecVersion);
+  out.Byte(tenure.complete ? 1 : 0);
+  out.Varint(tenure.epoch);
+  rows_.PutOther(Family::kMeta, TenureKey(id_), bytes);
+  tenure_ = tenure;
+  ++version_;  // peers are told
 }
 
 // X, and how far a sync by ranges has come.

@@ -22,6 +22,8 @@ void Partition::BeginEmptying() {
   rows_.DeleteOther(Family::kMeta, CheckpointKey(id_));
   rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
   rows_.DeleteOther(Family::kMeta, RangesKey(id_));
+  if (tenure_) rows_.DeleteOther(Family::kMeta, TenureKey(id_));
+  tenure_.reset();
   for (uint32_t block = 0; block < kDigestBlocks; ++block) {
     rows_.DeleteOther(Family::kMeta, SumsKey(id_, static_cast<uint8_t>(block)));
   }

@@ -156,6 +156,14 @@ absl::Duration PeerTimes::AskAgainAfter(NodeId peer) const {
   return std::max(it->second.times.p95(), options_.read_hedge_min);
 }
 
+std::optional<absl::Duration> PeerTimes::P95(NodeId peer) const {
+  const auto it = peers_.find(peer);
+  if (it == peers_.end() || it->second.times.answers() < AnswersWanted()) {
+    return std::nullopt;
+  }
+  return it->second.times.p95();
+}
+
 bool PeerTimes::TakeProbe(NodeId peer, absl::Duration now) {
   const auto it = peers_.find(peer);
   if (it == peers_.end() || !it->second.slow ||

@@ -92,6 +92,8 @@ class PeerTimes {
     const auto it = peers_.find(peer);
     return it != peers_.end() && it->second.slow;
   }
+  // Absent while too little is known.
+  std::optional<absl::Duration> P95(NodeId peer) const;
   bool any_slow() const { return slow_ > 0; }
   // Whether a read is to ask this slow peer on top of those it needs.
   bool TakeProbe(NodeId peer, absl::Duration now);

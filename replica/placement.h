@@ -36,6 +36,10 @@ class Placement {
   struct Row {
     std::vector<NodeId> nodes;
     uint32_t owners = 0;
+    // Who owned it by the ring before, in order of preference, but for those
+    // whose disks are lost; and how many these were with them.
+    std::vector<NodeId> before = {};
+    uint32_t owners_before = 0;
   };
 
   // Members are NodeId 0 .. members-1 and own every partition; `partitions` is
@@ -54,21 +58,30 @@ class Placement {
       rows_.push_back(std::move(row));
     }
   }
-  // One row for each partition. Requires: members of all nodes in the rows.
+  // One row for each partition. `epoch_before`: of the ring before, while new
+  // owners may still be filled; 0 where there is none, or all are complete.
+  // Requires: members of all nodes in the rows.
   Placement(uint64_t epoch, absl::Span<const Member> members,
-            std::vector<Row> rows)
-      : epoch_(epoch), rows_(std::move(rows)) {
+            std::vector<Row> rows, uint64_t epoch_before = 0)
+      : epoch_(epoch), epoch_before_(epoch_before), rows_(std::move(rows)) {
     for (const Member& member : members) {
       members_[member.id] = member;
       one_region_ = one_region_ && member.region == members.front().region;
     }
     for (const Row& row : rows_) {
       DOVETAIL_CHECK(row.owners <= row.nodes.size());
+      DOVETAIL_CHECK(row.before.size() <= row.owners_before);
+      DOVETAIL_CHECK(epoch_before_ != 0 || row.owners_before == 0);
       for (NodeId node : row.nodes) DOVETAIL_CHECK(members_.contains(node));
+      for (NodeId node : row.before) DOVETAIL_CHECK(members_.contains(node));
     }
   }
 
   uint64_t epoch() const { return epoch_; }
+  uint64_t epoch_before() const { return epoch_before_; }
+  // Whether owners may have to be filled: not by a first ring, and no longer
+  // once all have said that they are complete.
+  bool moves() const { return epoch_before_ != 0; }
   uint32_t partitions() const { return static_cast<uint32_t>(rows_.size()); }
   // How many replicas the partition has: N, or fewer where there are not so
   // many nodes.
@@ -87,6 +100,21 @@ class Placement {
   bool Owns(NodeId node, PartitionId partition) const {
     const absl::Span<const NodeId> owners = Owners(partition);
     return std::find(owners.begin(), owners.end(), node) != owners.end();
+  }
+  // Those of before whose disks are not lost; some mostly still own it.
+  absl::Span<const NodeId> Before(PartitionId partition) const {
+    return rows_[Index(partition)].before;
+  }
+  uint32_t replicas_before(PartitionId partition) const {
+    return rows_[Index(partition)].owners_before;
+  }
+  bool OwnedBefore(NodeId node, PartitionId partition) const {
+    const absl::Span<const NodeId> owners = Before(partition);
+    return std::find(owners.begin(), owners.end(), node) != owners.end();
+  }
+  // Owners, and who owned it before.
+  bool Concerns(NodeId node, PartitionId partition) const {
+    return Owns(node, partition) || OwnedBefore(node, partition);
   }
 
   const std::map<NodeId, Member>& members() const { return members_; }
@@ -110,6 +138,7 @@ class Placement {
 
  private:
   uint64_t epoch_ = 0;
+  uint64_t epoch_before_ = 0;
   bool one_region_ = true;
   std::map<NodeId, Member> members_;
   std::vector<Row> rows_;

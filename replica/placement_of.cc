@@ -5,12 +5,22 @@
 #include <utility>
 #include <vector>
 
+#include "crdt/check.h"
+
 namespace dovetail::replica {
 
-Placement PlacementOf(const Ring& ring) {
+Placement PlacementOf(const Ring& ring, const Ring* before,
+                      const std::vector<NodeId>& gone) {
   std::vector<Placement::Member> members;
-  for (const RingMember& member : ring.spec().members) {
+  const auto add = [&](const RingMember& member) {
     members.push_back({member.id, member.name, member.zone, member.region});
+  };
+  for (const RingMember& member : ring.spec().members) add(member);
+  if (before != nullptr) {
+    DOVETAIL_CHECK(before->partitions() == ring.partitions());
+    for (const RingMember& member : before->spec().members) {
+      if (ring.Find(member.id) == nullptr) add(member);
+    }
   }
   std::vector<Placement::Row> rows;
   rows.reserve(ring.partitions());
@@ -21,9 +31,18 @@ Placement PlacementOf(const Ring& ring) {
     row.nodes = ring.Preference(partition);
     row.nodes.resize(std::min(row.nodes.size(), row.owners + kStandInsMax));
     row.nodes.shrink_to_fit();
+    if (before != nullptr) {
+      for (const NodeId node : before->Owners(partition)) {
+        ++row.owners_before;
+        const bool lost =
+            std::find(gone.begin(), gone.end(), node) != gone.end();
+        if (!lost) row.before.push_back(node);
+      }
+    }
     rows.push_back(std::move(row));
   }
-  return Placement(ring.epoch(), members, std::move(rows));
+  return Placement(ring.epoch(), members, std::move(rows),
+                   before != nullptr ? before->epoch() : 0);
 }
 
 }  // namespace dovetail::replica

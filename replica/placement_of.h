@@ -4,6 +4,7 @@
 #define DOVETAIL_REPLICA_PLACEMENT_OF_H_
 
 #include <cstddef>
+#include <vector>
 
 #include "replica/placement.h"
 #include "replica/ring.h"
@@ -17,8 +18,11 @@ inline constexpr size_t kStandInsMax = 16;
 
 // Every member of the ring is known to it by name, zone and region; stand-ins
 // are the next in the ring's order of preference, kStandInsMax at the most.
-// Cost: O(partitions * m log m) in the members.
-Placement PlacementOf(const Ring& ring);
+// `before` is the ring before, null if nothing moves; of it, `gone` have lost
+// their disks. Cost: O(partitions * m log m) in the members.
+// Requires: rings of as many partitions.
+Placement PlacementOf(const Ring& ring, const Ring* before = nullptr,
+                      const std::vector<NodeId>& gone = {});
 
 }  // namespace dovetail::replica
 

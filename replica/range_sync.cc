@@ -97,18 +97,73 @@ void RangeSync::Round(Now now) {
     const PartitionId id = partition->id();
     const RangeProgress& progress = partition->progress();
     const bool mends = !progress.active && !progress.lost.empty();
+    if (!mends && !HasRoom()) continue;
     if ((!progress.active && !mends) || Running(id) || !core_.IsOwner(id) ||
         !partition->Available().ok()) {
       continue;
     }
     std::vector<NodeId> sources = core_.OtherOwners(id);
-    std::erase_if(sources, [&](NodeId node) { return !core_.IsUp(node); });
+    for (NodeId node : core_.placement.Before(id)) {
+      if (!core_.placement.Owns(node, id)) sources.push_back(node);
+    }
+    std::erase_if(sources, [&](NodeId node) {
+      return !core_.IsUp(node) ||
+             (core_.placement.moves() && !core_.IsProbablyWhole(node, id));
+    });
     if (sources.empty()) continue;
     const NodeId source = sources[rounds_ % sources.size()];
     DOVETAIL_MARK_IF("mend: begins", mends);
     core_.touched.push_back(id);
     Open(source, id, now, std::nullopt, mends ? Kind::kMend : Kind::kCatchUp);
   }
+}
+
+bool RangeSync::HasRoom() const {
+  if (paused_) return false;
+  const auto transfers = std::count_if(
+      sessions_.begin(), sessions_.end(),
+      [](const auto& it) { return it.second.kind == Kind::kCatchUp; });
+  const bool room =
+      static_cast<size_t>(transfers) < core_.options.transfers_at_once;
+  DOVETAIL_MARK_IF("ranges: one more has to wait", !room);
+  return room;
+}
+
+Transfer RangeSync::ProgressOf(PartitionId id) const {
+  Transfer transfer;
+  transfer.partition = id;
+  const auto session = sessions_.find(id);
+  if (session != sessions_.end()) transfer.source = session->second.source;
+  const auto bytes = bytes_.find(id);
+  if (bytes != bytes_.end()) transfer.bytes = bytes->second;
+  const Partition& partition = core_.Get(id);
+  if (!partition.progress().active) return transfer;
+  const uint32_t partitions = core_.placement.partitions();
+  const KeyRange all = partition.RowRange();
+  uint32_t leaves = 0;
+  for (const KeyRange& done : partition.progress().done.All()) {
+    const uint32_t end = done.end == all.end
+                             ? kLeavesPerPartition
+                             : LeafOfRowKey(done.end, partitions);
+    leaves +=
+        end -
+        (done.begin == all.begin ? 0 : LeafOfRowKey(done.begin, partitions));
+  }
+  transfer.ranges_done = static_cast<double>(leaves) / kLeavesPerPartition;
+  return transfer;
+}
+
+absl::Duration RangeSync::Pace(PartitionId id, const RangeAnswer& answer,
+                               Now now) {
+  size_t bytes = 0;
+  for (const RangePart& part : answer.parts) bytes += BytesOf(part);
+  bytes_[id] += bytes;
+  const uint64_t of_all = core_.options.transfer_bytes_per_second;
+  if (of_all == 0) return now.steady;
+  const double rate = static_cast<double>(of_all) / core_.identity.shards;
+  paced_until_ = std::max(paced_until_, now.steady) +
+                 absl::Seconds(static_cast<double>(bytes) / rate);
+  return paced_until_;
 }
 
 void RangeSync::Open(NodeId source, PartitionId id, Now now,
@@ -225,7 +280,14 @@ void RangeSync::OnAnswer(NodeId from, PartitionId id, RangeAnswer answer,
     for (const RangeRow& row : part.rows) core_.ReceiveStamps(row.leaf, now);
   }
   session.failures = 0;
-  Ask(id, session, now);
+  if (session.kind != Kind::kCatchUp) return Ask(id, session, now);
+  const absl::Duration next = Pace(id, answer, now);
+  // Less is not worth a timer.
+  constexpr absl::Duration kShort = absl::Milliseconds(1);
+  if (!paused_ && next <= now.steady + kShort) return Ask(id, session, now);
+  DOVETAIL_MARK("ranges: the next question waits");
+  session.waits = true;
+  session.deadline = next;
 }
 
 absl::Status RangeSync::Take(Partition& partition, Session& session,
@@ -375,7 +437,9 @@ void RangeSync::OnQuery(NodeId from, PartitionId id, const RangeQuery& query) {
   RangeAnswer answer;
   answer.ticket = query.ticket;
   // What is being filled itself is no source.
-  answer.status = partition.progress().filling
+  const bool partial =
+      core_.placement.moves() && core_.StandingOf(id) == Standing::kPartial;
+  answer.status = partition.progress().filling || partial
                       ? absl::UnavailableError("it is being filled itself")
                       : partition.Available();
   size_t bytes = 0;
@@ -450,6 +514,16 @@ void RangeSync::OnTimers(Now now) {
   }
   for (const PartitionId id : due) {
     Session& session = sessions_.at(id);
+    if (session.waits && session.loads == core_.Get(id).loads()) {
+      if (paused_) {
+        session.deadline = now.steady + kPatience;
+        continue;
+      }
+      session.waits = false;
+      core_.touched.push_back(id);
+      Ask(id, session, now);
+      continue;
+    }
     if (++session.failures >= kFailuresMax ||
         session.loads != core_.Get(id).loads()) {
       DOVETAIL_MARK("ranges: a source is given up");

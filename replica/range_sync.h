@@ -60,6 +60,12 @@ class RangeSync {
   bool Running(PartitionId partition) const {
     return sessions_.contains(partition);
   }
+  // Whether one more may begin: not while paused, nor while as many are under
+  // way as may be at once (ShardOptions::transfers_at_once).
+  bool HasRoom() const;
+  void Pause(bool paused) { paused_ = paused; }
+  // How far the partition has come; only what ranges know of.
+  Transfer ProgressOf(PartitionId partition) const;
 
   void OnQuery(NodeId from, PartitionId partition, const RangeQuery& query);
   void OnAnswer(NodeId from, PartitionId partition, RangeAnswer answer,
@@ -99,6 +105,8 @@ class RangeSync {
     // When to ask, or to ask again.
     absl::Duration deadline;
     int failures = 0;
+    // Nothing is asked before the deadline, so as not to take in too much.
+    bool waits = false;
   };
 
   void Open(NodeId source, PartitionId partition, Now now,
@@ -114,6 +122,9 @@ class RangeSync {
                         const RangeQuestion& question, const RangePart& part);
   absl::Status TakeEqual(Partition& partition, const Session& session,
                          const KeyRange& range);
+  // Counts what came, and returns when the next question may be asked.
+  absl::Duration Pace(PartitionId partition, const RangeAnswer& answer,
+                      Now now);
   void End(PartitionId partition);
   void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
   void Finish(PartitionId partition);
@@ -122,6 +133,10 @@ class RangeSync {
   std::map<PartitionId, Session> sessions_;
   uint64_t next_sequence_ = 1;
   uint64_t rounds_ = 0;
+  bool paused_ = false;
+  // Until then what has come is what may come.
+  absl::Duration paced_until_ = -absl::InfiniteDuration();
+  std::map<PartitionId, uint64_t> bytes_;
 };
 
 }  // namespace dovetail::replica

@@ -102,7 +102,11 @@ absl::Status CheckPage(crdt::Type type, const LeafPage& page) {
 absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
     PartitionId partition, const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
-  DOVETAIL_RETURN_IF_ERROR(mine.Readable());
+  // While partitions move, what is here is known to be a part of the truth.
+  const RangeProgress& progress = mine.progress();
+  const bool part =
+      core_.placement.moves() && !progress.mending && progress.lost.empty();
+  DOVETAIL_RETURN_IF_ERROR(part ? mine.Available() : mine.Readable());
   absl::StatusOr<LeafPage> page = crdt::CollectPage(mine.view(), spec);
   if (!page.ok() && absl::IsDataLoss(page.status())) {
     ++core_.stats.corruptions;
@@ -145,7 +149,8 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
   }
   const std::vector<NodeId> self = {core_.identity.self};
   if (!options.here) {  // else it is this very node that was asked
-    absl::Status absence = CheckAbsence(partition, spec, result->view, self);
+    absl::Status absence =
+        CheckAbsence(partition, spec, result->view, core_.IsOwner(partition));
     if (!absence.ok()) return Tell(asker, std::move(absence));
   }
   ReadReply reply{
@@ -159,20 +164,19 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
   Tell(asker, std::move(reply));
 }
 
-absl::Status ReadCoordinator::CheckAbsence(
-    PartitionId partition, const crdt::ReadSpec& spec, const crdt::View& view,
-    const std::vector<NodeId>& nodes) const {
+absl::Status ReadCoordinator::CheckAbsence(PartitionId partition,
+                                           const crdt::ReadSpec& spec,
+                                           const crdt::View& view,
+                                           bool whole) const {
   const bool shown = spec.element ? view.flag : view.present;
-  const bool owner = std::any_of(nodes.begin(), nodes.end(), [&](NodeId node) {
-    return core_.placement.Owns(node, partition);
-  });
-  if (shown || owner || DOVETAIL_MUTANT("read: a stand-in says not found")) {
+  if (shown || whole || DOVETAIL_MUTANT("read: a stand-in says not found")) {
     return absl::OkStatus();
   }
   DOVETAIL_MARK("read: stand-ins alone cannot say that there is nothing");
   return absl::UnavailableError(absl::StrCat(
-      "no owner of ", crdt::ToString(spec.object),
-      " can be reached, and those that stand in for them hold nothing of it"));
+      "no owner of ", crdt::ToString(spec.object), " in partition ",
+      Index(partition),
+      " can be reached that has all of it, and others hold nothing of it"));
 }
 
 bool ReadCoordinator::AwaitOwner(Jobs::iterator it) {
@@ -202,7 +206,12 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   const bool mine_counts =
       options.here || set->DemandOf(core_.identity.self) != Tally::kNoDemand;
   // A stand-in that holds nothing has to ask an owner.
-  const bool mine_is_enough = options.here || core_.IsOwner(partition);
+  const bool mine_is_enough =
+      options.here ||
+      (core_.IsOwner(partition) &&
+       (!core_.placement.moves() ||
+        core_.StandingOf(partition) == Standing::kComplete ||
+        DOVETAIL_MUTANT("moves: who is filled is read as if it had all")));
   const bool covered =
       !request.session || request.session->events.IsSubsetOf(
                               AppliedAt(core_.Get(partition).context()));
@@ -212,34 +221,23 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
     return AnswerHere(asker, options, partition, request);
   }
   Job job(*std::move(set));
+  job.partition = partition;
+  job.options = options;
   job.only = !request.only.empty();
+  job.named = request.only;
   job.inspects = job.only || (options.here && job.set.required() == 1);
-  job.others = job.only ? std::move(request.only) : job.set.other_owners();
-  std::erase(job.others, core_.identity.self);
-  // Reachable ones first, else in order of preference.
-  const auto unreachable =
-      std::stable_partition(job.others.begin(), job.others.end(),
-                            [&](NodeId node) { return core_.IsUp(node); });
+  ListOthers(job, std::move(request.only));
   absl::Status possible;
   if (!job.only) {
-    const std::vector<NodeId>& extra = job.set.stand_ins();
-    const size_t wanted =
-        std::min<size_t>(job.set.missing_owners(), extra.size());
-    job.others.insert(unreachable, extra.begin(),
-                      extra.begin() + static_cast<std::ptrdiff_t>(wanted));
-    std::erase_if(job.others, [&](NodeId node) {
-      return job.set.DemandOf(node) == Tally::kNoDemand;
-    });
     possible = job.set.CheckReachable("");
-  } else if (unreachable != job.others.end()) {
+  } else if (!job.others.empty() && !core_.IsUp(job.others.back())) {
     possible = absl::UnavailableError(absl::StrCat(
-        "of the nodes that were named, ", core_.placement.NameOf(*unreachable),
-        " cannot be reached"));
+        "of the nodes that were named, ",
+        core_.placement.NameOf(job.others.back()), " cannot be reached"));
   }
   DOVETAIL_MARK_IF("read: too few owners reachable", !possible.ok());
   if (!possible.ok()) return Tell(asker, std::move(possible));
   job.asker = asker;
-  job.partition = partition;
   job.spec = std::move(request.spec);
   if (request.session) {
     job.session.emplace();
@@ -251,10 +249,6 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   Launch(std::move(job));
 }
 
-size_t ReadCoordinator::DemandOf(const Job& job, NodeId node) const {
-  return job.only ? 0 : job.set.DemandOf(node);
-}
-
 void ReadCoordinator::Launch(Job job) {
   absl::StatusOr<LeafPage> page = LocalPage(job.partition, job.spec);
   if (!page.ok()) return Tell(job.asker, page.status());
@@ -263,11 +257,15 @@ void ReadCoordinator::Launch(Job job) {
   job.tally = job.only ? Tally(static_cast<uint32_t>(job.others.size()) + 1)
                        : job.set.NewTally();
   const NodeId self = core_.identity.self;
+  job.before = job.only ? std::nullopt : job.set.NewTallyOfBefore();
+  job.complete = job.set.NewTally();
   job.tally.Ask(self, DemandOf(job, self));
-  job.tally.AddSuccess(self);
+  job.complete.Ask(self, DemandOf(job, self));
+  Count(job, self, core_.StandingOf(job.partition));
   // This node's own page is there even where it does not count.
   const bool counts = DemandOf(job, self) != Tally::kNoDemand;
-  job.several = job.tally.required() > (counts ? 2u : 1u) || job.session;
+  job.several =
+      job.tally.required() > (counts ? 2u : 1u) || job.session || job.before;
   if (job.session) {
     job.session->answered = AppliedAt(core_.Get(job.partition).context());
     job.session->again_at = absl::InfiniteDuration();
@@ -286,7 +284,7 @@ void ReadCoordinator::Launch(Job job) {
     Ask(sequence, placed, placed.not_asked.front());
   }
   // `only` was this node, or nobody else is left.
-  switch (placed.tally.verdict()) {
+  switch (VerdictOf(placed)) {
     case Verdict::kPending:
       return;
     case Verdict::kMet:
@@ -303,7 +301,7 @@ void ReadCoordinator::AskFirst(uint64_t sequence, Job& job) {
   absl::Duration wait;
   job.pause = core_.options.read_hedge_min;
   for (NodeId peer : job.others) {
-    if (!job.tally.Wants(DemandOf(job, peer))) continue;
+    if (!Wants(job, peer)) continue;
     Ask(sequence, job, peer);
     wait = std::max(wait, times.HedgeAfter(peer));
     job.pause = std::max(job.pause, times.AskAgainAfter(peer));
@@ -325,6 +323,12 @@ void ReadCoordinator::AskFirst(uint64_t sequence, Job& job) {
 void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
   std::erase(job.not_asked, peer);
   job.tally.Ask(peer, DemandOf(job, peer));
+  if (job.before) {
+    job.complete.Ask(peer, DemandOf(job, peer));
+    if (core_.IsProbablyWhole(peer, job.partition)) {
+      job.before->Ask(peer, job.set.DemandOfBefore(peer));
+    }
+  }
   core_.peer_times.Asked(peer, sequence, core_.steady);
   Send(sequence, job, peer);
 }
@@ -336,43 +340,28 @@ void ReadCoordinator::Send(uint64_t sequence, const Job& job, NodeId peer) {
           {core_.identity.actor, sequence}, job.spec, job.digest, job.several});
 }
 
-void ReadCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
-  if (!job.not_asked.empty()) {
-    DOVETAIL_MARK("read: hedged");
-    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
-  } else {
-    // The tally counts each node once, however often it answers.
-    std::vector<NodeId> again = job.tally.Silent();
-    again.insert(again.end(), job.refused.begin(), job.refused.end());
-    for (NodeId node : again) {
-      if (!core_.IsUp(node)) continue;
-      DOVETAIL_MARK("read: who has not answered is asked again");
-      Send(sequence, job, node);
-    }
-    job.pause *= 2;
-  }
-  job.hedge_at = now.steady + job.pause;
-  if (job.hedge_at < job.deadline) timers_.emplace(job.hedge_at, sequence);
-}
-
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
                               absl::Status why) {
   Job& job = it->second;
   if (absl::IsUnavailable(why)) job.refused.push_back(peer);
   job.last_error = std::move(why);
   job.tally.AddFailure(peer);
+  job.complete.AddFailure(peer);
+  if (job.before) job.before->AddFailure(peer);
   const auto next = std::find_if(
-      job.not_asked.begin(), job.not_asked.end(),
-      [&](NodeId node) { return DemandOf(job, node) == DemandOf(job, peer); });
+      job.not_asked.begin(), job.not_asked.end(), [&](NodeId node) {
+        return DemandOf(job, node) == DemandOf(job, peer) || Wants(job, node);
+      });
   DOVETAIL_MARK_IF("read: another owner is asked instead",
                    next != job.not_asked.end());
   if (next != job.not_asked.end()) {
     Ask(it->first, job, *next);
-  } else if (job.tally.verdict() == Verdict::kMet) {
+    AskWanted(it->first, job);
+  } else if (VerdictOf(job) == Verdict::kMet) {
     // It waited for its session, or for an owner's word, and one less can help.
     DOVETAIL_MARK("read: who was waited for does not answer");
     Finish(it);
-  } else if (job.tally.verdict() == Verdict::kImpossible) {
+  } else if (VerdictOf(job) == Verdict::kImpossible) {
     DOVETAIL_MARK("read: R cannot be met any more");
     Fail(it, job.last_error);
   }
@@ -382,6 +371,8 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
                               const ReadQuery& query) {
   ReadAnswer answer;
   answer.ticket = query.ticket;
+  answer.epoch = core_.placement.epoch();
+  answer.standing = core_.StandingOf(partition);
   const absl::Status valid = crdt::Validate(query.spec);
   absl::StatusOr<LeafPage> page =
       valid.ok() ? LocalPage(partition, query.spec) : valid;
@@ -415,9 +406,20 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   DOVETAIL_MARK_IF("read: an owner answers twice", job.tally.Answered(from));
   const bool late = job.tally.Failed(from) && answer.status.ok();
   if (!job.tally.WasAsked(from) || (job.tally.Answered(from) && !late)) return;
+  const bool ahead = answer.epoch > core_.placement.epoch();
+  DOVETAIL_MARK_IF("read: answered by a newer ring", ahead);
+  if (ahead && !DOVETAIL_MUTANT("moves: an answer by a newer ring counts"))
+    return;
   if (answer.status.ok() && !answer.same) {
     answer.status = CheckPage(job.spec.object.type, answer.page);
     core_.stats.corruptions += answer.status.ok() ? 0 : 1;
+  }
+  if (answer.status.ok() && !core_.placement.moves() && !job.only &&
+      answer.standing == Standing::kPartial &&
+      core_.placement.Owns(from, partition)) {
+    DOVETAIL_MARK("read: an owner has lost what it had");
+    answer.status = absl::UnavailableError(
+        absl::StrCat(core_.placement.NameOf(from), " is being filled anew"));
   }
   if (!answer.status.ok()) {
     return Replace(it, from, std::move(answer.status));
@@ -433,7 +435,16 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
     job.same->applied.UnionWith(answer.context.applied);
     job.same->superseded.UnionWith(answer.context.superseded);
   }
-  if (job.tally.AddSuccess(from) == Verdict::kMet) Finish(it);
+  Count(job, from, answer.standing);
+  if (VerdictOf(job) == Verdict::kMet) return Finish(it);
+  AskWanted(it->first, job);
+  if (VerdictOf(job) == Verdict::kImpossible) {
+    DOVETAIL_MARK("read: too few have all of it");
+    Fail(it, absl::UnavailableError(absl::StrCat(
+                 "partition ", Index(job.partition),
+                 " is on its way to new owners, and too few that have all of "
+                 "it can be reached; try again")));
+  }
 }
 
 void ReadCoordinator::Finish(Jobs::iterator it) {
@@ -469,8 +480,15 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     return Launch(std::move(rest));
   }
   if (!job.inspects) {
-    absl::Status absence = CheckAbsence(job.partition, job.spec, result->view,
-                                        job.tally.succeeded());
+    const std::vector<NodeId>& answered = job.tally.succeeded();
+    const bool whole =
+        core_.placement.moves()
+            ? job.before && !job.before->succeeded().empty()
+            : std::any_of(answered.begin(), answered.end(), [&](NodeId node) {
+                return core_.placement.Owns(node, job.partition);
+              });
+    absl::Status absence =
+        CheckAbsence(job.partition, job.spec, result->view, whole);
     if (!absence.ok() && AwaitOwner(it)) {
       DOVETAIL_MARK("read: stand-ins show nothing, so it waits for an owner");
       if (job.different.empty()) job.page = std::move(page);

@@ -21,6 +21,12 @@
 // others (replica_set.h). What a stand-in holds is a part of the truth: it
 // joins, but if nobody else answered, "absent" cannot be said.
 //
+// While partitions move (standing.h), an owner that is being filled answers
+// with what it has, which joins and says what has been written since; what was
+// there before has to come from as many who are whole, among them former owners
+// (ReplicaSet::NewTallyOfBefore). A newer ring than this node knows makes an
+// answer void: all is asked again when it comes.
+//
 // With a session the answer has to show all that its client has seen: the
 // events of the token must be among those that the nodes which answered have
 // applied, together. If R of them do not do, everybody else who can be reached
@@ -74,6 +80,8 @@ class ReadCoordinator {
   void OnAnswer(NodeId from, PartitionId partition, ReadAnswer answer);
   void OnPeerDown(NodeId peer);
   void OnTimers(Now now);
+  // By a newer ring others have to be asked: reads begin anew.
+  void OnPlacement(Now now);
   // The turn failed: what this turn read was never committed.
   void OnTurnFailed(const absl::Status& why);
 
@@ -104,6 +112,7 @@ class ReadCoordinator {
     bool inspects = false;  // what these nodes hold is asked, not what is
     Asker asker;
     PartitionId partition{};
+    RequestOptions options;
     crdt::ReadSpec spec;
     absl::Duration deadline;
     // When the owners not asked yet are asked too, or else the silent again.
@@ -112,6 +121,11 @@ class ReadCoordinator {
     crdt::LeafPage page;   // the local one, at the start
     Hash128 digest;
     Tally tally;
+    // While the partition moves: who is whole, and who is complete.
+    std::optional<Tally> before;
+    Tally complete;
+    std::vector<NodeId> former;  // asked for what was before alone
+    std::vector<NodeId> named;   // by the request; empty: nobody
     std::vector<NodeId> others;  // all that may be asked, in this order
     std::vector<NodeId> not_asked;
     // Those that could not answer then: they may be able to by and by.
@@ -136,12 +150,19 @@ class ReadCoordinator {
   // Some are silent: asks everybody else, or them again.
   void Hedge(uint64_t sequence, Job& job, Now now);
   size_t DemandOf(const Job& job, NodeId node) const;
+  // Whether its answer could be of use now.
+  bool Wants(const Job& job, NodeId node) const;
+  // Where who answered has turned out to be less than it was taken for.
+  void AskWanted(uint64_t sequence, Job& job);
+  // It has answered, and its answer is worth that.
+  void Count(Job& job, NodeId node, Standing standing);
+  static Verdict VerdictOf(const Job& job);
+  void ListOthers(Job& job, std::vector<NodeId> named);
   // `peer` will not answer: another is asked in its place, or the read fails.
   void Replace(Jobs::iterator job, NodeId peer, absl::Status why);
   // OK if what these nodes hold shows that there is nothing.
   absl::Status CheckAbsence(PartitionId partition, const crdt::ReadSpec& spec,
-                            const crdt::View& view,
-                            const std::vector<NodeId>& nodes) const;
+                            const crdt::View& view, bool whole) const;
   // Only stand-ins have answered, with nothing. Whether an owner may still
   // answer; asks one if none was.
   bool AwaitOwner(Jobs::iterator job);

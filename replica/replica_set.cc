@@ -89,9 +89,76 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
       name, "=", by_number ? absl::StrCat(set.required()) : ToString(level),
       set.strict_ ? " strict" : "");
   set.ListNodes();
+  if (core.placement.moves()) set.DemandOfOthersBefore(level, fallback);
   set.self_counts_ = core.IsOwner(partition) || set.missing_owners_ > 0 ||
                      (options.here && set.required() == 1);
   return set;
+}
+
+void ReplicaSet::DemandOfOthersBefore(const Level& level, uint32_t fallback) {
+  const ShardCore& core = *core_;
+  const Placement& placement = core.placement;
+  const absl::Span<const NodeId> before = placement.Before(partition_);
+  for (NodeId node : before) {
+    if (node == core.identity.self || !core.IsUp(node) ||
+        placement.Owns(node, partition_)) {
+      continue;
+    }
+    former_.push_back(node);
+  }
+  for (Demand& demand : demands_) {
+    const auto in_region = [&](NodeId node) {
+      return demand.everywhere || placement.RegionOf(node) == demand.region;
+    };
+    auto left = static_cast<uint32_t>(
+        std::count_if(before.begin(), before.end(), in_region));
+    // In a region that had none, whatever is known comes from others.
+    demand.before_everywhere = demand.everywhere || left == 0;
+    if (left == 0) left = static_cast<uint32_t>(before.size());
+    if (left == 0) continue;  // nothing is left of what was
+    const uint32_t all =
+        demand.before_everywhere ? placement.replicas_before(partition_) : left;
+    demand.before = std::min(WantedOf(level, fallback, all), left);
+    if (strict_) continue;
+    const auto counts = [&](NodeId node) {
+      return core.IsUp(node) && core.IsProbablyWhole(node, partition_) &&
+             (demand.before_everywhere || in_region(node));
+    };
+    uint32_t reachable = 0;
+    for (NodeId node : placement.Owners(partition_)) {
+      reachable += counts(node) ? 1 : 0;
+    }
+    for (NodeId node : before) {
+      reachable += !placement.Owns(node, partition_) && counts(node) ? 1 : 0;
+    }
+    demand.before = std::min(demand.before, reachable);
+  }
+}
+
+std::optional<Tally> ReplicaSet::NewTallyOfBefore() const {
+  Tally tally;
+  bool any = false;
+  for (const Demand& demand : demands_) {
+    if (demand.before == 0) continue;
+    tally.AddDemand(demand.before);
+    any = true;
+  }
+  if (!any) return std::nullopt;
+  return tally;
+}
+
+size_t ReplicaSet::DemandOfBefore(NodeId node) const {
+  const Placement& placement = core_->placement;
+  if (!placement.Concerns(node, partition_)) return Tally::kNoDemand;
+  size_t at = 0;
+  for (const Demand& demand : demands_) {
+    if (demand.before == 0) continue;
+    if (demand.before_everywhere || demand.region == placement.RegionOf(node)) {
+      return at;
+    }
+    ++at;
+  }
+  return Tally::kNoDemand;
 }
 
 void ReplicaSet::ListNodes() {

@@ -7,10 +7,17 @@
 // for an owner that would not count itself, as one of another region at a local
 // level: its place is no gap. A coordinator that owns nothing of the partition
 // counts where an owner is missing, or where it is to take a write alone.
+//
+// While partitions move, a read has a second demand: what the level asks for of
+// the owners, of those of before, too. What was acknowledged by the ring before
+// is known to one of these, what has been since to one of those. An owner that
+// has all of it counts for both (standing.h). With sloppy quorums it is as many
+// as can be reached.
 #ifndef DOVETAIL_REPLICA_REPLICA_SET_H_
 #define DOVETAIL_REPLICA_REPLICA_SET_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +34,10 @@ namespace dovetail::replica {
 struct Demand {
   uint32_t required = 0;
   uint32_t owners = 0;  // that count for it
+  // While partitions move: how many answers have to come from who holds the
+  // whole of what was acknowledged by the ring before, of what region.
+  uint32_t before = 0;
+  bool before_everywhere = true;
   bool everywhere = true;
   std::string region;  // unless `everywhere`: only nodes of it count
 };
@@ -59,6 +70,11 @@ class ReplicaSet {
   // For Tally::Ask.
   size_t DemandOf(NodeId node) const;
 
+  // The same of what has to come from who is whole: absent where nothing moves,
+  // or all that there was is lost.
+  std::optional<Tally> NewTallyOfBefore() const;
+  size_t DemandOfBefore(NodeId node) const;
+
   // Sums over the demands.
   uint32_t required() const;
   bool strict() const { return strict_; }
@@ -74,11 +90,14 @@ class ReplicaSet {
   // How many of them are needed for the first N reachable nodes: one for each
   // owner out of reach that counts for a demand.
   uint32_t missing_owners() const { return missing_owners_; }
+  // Reachable nodes that own it no longer and did by the ring before.
+  const std::vector<NodeId>& former() const { return former_; }
 
  private:
   ReplicaSet(const ShardCore& core, PartitionId partition)
       : core_(&core), partition_(partition) {}
   void ListNodes();
+  void DemandOfOthersBefore(const Level& level, uint32_t fallback);
 
   const ShardCore* core_;
   PartitionId partition_;
@@ -86,6 +105,7 @@ class ReplicaSet {
   std::vector<Demand> demands_;
   std::vector<NodeId> other_owners_;
   std::vector<NodeId> stand_ins_;
+  std::vector<NodeId> former_;
   uint32_t missing_owners_ = 0;
   bool strict_ = false;
   bool self_counts_ = true;

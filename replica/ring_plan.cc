@@ -60,6 +60,8 @@ absl::Status ApplyToOld(const StagedChange& change, const Members& old,
     return Refuse(change.subject, nullptr,
                   change.kind == ChangeKind::kLeave
                       ? "is to leave, but is no member"
+                  : change.kind == ChangeKind::kRemove
+                      ? "is to be removed, but is no member"
                   : change.kind == ChangeKind::kWeight
                       ? "is to change its weight, but is no member"
                       : "is to be replaced, but is no member");
@@ -68,6 +70,7 @@ absl::Status ApplyToOld(const StagedChange& change, const Members& old,
     case ChangeKind::kJoin:
       break;
     case ChangeKind::kLeave:
+    case ChangeKind::kRemove:
       members.erase(change.subject);
       break;
     case ChangeKind::kWeight:
@@ -214,6 +217,13 @@ absl::StatusOr<Plan> MakePlan(const ClusterConfig& config) {
   for (const auto& [key, change] : config.staged.entries()) {
     plan.included.insert(key);
   }
+  for (const auto& [subject, change] : changes) {
+    // In vain where it has joined again by the same commit.
+    const bool joined = members.contains(subject);
+    if (change.kind == ChangeKind::kRemove && !joined) {
+      plan.gone.push_back(subject);
+    }
+  }
   return plan;
 }
 
@@ -234,9 +244,10 @@ absl::Status Commit(ClusterConfig& config, const Plan& plan,
     return absl::FailedPreconditionError(
         "what is staged has changed since; look at the plan again");
   }
-  DOVETAIL_ASSIGN_OR_RETURN(config.ring,
-                            CommittedRing::Make(plan.target, committed_by,
-                                                AncestorsOfNext(*config.ring)));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      config.ring, CommittedRing::Make(
+                       plan.target, committed_by, AncestorsOfNext(*config.ring),
+                       RingBefore{config.ring->ring(), plan.gone}));
   config.staged.Clear(plan.included);
   return absl::OkStatus();
 }

@@ -52,6 +52,7 @@ struct Plan {
   std::set<StagedChanges::Key> included;
 
   RingSpec target;                      // of epoch base_epoch + 1
+  std::vector<NodeId> gone;             // removed, and their disks are lost
   std::vector<PartitionMove> moves;     // only partitions that move
   std::vector<NodeChange> nodes;        // members before or after, by id
   std::vector<Shortfall> below_n;       // fewer than N owners
@@ -65,8 +66,8 @@ absl::StatusOr<CommittedRing> FirstRing(RingSpec ring, NodeId committed_by);
 // What all staged changes would make of the committed ring.
 // Returns: FailedPrecondition without a ring. InvalidArgument if nothing is
 // staged or it makes no sense: who joins or replaces is a member already, who
-// leaves, is replaced or weighed is none, two members of one name, nobody left
-// to own anything, a limit exceeded.
+// leaves, is removed, replaced or weighed is none, two members of one name,
+// nobody left to own anything, a limit exceeded.
 absl::StatusOr<Plan> MakePlan(const ClusterConfig& config);
 
 // The same for any ring of the cluster in place of the committed one, such as

@@ -42,6 +42,7 @@ absl::Status Shard::Open(Now now) {
   state_->next_fsync = now.steady + state_->core.options.fsync_period;
   state_->next_maintenance = now.steady + state_->core.options.sync_period_min;
   state_->sync.Open(now);
+  state_->filling.OnPlacement();
   return absl::OkStatus();
 }
 
@@ -303,7 +304,9 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
   if (!outcome.ok()) {
     DOVETAIL_MARK("replicate: refused");
     if (DOVETAIL_MUTANT("ack: also of what cannot be applied")) {
-      return core.Send(from, partition, Ack{delta->events, replicate.sync});
+      return core.Send(
+          from, partition,
+          Ack{delta->events, replicate.sync, core.placement.epoch()});
     }
     return core.Send(from, partition, Refuse{delta->events, outcome.status()});
   }
@@ -312,7 +315,8 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
     core.turn_synced = true;
   }
   applied_in_turn.push_back({from, partition, delta->events});
-  core.Send(from, partition, Ack{delta->events, replicate.sync});
+  core.Send(from, partition,
+            Ack{delta->events, replicate.sync, core.placement.epoch()});
   sessions.OnApplied(partition, now);
 }
 
@@ -364,9 +368,16 @@ void Shard::HandlePeerDown(NodeId peer, Now now) {
 
 void Shard::HandlePlacement(Placement placement, Now now) {
   DOVETAIL_CHECK(placement.partitions() == state_->core.placement.partitions());
+  state_->core.steady = now.steady;
+  const uint64_t epoch = state_->core.placement.epoch();
+  state_->filling.BeforePlacement(placement);
   state_->core.placement = std::move(placement);
+  state_->filling.OnPlacement();
   state_->sync.OnPlacement(now);
   state_->ranges.OnPlacement();
+  if (state_->core.placement.epoch() == epoch) return;
+  state_->writes.OnPlacement(now);
+  state_->reads.OnPlacement(now);
 }
 
 void Shard::HandleBuckets(std::shared_ptr<const BucketDefaults> buckets) {

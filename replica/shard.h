@@ -32,6 +32,7 @@
 #include "replica/bucket_properties.h"
 #include "replica/ids.h"
 #include "replica/message.h"
+#include "replica/node_load.h"
 #include "replica/options.h"
 #include "replica/peer_times.h"
 #include "replica/placement.h"
@@ -97,6 +98,23 @@ struct ShardStats {
   uint64_t handed_over = 0;  // partitions given up, since the owners have it
   uint64_t emptying = 0;     // of those, not yet removed altogether
   uint64_t ids_reused = 0;   // operation ids used for two operations
+  // Partitions that this node owns and does not yet have all of; and those that
+  // it has come to have since the start.
+  uint64_t incomplete = 0;
+  uint64_t filled = 0;
+  uint64_t held = 0;  // partitions here that have had an event
+};
+
+// A partition that this node owns and does not yet have all of.
+struct Transfer {
+  PartitionId partition{};
+  // Whom it is being read from by ranges; absent while logs bring it, while it
+  // waits for its turn, or for a source.
+  std::optional<NodeId> source;
+  uint64_t events_lacking = 0;  // of what others have said that they have
+  double ranges_done = 0;  // of a sync by ranges, as a fraction of the keys
+  uint64_t bytes = 0;      // that ranges have brought since the start
+  friend bool operator==(const Transfer&, const Transfer&) = default;
 };
 
 class Shard {
@@ -130,13 +148,18 @@ class Shard {
   void HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation = {});
   void HandlePeerDown(NodeId peer, Now now);
   void HandleTimers(Now now);
-  // The ring has changed. Requests in flight go on with whom they have asked.
+  // The ring has changed. Requests in flight are asked anew of those who own it
+  // now.
   // Requires: as many partitions as before.
   void HandlePlacement(Placement placement, Now now);
   // The properties of buckets have changed, for requests that come from now on.
   void HandleBuckets(std::shared_ptr<const BucketDefaults> buckets);
   // The Sync() that an Output asked for has returned OK.
   void HandleFsynced();
+
+  // While paused no sync by ranges begins or goes on, but for repair of what is
+  // damaged here. Not remembered over a restart.
+  void PauseTransfers(bool paused);
 
   // Commits the turn and releases what it may let out.
   Output EndTurn(Now now);
@@ -167,6 +190,12 @@ class Shard {
   // --- Queries; between turns only ---
   std::vector<PartitionDigest> Digests() const;
   ShardStats stats() const;
+  // This shard's part of it.
+  NodeLoad Load() const;
+  // By partition.
+  std::vector<Transfer> Transfers() const;
+  // By which ring it goes.
+  uint64_t PlacementEpoch() const;
   // How far each other owner is behind, by NodeId (sync.h).
   std::vector<SyncLag> SyncLags() const;
   // How quickly each peer answers reads, by NodeId; of those asked of late.

@@ -76,6 +76,14 @@ struct ShardCore {
   bool IsOwner(PartitionId partition) const {
     return placement.Owns(identity.self, partition);
   }
+  // What this node's word about the partition is worth (filling.h).
+  Standing StandingOf(PartitionId partition) const;
+  // What others have said of theirs by this placement.
+  std::map<std::pair<PartitionId, NodeId>, Standing> standings;
+  // Whether what `node` holds is probably not a part of the truth alone. Who
+  // has said nothing yet is taken at what the placement makes it.
+  bool IsProbablyWhole(NodeId node, PartitionId partition) const;
+
   // ResourceExhausted if this node holds as much for other nodes as it may, and
   // this would be more of it.
   absl::Status RoomToStandIn(PartitionId partition) const;

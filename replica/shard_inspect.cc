@@ -55,9 +55,14 @@ ShardStats Shard::stats() const {
   ShardStats stats = state_->core.stats;
   for (const auto& partition : state_->core.partitions) {
     stats.quarantined += partition->quarantined() ? 1 : 0;
-    if (!state_->core.IsOwner(partition->id())) {
+    const PartitionId id = partition->id();
+    const bool owner = state_->core.IsOwner(id);
+    if (!owner && !partition->tenure()) {
       stats.hints += partition->log_entries();
     }
+    stats.held += partition->context().applied.empty() ? 0 : 1;
+    const bool complete = state_->core.StandingOf(id) == Standing::kComplete;
+    stats.incomplete += owner && !complete ? 1 : 0;
     stats.ids_reused += partition->ids_reused();
     stats.restored += partition->restored();
     stats.filling += partition->progress().filling ? 1 : 0;
@@ -66,6 +71,47 @@ ShardStats Shard::stats() const {
   stats.hint_bytes = state_->core.HintBytes();
   return stats;
 }
+
+NodeLoad Shard::Load() const {
+  const ShardStats counted = stats();
+  NodeLoad load;
+  load.hints = counted.hints;
+  load.hint_bytes = counted.hint_bytes;
+  load.held = static_cast<uint32_t>(counted.held);
+  const ShardCore& core = state_->core;
+  for (const auto& partition : core.partitions) {
+    load.entries += static_cast<uint64_t>(partition->sums().total().count);
+    const PartitionId id = partition->id();
+    const bool whole =
+        !core.IsOwner(id) || core.StandingOf(id) == Standing::kComplete;
+    load.filling += whole && !partition->progress().filling ? 0 : 1;
+  }
+  for (const PeerTime& peer : PeerAnswerTimes()) {
+    if (peer.slow) load.slow.push_back(peer.peer);
+  }
+  return load;
+}
+
+std::vector<Transfer> Shard::Transfers() const {
+  std::vector<Transfer> transfers;
+  const ShardCore& core = state_->core;
+  for (const auto& partition : core.partitions) {
+    const PartitionId id = partition->id();
+    if (!core.IsOwner(id) || core.StandingOf(id) == Standing::kComplete) {
+      continue;
+    }
+    Transfer transfer = state_->ranges.ProgressOf(id);
+    transfer.events_lacking = state_->sync.LackingOf(id);
+    transfers.push_back(transfer);
+  }
+  return transfers;
+}
+
+uint64_t Shard::PlacementEpoch() const {
+  return state_->core.placement.epoch();
+}
+
+void Shard::PauseTransfers(bool paused) { state_->ranges.Pause(paused); }
 
 std::vector<SyncLag> Shard::SyncLags() const { return state_->sync.Lags(); }
 

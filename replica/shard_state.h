@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "replica/filling.h"
 #include "replica/forwarder.h"
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
@@ -49,11 +50,12 @@ struct Shard::State {
         sync(
             core,
             [this](NodeId source, PartitionId partition, Now now) {
-              ranges.Start(source, partition, now);
+              if (ranges.HasRoom()) ranges.Start(source, partition, now);
             },
             [this](NodeId peer, PartitionId partition, Now now) {
               ranges.Unite(peer, partition, now);
             }),
+        filling(core, sync),
         hints(core, sync),
         scrub(core) {}
 
@@ -101,6 +103,7 @@ struct Shard::State {
   Forwarder forwards;
   RangeSync ranges;
   Sync sync;
+  Filling filling;
   Hints hints;
   Scrub scrub;
 

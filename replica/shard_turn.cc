@@ -119,7 +119,8 @@ void Shard::State::FailTurn(const absl::Status& why) {
     const crdt::Context& on_disk = core.Get(applied.partition).context();
     if (on_disk.applied.ContainsRun(applied.events)) {
       // A duplicate: an earlier turn committed it.
-      core.Send(applied.from, applied.partition, Ack{applied.events, false});
+      core.Send(applied.from, applied.partition,
+                Ack{applied.events, false, core.placement.epoch()});
     } else {
       core.Send(applied.from, applied.partition,
                 Refuse{applied.events, write_failed});
@@ -188,6 +189,7 @@ void Shard::HandleTimers(Now now) {
   if (now.steady >= s.next_maintenance) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
     s.TruncateIdleOrFull();
+    s.filling.Round();
     s.hints.Round(now);
     s.scrub.Round();
     s.ranges.Round(now);

@@ -28,15 +28,20 @@ void Sync::Open(Now now) {
 }
 
 bool Sync::Concerns(NodeId peer, const Partition& partition) const {
-  return core_.placement.Owns(peer, partition.id()) &&
-         (core_.IsOwner(partition.id()) || !partition.empty());
+  const PartitionId id = partition.id();
+  if (core_.placement.Owns(peer, id)) {
+    return core_.IsOwner(id) || !partition.empty();
+  }
+  return core_.placement.OwnedBefore(peer, id) && core_.IsOwner(id) &&
+         core_.StandingOf(id) != Standing::kComplete;
 }
 
 void Sync::OnPlacement(Now now) {
   std::erase_if(peers_, [&](const auto& entry) {
-    return !core_.placement.Owns(entry.first.second, entry.first.first);
+    return !core_.placement.Concerns(entry.first.second, entry.first.first);
   });
   for (auto& [name, peer] : peers_) peer.heard = false;
+  core_.standings.clear();
   pulls_.clear();
   for (const auto& [peer, incarnation] : core_.peers_up) OnPeerUp(peer, now);
 }
@@ -86,7 +91,18 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
              Summary{std::move(applied), partition.durable(),
                      answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
                      core_.IsOwner(id), periodic, core_.placement.epoch(),
-                     partition.StateDigest()});
+                     partition.StateDigest(), core_.StandingOf(id)});
+}
+
+void Sync::TellAll(PartitionId partition) {
+  const auto tell = [&](NodeId node) {
+    if (node == core_.identity.self || !core_.IsUp(node)) return;
+    SendSummary(node, partition, /*answer=*/false, /*periodic=*/false);
+  };
+  for (NodeId node : core_.placement.Owners(partition)) tell(node);
+  for (NodeId node : core_.placement.Before(partition)) {
+    if (!core_.placement.Owns(node, partition)) tell(node);
+  }
 }
 
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
@@ -103,6 +119,10 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   state.heard = true;
   state.owner = summary.pull;
   state.epoch = summary.epoch;
+  state.standing = summary.standing;
+  if (summary.epoch >= core_.placement.epoch()) {
+    core_.standings[{id, from}] = summary.standing;
+  }
   state.lag.OnTheirs();
 
   // Unite() leaves it alone if nothing can be said of the rows here.
@@ -132,9 +152,21 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
       !DOVETAIL_BUGGIFY("sync: a summary is answered without deltas")) {
     Stream(from, id, std::move(missing));
   }
-  if (!core_.IsOwner(id)) return;  // it hands over, and takes nothing
+  Answer(from, partition, summary, now);
+}
+
+void Sync::Answer(NodeId from, const Partition& partition,
+                  const Summary& summary, Now now) {
+  const PartitionId id = partition.id();
+  // It has to know what there is, even if that is nothing.
+  const bool filled = summary.pull && summary.standing != Standing::kComplete;
+  if (!core_.IsOwner(id)) {  // it hands over, and takes nothing
+    if (!filled || !summary.answer) return;
+    DOVETAIL_MARK("sync: an owner of before says what it has");
+    return SendSummary(from, id, /*answer=*/false, summary.periodic);
+  }
   const bool lacks = !summary.applied.IsSubsetOf(partition.context().applied);
-  if (!summary.answer || (!lacks && summary.pull)) return;
+  if (!summary.answer || (!lacks && summary.pull && !filled)) return;
   DOVETAIL_MARK_IF("sync: a stand-in hears that all is here",
                    !lacks && !summary.pull);
   if (!lacks || MayPullFrom(from, id, now)) {
@@ -213,14 +245,18 @@ void Sync::OnUnlogged(NodeId from, PartitionId id,
   const crdt::EventSet lacking = unlogged.Minus(partition.context().applied);
   if (lacking.empty()) return;
   crdt::EventSet out_of_reach = lacking;
-  for (NodeId owner : core_.OtherOwners(id)) {
+  std::vector<NodeId> others = core_.OtherOwners(id);
+  for (NodeId node : core_.placement.Before(id)) {
+    if (!core_.placement.Owns(node, id)) others.push_back(node);
+  }
+  for (NodeId owner : others) {
     if (owner == from || !core_.IsUp(owner)) continue;
     const PeerState& peer = peers_[{id, owner}];
     const crdt::EventSet there = peer.applied.Intersect(lacking);
     if (there.empty() && peer.heard) continue;
     if (!peer.heard || !there.IsSubsetOf(peer.unlogged)) {
       DOVETAIL_MARK("sync: what one log has lost another may have");
-      Nudge(owner, id);
+      PullFrom(owner, id);
     }
     out_of_reach.Subtract(there.Minus(peer.unlogged));
   }
@@ -229,17 +265,28 @@ void Sync::OnUnlogged(NodeId from, PartitionId id,
     return;
   }
   if (DOVETAIL_MUTANT("sync: what no log has is not missed")) return;
-  start_ranges_(from, id, now);
+  DOVETAIL_MARK_IF("sync: who is being filled is no source",
+                   !MayBeSource(from, id));
+  if (MayBeSource(from, id)) start_ranges_(from, id, now);
+}
+
+bool Sync::MayBeSource(NodeId node, PartitionId partition) const {
+  return !core_.placement.moves() || core_.IsProbablyWhole(node, partition);
 }
 
 void Sync::OnTimers(Now now) {
   if (now.steady < next_round_) return;
   next_round_ = now.steady + core_.options.sync_period_min;
   for (const auto& partition : core_.partitions) {
-    for (NodeId peer : core_.placement.Owners(partition->id())) {
+    const PartitionId id = partition->id();
+    for (NodeId peer : core_.placement.Owners(id)) {
       if (peer == core_.identity.self) continue;
       LookAtLag(peer, *partition, now);
       if (!core_.IsUp(peer)) continue;
+      if (Concerns(peer, *partition)) Round(peer, *partition, now);
+    }
+    for (NodeId peer : core_.placement.Before(id)) {
+      if (core_.placement.Owns(peer, id) || !core_.IsUp(peer)) continue;
       if (Concerns(peer, *partition)) Round(peer, *partition, now);
     }
     if (DOVETAIL_BUGGIFY("sync: settled a round later")) continue;
@@ -273,7 +320,8 @@ void Sync::Round(NodeId peer, Partition& partition, Now now) {
     state.next_send = now.steady + state.period;
   }
   SendSummary(peer, partition.id(),
-              /*answer=*/!equal || !core_.IsOwner(partition.id()),
+              /*answer=*/!equal || !core_.IsOwner(partition.id()) ||
+                  core_.StandingOf(partition.id()) != Standing::kComplete,
               /*periodic=*/true);
 }
 
@@ -309,6 +357,38 @@ crdt::EventSet Sync::StableEvents(PartitionId partition) const {
     stable = stable.Intersect(hasty ? peer->applied : peer->durable);
   }
   return stable;
+}
+
+Sync::Word Sync::WordOfAny(NodeId node, PartitionId partition) const {
+  const auto peer = peers_.find({partition, node});
+  if (peer == peers_.end() || !peer->second.heard ||
+      peer->second.epoch < core_.placement.epoch()) {
+    return {};
+  }
+  return {&peer->second.applied, peer->second.standing};
+}
+
+uint64_t Sync::LackingOf(PartitionId partition) const {
+  crdt::EventSet there;
+  for (auto peer = peers_.lower_bound({partition, NodeId{}});
+       peer != peers_.end() && peer->first.first == partition; ++peer) {
+    there.UnionWith(peer->second.applied);
+  }
+  return there.Minus(core_.Get(partition).context().applied).dot_count();
+}
+
+uint32_t Sync::CompleteOwnersThatHave(PartitionId partition,
+                                      const crdt::EventSet& events) const {
+  uint32_t owners = 0;
+  for (NodeId owner : core_.placement.Owners(partition)) {
+    const PeerState* peer = WordOf(owner, partition);
+    const bool has = peer != nullptr &&
+                     (peer->standing == Standing::kComplete ||
+                      DOVETAIL_MUTANT("moves: handed over to who is filled")) &&
+                     events.IsSubsetOf(peer->durable);
+    owners += has ? 1 : 0;
+  }
+  return owners;
 }
 
 uint32_t Sync::OwnersThatHave(PartitionId partition,

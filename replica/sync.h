@@ -17,7 +17,9 @@
 //
 // A stand-in, which owns nothing of the partition but holds something, sends
 // summaries to the owners too and streams what they lack; it takes nothing in
-// return. What all owners have on stable storage it may forget (hints.h).
+// return. What all owners have on stable storage it may forget (hints.h). So
+// does an owner of before; and an owner that is being filled (filling.h) asks
+// these for their summaries until it is complete.
 //
 // The summaries also say which events survive a power loss at the peer; what
 // does so at all owners is truncated from the log.
@@ -75,6 +77,20 @@ class Sync {
   // have said.
   uint32_t OwnersThatHave(PartitionId partition,
                           const crdt::EventSet& events) const;
+  // The same of those that are complete besides: nobody else needs to hold it.
+  uint32_t CompleteOwnersThatHave(PartitionId partition,
+                                  const crdt::EventSet& events) const;
+  // What a node has said by this ring or a newer one, owner or not; events are
+  // null if nothing.
+  struct Word {
+    const crdt::EventSet* events = nullptr;
+    Standing standing = Standing::kPartial;
+  };
+  Word WordOfAny(NodeId node, PartitionId partition) const;
+  // How many events this node lacks of what others have said that they have.
+  uint64_t LackingOf(PartitionId partition) const;
+  // A summary of the partition to everybody whom it concerns.
+  void TellAll(PartitionId partition);
   // How far each other owner is behind this node, by NodeId. Cost: O(intervals
   // of both) for each partition and owner.
   std::vector<SyncLag> Lags() const;
@@ -90,6 +106,7 @@ class Sync {
     bool heard = false;
     bool owner = false;  // it said that it is one, by the ring of `epoch`
     uint64_t epoch = 0;
+    Standing standing = Standing::kComplete;
     uint64_t sent_version = 0;  // Partition::version() in the last summary
     absl::Duration next_send;   // not before, while nothing changes
     absl::Duration period;      // the wait after that
@@ -107,6 +124,10 @@ class Sync {
   void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
   void Round(NodeId peer, Partition& partition, Now now);
   void LookAtLag(NodeId peer, const Partition& partition, Now now);
+  void Answer(NodeId from, const Partition& partition, const Summary& summary,
+              Now now);
+  // What a peer that has lost it from its log may be asked for by ranges.
+  bool MayBeSource(NodeId node, PartitionId partition) const;
   bool MayPullFrom(NodeId peer, PartitionId partition, Now now);
   // What an owner has said under this node's ring or a newer one; nullptr if
   // nothing. Who says that it has something, and is no owner by its own ring,

@@ -28,6 +28,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   }
   Job job(*std::move(set));
   job.partition = partition;
+  job.options = options;
   job.durability = options.durability.value_or(Durability::kWal);
   job.deadline = now.steady + options.timeout;
   job.operations = std::move(request.operations);
@@ -152,6 +153,7 @@ void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,
   }
   job.stand_ins_asked = 0;
   job.delta = std::move(delta);
+  if (job.set.stand_ins().empty()) return;
   // This node is one of them already if it owns nothing of the partition.
   const uint32_t stands_in = core_.IsOwner(job.partition) ? 0 : 1;
   for (uint32_t i = stands_in; i < job.set.missing_owners(); ++i) {
@@ -232,6 +234,12 @@ std::vector<RequestId> WriteCoordinator::Waiting(
 
 void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
                              const Ack& ack) {
+  // It goes by a ring that this node has not heard of yet. Were its word
+  // counted, those who must know of the write by that ring might not. The write
+  // is sent again when the ring comes.
+  const bool ahead = ack.epoch > core_.placement.epoch();
+  DOVETAIL_MARK_IF("write: acknowledged by a newer ring", ahead);
+  if (ahead && !DOVETAIL_MUTANT("moves: an ack by a newer ring counts")) return;
   const std::vector<RequestId> waiting = Waiting(partition, ack.events);
   // Met long ago, or from before a restart.
   DOVETAIL_MARK_IF("write: nobody waits for this ack", waiting.empty());
@@ -275,6 +283,25 @@ void WriteCoordinator::OnPeerDown(NodeId peer) {
     OnVerdict(job, job->second.tally.verdict(),
               absl::UnavailableError(absl::StrCat(core_.placement.NameOf(peer),
                                                   " cannot be reached")));
+  }
+}
+
+void WriteCoordinator::OnPlacement(Now now) {
+  std::vector<RequestId> waiting;
+  for (const auto& [id, job] : jobs_) {
+    if (job.waiting_for.counter != 0) waiting.push_back(id);
+  }
+  for (const RequestId id : waiting) {
+    Job& job = jobs_.at(id);
+    absl::StatusOr<ReplicaSet> set =
+        ReplicaSet::Resolve(core_, job.partition, job.options.write,
+                            core_.options.write_default, job.options, "W");
+    if (!set.ok()) continue;  // it goes on with whom it has asked
+    DOVETAIL_MARK("write: sent again by a newer ring");
+    job.set = *std::move(set);
+    Spread(id, job, std::move(job.delta), now);
+    OnVerdict(jobs_.find(id), job.tally.verdict(),
+              absl::UnavailableError("too few owners can be reached"));
   }
 }
 

@@ -59,6 +59,9 @@ class WriteCoordinator {
   // then a reply that claims success vouches for this turn.
   bool RanInTurn(RequestId id) const;
 
+  // By a newer ring others may have to have it: what waits is sent again.
+  void OnPlacement(Now now);
+
   // When OnTimers has something to do; infinite if nothing waits.
   absl::Duration next_deadline() const;
   size_t in_flight() const { return jobs_.size(); }
@@ -69,6 +72,7 @@ class WriteCoordinator {
 
     ReplicaSet set;
     PartitionId partition{};
+    RequestOptions options;
     Durability durability = Durability::kWal;
     absl::Duration deadline;
     std::vector<crdt::Operation> operations;  // kept while a clear goes on

@@ -3,8 +3,8 @@
 #ifndef DOVETAIL_SRC_CLI_CALLER_H_
 #define DOVETAIL_SRC_CLI_CALLER_H_
 
-#include <memory>
 #include <functional>
+#include <memory>
 #include <string>
 
 #include "absl/functional/any_invocable.h"

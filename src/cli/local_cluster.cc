@@ -22,6 +22,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "crdt/check.h"
+#include "src/cli/daemon.h"
 #include "src/client/client.h"
 
 namespace dovetail::cli {
@@ -43,18 +44,6 @@ std::string ClientAddress(const LocalCluster& cluster, uint32_t i) {
 }
 std::string PeerAddress(const LocalCluster& cluster, uint32_t i) {
   return absl::StrCat("127.0.0.1:", cluster.base_port + kPeerPortOffset + i);
-}
-
-// Beside this program, where it was built or installed.
-absl::StatusOr<std::string> FindDaemon() {
-  std::error_code error;
-  const fs::path self = fs::read_symlink("/proc/self/exe", error);
-  const fs::path daemon = self.parent_path() / "dovetaild";
-  if (error || !fs::exists(daemon, error)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("there is no dovetaild beside ", self.string()));
-  }
-  return daemon.string();
 }
 
 bool Runs(pid_t pid) {

@@ -437,6 +437,14 @@ absl::StatusOr<BucketPage> Client::Buckets(const BucketRequest& request) {
       });
 }
 
+absl::StatusOr<BackupMade> Client::MakeBackup(const std::string& name) {
+  return impl_->Await<BackupMade>(
+      [name](Session& session,
+             std::function<void(absl::StatusOr<BackupMade>)> then) {
+        session.Backup(name, std::move(then));
+      });
+}
+
 std::string Client::node() const { return impl_->node(); }
 
 void Client::Submit(Operation operation, const CallOptions& options,

@@ -156,6 +156,10 @@ class Client {
   // properties already, has none, or holds objects and is to be deleted),
   // ResourceExhausted (too many).
   absl::StatusOr<BucketPage> Buckets(const BucketRequest& request);
+  // Has that node copy its data to the folder `name` of its backup_dir. Errors:
+  // InvalidArgument (the name), FailedPrecondition (there is one by that name,
+  // or one is being made), ResourceExhausted (its disk is full).
+  absl::StatusOr<BackupMade> MakeBackup(const std::string& name);
   // "127.0.0.1:7101": the node that listings and inspection go to, or last did.
   std::string node() const;
 

@@ -184,6 +184,15 @@ void Session::Buckets(const net::BucketRequest& request,
                                  });
 }
 
+void Session::Backup(const std::string& name, Done<net::BackupMade> done) {
+  auto call = state_->node.backupRequest();
+  call.setName(name);
+  state_->Await<net::BackupMade>(call.send(), std::move(done),
+                                 [](wire::BackupReply::Reader reply) {
+                                   return net::DecodeBackupReply(reply);
+                                 });
+}
+
 void Session::Drop(absl::Status reason) {
   state_->stream.Close(reason);
   state_->Lose(std::move(reason));

@@ -51,6 +51,7 @@ class Session {
   void Cluster(Done<net::ClusterView> done);
   void Admin(const net::ClusterAdmin& admin, Done<net::PlanView> done);
   void Buckets(const net::BucketRequest& request, Done<net::BucketPage> done);
+  void Backup(const std::string& name, Done<net::BackupMade> done);
 
   // Gives the connection up for `reason`, as if it had broken.
   void Drop(absl::Status reason);

@@ -43,6 +43,7 @@ using replica::Durability;
 // Which nodes vouch for an answer, and how durably.
 using replica::Receipt;
 
+using net::BackupMade;
 using net::BucketPage;
 using net::BucketRequest;
 using net::BucketView;

@@ -93,10 +93,11 @@ absl::Status SetText(std::string& out, const std::string& text) {
   return absl::OkStatus();
 }
 
-const std::vector<Setting>& Table() {
+// Who the node is, and where.
+std::vector<Setting> SettingsOfPlace() {
   using C = Config;
   using S = const std::string;
-  static const auto& table = *new std::vector<Setting>{
+  return {
       {{"cluster", "name of the cluster; members of another one are refused"},
        [](C& c, S& t) { return SetText(c.cluster, t); }},
       {{"node", "name of this node, unique in the cluster"},
@@ -131,6 +132,14 @@ const std::vector<Setting>& Table() {
         "N, owners of each partition of a new cluster (default 3, or as many "
         "as there are members)"},
        [](C& c, S& t) { return SetNumber(c.replicas, t, 1, 32); }},
+  };
+}
+
+// What it may use, and what requests get.
+std::vector<Setting> SettingsOfUse() {
+  using C = Config;
+  using S = const std::string;
+  return {
       {{"shards", "threads that work on data (default 2)"},
        [](C& c, S& t) { return SetNumber(c.shards, t, 1, kShardsMax); }},
       {{"r", "replicas that answer a read that names no R (default quorum)"},
@@ -154,6 +163,14 @@ const std::vector<Setting>& Table() {
        [](C& c, S& t) {
          return SetMilliseconds(c.request_timeout, t, 300'000);
        }},
+      {{"backup_dir",
+        "where `dovetail backup create` has this node copy its data, best on "
+        "the same file system (default: backups in data_dir)"},
+       [](C& c, S& t) { return SetText(c.backup_dir, t); }},
+      {{"restore",
+        "a backup: join the cluster (--join), bring what the backup has to "
+        "the nodes that own it, then end"},
+       [](C& c, S& t) { return SetText(c.restore, t); }},
       {{"log_level", "debug, info, warn or error (default info)"},
        [](C& c, S& t) { return SetLogLevel(c.log_level, t); }},
       {{"insecure",
@@ -161,6 +178,33 @@ const std::vector<Setting>& Table() {
         "or authentication"},
        [](C& c, S& t) { return SetFlag(c.insecure, t); }},
   };
+}
+
+// How partitions come to this node.
+std::vector<Setting> SettingsOfTransfers() {
+  using C = Config;
+  using S = const std::string;
+  return {
+      {{"transfers_at_once",
+        "partitions that a thread brings up to date by ranges at once "
+        "(default 4)"},
+       [](C& c, S& t) { return SetNumber(c.transfers_at_once, t, 1, 4096); }},
+      {{"transfer_mb_per_second",
+        "what that may take in on this node, in MiB a second; 0: no limit "
+        "(default 32)"},
+       [](C& c, S& t) {
+         return SetNumber(c.transfer_mb_per_second, t, 0, 1 << 20);
+       }},
+  };
+}
+
+const std::vector<Setting>& Table() {
+  static const auto& table = *new std::vector<Setting>([] {
+    std::vector<Setting> all = SettingsOfPlace();
+    for (const Setting& setting : SettingsOfUse()) all.push_back(setting);
+    for (const Setting& setting : SettingsOfTransfers()) all.push_back(setting);
+    return all;
+  }());
   return table;
 }
 

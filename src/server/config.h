@@ -57,7 +57,13 @@ struct Config {
   uint32_t disk_reserve_mb = 256;
   absl::Duration fsync_period = absl::Seconds(1);
   absl::Duration request_timeout = absl::Seconds(2);
+  uint32_t transfers_at_once = 4;
+  uint32_t transfer_mb_per_second = 32;  // 0: no limit
   std::string log_level = "info";
+  // Where backups go; empty: "backups" in data_dir.
+  std::string backup_dir;
+  // A backup of some node: bring what is in it to the owners, then end.
+  std::string restore;
   bool insecure = false;
   bool accept_loss = false;
 

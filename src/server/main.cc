@@ -9,11 +9,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <filesystem>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +32,7 @@
 #include "net/node.h"
 #include "replica/rocks_storage.h"
 #include "replica/shard.h"
+#include "src/backup/backup.h"
 #include "src/server/config.h"
 #include "src/server/node_file.h"
 #include "src/server/start.h"
@@ -101,6 +105,30 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int& exit) {
   return line;
 }
 
+// What a restore leaves unsaid: the node's name, and how many partitions.
+absl::Status FillInRestore(Config& config, const Known& known) {
+  if (config.restore.empty()) return absl::OkStatus();
+  DOVETAIL_ASSIGN_OR_RETURN(const backup::Manifest manifest,
+                            backup::ReadManifest(config.restore));
+  if (config.join.empty() && !known.state.has_value()) {
+    return absl::InvalidArgumentError(
+        "restore: --join says which cluster the backup is brought to");
+  }
+  if (config.partitions != 0 &&
+      config.partitions != manifest.origin.partitions) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("restore: the backup has ", manifest.origin.partitions,
+                     " partitions, not ", config.partitions));
+  }
+  // A cluster of another number is then refused.
+  config.partitions = manifest.origin.partitions;
+  if (config.node.empty() && !known.identity.has_value()) {
+    config.node =
+        absl::StrCat("restore-", manifest.origin.node).substr(0, kNameBytesMax);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Config> LoadConfig(const CommandLine& line, Known& known) {
   Config config;
   if (!line.config_file.empty()) {
@@ -123,10 +151,17 @@ absl::StatusOr<Config> LoadConfig(const CommandLine& line, Known& known) {
   config.accept_loss |= line.accept_loss;
   if (!config.data_dir.empty()) {
     DOVETAIL_ASSIGN_OR_RETURN(known, ReadKnown(config.data_dir));
+    DOVETAIL_RETURN_IF_ERROR(FillInRestore(config, known));
     DOVETAIL_RETURN_IF_ERROR(FillIn(config, known));
   }
   DOVETAIL_RETURN_IF_ERROR(Check(config));
   return config;
+}
+
+uint64_t WallMilliseconds() {
+  const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+  return static_cast<uint64_t>(std::max<int64_t>(0, wall.count()));
 }
 
 absl::StatusOr<crdt::ActorId> DrawActor() {
@@ -148,6 +183,36 @@ std::vector<std::pair<std::string, uint64_t>> StorageNumbers(
           {"background_errors", stats.background_errors},
           {"writes_stopped", stats.writes_stopped},
           {"floor_failures", stats.floor_failures}};
+}
+
+// A restore that was cut short goes on with what it has.
+absl::Status CopyBackup(const Config& config) {
+  const std::string database =
+      absl::StrCat(config.data_dir, "/", kDatabaseDirectory);
+  std::error_code error;
+  if (config.restore.empty() || std::filesystem::exists(database, error)) {
+    return absl::OkStatus();
+  }
+  spdlog::info("copying the backup {} to {}", config.restore, database);
+  return backup::CopyDatabase(config.restore, database);
+}
+
+absl::StatusOr<net::BackupMade> MakeBackup(const Config& config,
+                                           replica::Storage& storage,
+                                           const std::string& name) {
+  DOVETAIL_RETURN_IF_ERROR(backup::CheckName(name));
+  const std::string directory = std::filesystem::absolute(absl::StrCat(
+      config.backup_dir.empty() ? absl::StrCat(config.data_dir, "/backups")
+                                : config.backup_dir,
+      "/", name));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      const backup::Manifest made,
+      backup::Create(storage, directory,
+                     {config.cluster, config.node, config.partitions,
+                      WallMilliseconds()}));
+  spdlog::info("backup {}: {} files, {} bytes", directory, made.files.size(),
+               made.bytes());
+  return net::BackupMade{directory, made.files.size(), made.bytes()};
 }
 
 absl::StatusOr<std::unique_ptr<replica::RocksStorage>> OpenStorage(
@@ -198,6 +263,15 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
   out.shard.row_cache_bytes =
       (size_t{config.row_cache_mb} << 20) / config.shards;
   out.shard.fsync_period = config.fsync_period;
+  out.shard.transfers_at_once = config.transfers_at_once;
+  out.shard.transfer_bytes_per_second =
+      static_cast<uint64_t>(config.transfer_mb_per_second) << 20;
+  if (!config.restore.empty()) {
+    out.hand_over = true;
+    // All of it is for others, and none of it is given up early.
+    out.shard.hint_bytes_max = std::numeric_limits<size_t>::max();
+    out.shard.hint_age_max = absl::InfiniteDuration();
+  }
   return out;
 }
 
@@ -228,6 +302,13 @@ int Serve(const Config& config, ClusterState state,
     spdlog::critical("the log cannot be made durable, ending: {}",
                      std::string(why.message()));
     ::_exit(kExitFailed);
+  };
+  hooks.backup = [&](const std::string& name) {
+    return MakeBackup(config, storage, name);
+  };
+  hooks.handed_over = [&] {
+    spdlog::info("restored: the owners have all that is in {}", config.restore);
+    node->Drain(kDrainMax, [&] { loop.Stop(); });
   };
   hooks.storage = [&storage] { return StorageNumbers(storage); };
   hooks.save = [&](const replica::ClusterConfig& cluster,
@@ -275,16 +356,16 @@ int Main(int argc, char** argv) {
   spdlog::set_level(spdlog::level::from_str(config->log_level));
   std::signal(SIGPIPE, SIG_IGN);
 
-  const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
-      std::chrono::system_clock::now().time_since_epoch());
   auto state = StartState(
-      *config, known, static_cast<uint64_t>(wall.count()),
+      *config, known, WallMilliseconds(),
       [](absl::string_view text) { spdlog::info("{}", std::string(text)); });
   if (!state.ok()) return Fail(kExitConfig, state.status().message());
   if (config->shards > config->partitions) config->shards = config->partitions;
   const absl::Status claimed = ClaimDataDirectory(
       config->data_dir, {config->cluster, config->node, config->partitions});
   if (!claimed.ok()) return Fail(kExitConfig, claimed.message());
+  const absl::Status copied = CopyBackup(*config);
+  if (!copied.ok()) return Fail(kExitFailed, copied.message());
   auto storage = OpenStorage(*config);
   if (!storage.ok()) return Fail(kExitFailed, storage.status().message());
   const absl::Status saved = SaveClusterState(config->data_dir, *state);

@@ -96,9 +96,10 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
     CHECK(std::get<replica::Replicate>(m.body).sync);
   }
   SUBCASE("ack") {
-    const auto m = RoundTrip({p, replica::Ack{{ActorId{3}, 4, 5}, true}});
+    const auto m = RoundTrip({p, replica::Ack{{ActorId{3}, 4, 5}, true, 6}});
     CHECK(std::get<replica::Ack>(m.body).events ==
           crdt::DotRun{ActorId{3}, 4, 5});
+    CHECK(std::get<replica::Ack>(m.body).epoch == 6);
   }
   SUBCASE("refuse") {
     const auto m =
@@ -115,7 +116,8 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
                              false,
                              false,
                              7,
-                             {8, 9}}});
+                             {8, 9},
+                             replica::Standing::kPartial}});
     const auto& summary = std::get<replica::Summary>(m.body);
     CHECK(summary.applied == Events(1, 1, 9));
     CHECK(summary.answer);
@@ -123,6 +125,7 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
     CHECK_FALSE(summary.periodic);
     CHECK(summary.epoch == 7);
     CHECK(summary.state == replica::Hash128{8, 9});
+    CHECK(summary.standing == replica::Standing::kPartial);
   }
   SUBCASE("summary of a node that holds nothing") {
     const auto m =
@@ -223,8 +226,12 @@ TEST_CASE("Peer codec: every message of reads comes back as it went") {
     answer.ticket = {ActorId{77}, 8};
     answer.page = SomePage();
     answer.context = {Events(1, 1, 9), Events(2, 30, 1)};
+    answer.standing = replica::Standing::kBefore;
+    answer.epoch = 3;
     const auto m = RoundTrip({p, answer});
     const auto& got = std::get<replica::ReadAnswer>(m.body);
+    CHECK(got.standing == answer.standing);
+    CHECK(got.epoch == 3);
     CHECK(got.page.leaves == answer.page.leaves);
     CHECK(got.page.end == answer.page.end);
     CHECK(got.page.truncated);
@@ -316,7 +323,19 @@ TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
   };
   CHECK(std::get<PeerHello>(decode(EncodeHello(hello))) == hello);
   CHECK(std::get<PeerRefusal>(decode(EncodeRefusal({"no"}))).reason == "no");
-  CHECK(std::holds_alternative<PeerKeepalive>(decode(EncodeKeepalive())));
+  CHECK_FALSE(std::get<PeerKeepalive>(decode(EncodeKeepalive({}))).load);
+  replica::NodeLoad load{.epoch = 1,
+                         .data_bytes = ~uint64_t{0},
+                         .entries = 3,
+                         .hints = 4,
+                         .hint_bytes = 5,
+                         .held = 6,
+                         .filling = 7,
+                         .slow = {replica::NodeId{8}, replica::NodeId{9}}};
+  CHECK(std::get<PeerKeepalive>(decode(EncodeKeepalive({load}))).load == load);
+  load.slow.resize(replica::kMembersMax + 1);
+  CHECK(DecodePeerFrame(Cut(EncodeKeepalive({load})), kQ).status().code() ==
+        absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("Peer codec: gossip comes back, and the ring that placed messages") {

@@ -86,12 +86,15 @@ absl::Status Cluster::Start(uint32_t node) {
 }
 
 void Cluster::Place(Placement placement) {
-  placement_ = std::move(placement);
+  Announce(std::move(placement));
   for (uint32_t node = 0; node < size(); ++node) {
-    if (!running(node)) continue;
-    at(node).HandlePlacement(placement_, now());
-    EndTurn(node);
+    if (running(node)) Tell(node);
   }
+}
+
+void Cluster::Tell(uint32_t node) {
+  at(node).HandlePlacement(placement_, now());
+  EndTurn(node);
 }
 
 void Cluster::Crash(uint32_t node, size_t losing_batches) {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -90,6 +91,10 @@ class Cluster {
   // --- Time, disks, processes ---
   // Every node that runs now, or is started later, goes by it.
   void Place(Placement placement);
+  // In two steps: who starts later goes by it, who runs when it is told.
+  void Announce(Placement placement) { placement_ = std::move(placement); }
+  void Tell(uint32_t node);
+  const Placement& placement() const { return placement_; }
   void Advance(absl::Duration by);  // fires timers on the way
   void Crash(uint32_t node, size_t losing_batches = 0);
   absl::Status Start(uint32_t node);

@@ -390,39 +390,66 @@ TEST_CASE("Cluster: two nodes of one name are told of, once") {
   CHECK(lines == 1);
 }
 
-TEST_CASE("Cluster: a commit that would move data is refused") {
+TEST_CASE("Cluster: while data is on its way no other ring is committed") {
   World world(4, 3);
-  world.Run(absl::Seconds(2));
-  REQUIRE(world.Touch(0).StageJoins({}, world.now).ok());
   world.Touch(1).SetHoldsData(true, world.now);
   world.Run(absl::Seconds(3));
-  const absl::Status refused = world.Touch(0).Commit(0, world.now);
-  CHECK(refused.code() == absl::StatusCode::kFailedPrecondition);
-  CHECK(refused.message().find("there is data at b") != std::string::npos);
-  CHECK(world.at(0).config().epoch() == 1);
-  // Without moves there is nothing against it: someone who owns nothing.
-  world.Touch(0).Abort(world.now);
-  RingMember spectator;
-  spectator.id = IdOf(3);
-  spectator.name = "d";
-  spectator.weight = 0;
-  REQUIRE(world.Touch(0).Stage(Join(spectator), world.now).ok());
+  CHECK(world.at(0).settled());  // a first ring moves nothing
+  REQUIRE(world.Touch(0).StageJoins({}, world.now).ok());
+  REQUIRE(world.Touch(0).Commit(0, world.now).ok());
+  world.Run(absl::Seconds(2));
+  REQUIRE(world.at(3).config().epoch() == 2);
+  REQUIRE(world.at(3).config().ring->before().has_value());
+  CHECK(world.at(3).config().ring->before()->ring.members.size() == 3);
+  CHECK_FALSE(world.at(0).settled());
+
+  const auto says = [&](size_t i, uint32_t incomplete) {
+    world.Touch(i).SetHoldings(
+        {true, world.at(i).ring_stamp(), incomplete, false}, world.now);
+    world.Run(absl::Seconds(3));
+  };
+  const auto refusal = [&] {
+    const absl::Status refused = world.Touch(0).Commit(0, world.now);
+    CHECK(refused.code() == absl::StatusCode::kFailedPrecondition);
+    return std::string(refused.message());
+  };
+  for (size_t i = 0; i < 3; ++i) says(i, 0);
+  REQUIRE(world.Touch(0).Stage(Leave(IdOf(1)), world.now).ok());
+  CHECK(refusal().find("d did not say yet") != std::string::npos);
+  says(3, 5);
+  CHECK(refusal().find("5 partitions at d") != std::string::npos);
+  says(3, 1);
+  CHECK(refusal().find("1 partition at d") != std::string::npos);
+  CHECK(world.at(0).config().epoch() == 2);
+  says(3, 0);
+  for (size_t i = 0; i < 4; ++i) CHECK(world.at(i).settled());
   CHECK(world.Touch(0).Commit(0, world.now).ok());
+  CHECK_FALSE(world.at(0).settled());
+  CHECK(world.at(0).config().ring->before()->ring.members.size() == 4);
+  // An operator who knows better.
+  REQUIRE(world.Touch(0).Stage(Leave(IdOf(2)), world.now).ok());
+  CHECK_FALSE(world.Touch(0).Commit(0, world.now).ok());
+  CHECK(world.Touch(0).Commit(0, world.now, /*force=*/true).ok());
 }
 
-TEST_CASE(
-    "Cluster: a commit waits for members that did not say what they hold") {
-  World world(3, 2);
-  Cluster apart(MembershipOptions(), InfoOf(0), 5, 1, FirstConfig(2),
-                world.now);
-  apart.SetHoldsData(false, world.now);
-  RingMember other;
-  other.id = IdOf(2);
-  other.name = "c";
-  REQUIRE(apart.Stage(Join(other), world.now).ok());
-  const absl::Status refused = apart.Commit(0, world.now);
-  CHECK(refused.code() == absl::StatusCode::kFailedPrecondition);
-  CHECK(refused.message().find("b did not say") != std::string::npos);
+TEST_CASE("Cluster: what a node says of its data is understood, or ignored") {
+  const auto of = [](std::string payload) {
+    MemberInfo info;
+    info.payload = std::move(payload);
+    return HoldingsOf(info);
+  };
+  for (const bool settled : {false, true}) {
+    const Holdings holdings{true, {7, {0x12, UINT64_MAX}}, 3, settled};
+    CHECK(of(EncodeHoldings(holdings)) == holdings);
+  }
+  CHECK(of("holds")->data);  // of an earlier version
+  CHECK_FALSE(of("empty")->data);
+  CHECK(of("holds")->ring.epoch == 0);
+  for (const std::string junk :
+       {"", "both", "holds 1", "holds 1 2 3", "holds x y z w",
+        "holds 1 00000000000000000000000000000000 3 more"}) {
+    CHECK_FALSE(of(junk).has_value());
+  }
 }
 
 TEST_CASE("Cluster: what is no configuration of this cluster changes nothing") {
@@ -475,6 +502,7 @@ TEST_CASE("Placement: as the ring has it, with so many stand-ins") {
   spec.epoch = 4;
   const Ring ring = *Ring::Compute(spec);
   const Placement placement = PlacementOf(ring);
+  CHECK_FALSE(placement.moves());
   CHECK(placement.epoch() == 4);
   CHECK(placement.partitions() == 16);
   CHECK(placement.members().size() == 24);
@@ -489,11 +517,64 @@ TEST_CASE("Placement: as the ring has it, with so many stand-ins") {
   }
 }
 
+TEST_CASE("Placement: who owned what before, but for those who are gone") {
+  RingSpec spec = FirstConfig(4).ring->ring();
+  spec.epoch = 4;
+  const Ring before = *Ring::Compute(spec);
+  spec.epoch = 5;
+  std::erase_if(spec.members,
+                [](const RingMember& member) { return member.id == IdOf(0); });
+  const Ring after = *Ring::Compute(spec);
+  const Placement kept = PlacementOf(after, &before);
+  const Placement lost = PlacementOf(after, &before, {IdOf(0)});
+  CHECK(kept.moves());
+  CHECK(kept.epoch_before() == 4);
+  CHECK(kept.NameOf(IdOf(0)) == "a");  // though it is no member
+  uint32_t left = 0;
+  for (uint16_t p = 0; p < 16; ++p) {
+    const PartitionId partition{p};
+    CHECK(kept.Before(partition) == before.Owners(partition));
+    CHECK(kept.replicas_before(partition) == before.Owners(partition).size());
+    CHECK(lost.replicas_before(partition) == before.Owners(partition).size());
+    CHECK_FALSE(lost.OwnedBefore(IdOf(0), partition));
+    if (!before.Owns(IdOf(0), partition)) continue;
+    ++left;
+    CHECK(kept.OwnedBefore(IdOf(0), partition));
+    CHECK(kept.Concerns(IdOf(0), partition));
+    CHECK_FALSE(kept.Owns(IdOf(0), partition));
+    CHECK(lost.Before(partition).size() + 1 == before.Owners(partition).size());
+  }
+  CHECK(left > 0);
+}
+
 TEST_CASE("Names: one name in one cluster is one id, for ever") {
   CHECK(NodeIdOf("c", "a") == NodeIdOf("c", "a"));
   CHECK(NodeIdOf("c", "a") != NodeIdOf("c", "b"));
   CHECK(NodeIdOf("ca", "b") != NodeIdOf("c", "ab"));
   CHECK(Index(NodeIdOf("demo", "a")) == 4191000372393942922u);
+}
+
+TEST_CASE("Cluster: what a node said last of its load is kept, with its age") {
+  World world(2, 2);
+  CHECK(world.at(0).loads().Of(IdOf(1)) == nullptr);
+  NodeLoad load;
+  load.epoch = 7;
+  load.data_bytes = 10;
+  load.slow = {IdOf(0)};
+  const absl::Duration heard = world.now;
+  world.Touch(0).HandleLoad(IdOf(1), load, heard);
+  REQUIRE(world.at(0).loads().Of(IdOf(1)) != nullptr);
+  CHECK(world.at(0).loads().Of(IdOf(1))->load == load);
+  CHECK(world.at(0).loads().Of(IdOf(1))->at == heard);
+  CHECK(world.at(0).EpochOf(IdOf(1)) == 7);
+  CHECK(world.at(0).loads().SlowFor(IdOf(0), heard) ==
+        std::vector<NodeId>{IdOf(1)});
+  CHECK(world.at(0).loads().SlowFor(IdOf(1), heard).empty());
+  // Its last word on others does not stand for ever.
+  CHECK(world.at(0).loads().SlowFor(IdOf(0), heard + absl::Minutes(1)).empty());
+  CHECK(world.at(0).loads().Of(IdOf(1)) != nullptr);
+  // Its own is of the ring it goes by.
+  CHECK(world.Touch(0).SetOwnLoad({}, world.now).epoch == 1);
 }
 
 }  // namespace

@@ -98,8 +98,7 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
   const Word& first = words.front();
   const bool keeps_token = words.size() > 1 && words[1].Is("=");
   if (!keeps_token) {
-    if (IsOneOf(first,
-                {"edges", "subscribe", "join", "leave", "replace", "weight"})) {
+    if (IsOneOf(first, {"edges", "subscribe"})) {
       return NotSupported(first.text);
     }
     if (IsOneOf(first, {"nodes", "partitions", "bucket"})) {
@@ -118,6 +117,9 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
     if (IsOneOf(first, {"crash", "durable", "start", "backup", "restore",
                         "clone", "wipe", "damage", "flip", "scrub", "stale"})) {
       return ParseFault(words);
+    }
+    if (IsOneOf(first, {"join", "leave", "remove", "replace", "weight"})) {
+      return ParseRing(words);
     }
   }
   begun_ = true;
@@ -280,6 +282,33 @@ absl::StatusOr<Action> Parser::ParseFault(const Words& words) {
   DOVETAIL_CHECK(verb.Is("clone"));
   names_.insert(words[2].text);
   return Clone{who, words[2].text};
+}
+
+absl::StatusOr<Action> Parser::ParseRing(const Words& words) {
+  using Kind = ChangeRing::Kind;
+  const Word& verb = words[0];
+  ChangeRing change;
+  if (verb.Is("join")) {
+    DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 2));
+    change.who = words[1].text;
+    names_.insert(change.who);
+    return change;
+  }
+  const bool two = IsOneOf(verb, {"replace", "weight"});
+  DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, two ? 3 : 2, two ? 3 : 2));
+  DOVETAIL_ASSIGN_OR_RETURN(change.who, Name(words[1]));
+  if (verb.Is("leave") || verb.Is("remove")) {
+    change.kind = verb.Is("leave") ? Kind::kLeave : Kind::kRemove;
+  } else if (verb.Is("replace")) {
+    change.kind = Kind::kReplace;
+    change.by = words[2].text;
+    names_.insert(change.by);
+  } else {
+    change.kind = Kind::kWeight;
+    DOVETAIL_ASSIGN_OR_RETURN(change.weight,
+                              ParseCount(words[2], 0, 1'000'000));
+  }
+  return change;
 }
 
 std::optional<Script> ParseScript(absl::string_view text,

@@ -45,6 +45,7 @@ class Parser {
   absl::StatusOr<Action> ParseMessages(const Words& words) const;
   absl::StatusOr<Action> ParseCutOrHeal(const Words& words) const;
   absl::StatusOr<Action> ParseFault(const Words& words);
+  absl::StatusOr<Action> ParseRing(const Words& words);
 
   std::set<std::string> names_;
   // Something happened; the cast is complete.

@@ -349,11 +349,29 @@ TEST_CASE("Parser: repeat replaces the percent sign by the round") {
   CHECK(Fails("repeat 2 A nonsense"));
 }
 
+TEST_CASE("Parser: changes of the ring") {
+  const auto change = [](const char* line) { return As<ChangeRing>(line); };
+  using Kind = ChangeRing::Kind;
+  CHECK(change("join D").kind == Kind::kJoin);
+  CHECK(change("join D").who == "D");
+  CHECK(change("leave B").kind == Kind::kLeave);
+  CHECK(change("remove B").kind == Kind::kRemove);
+  CHECK(change("replace B D").who == "B");
+  CHECK(change("replace B D").by == "D");
+  CHECK(change("weight A 0").weight == 0);
+  CHECK(change("weight A 7").kind == Kind::kWeight);
+  for (const char* line :
+       {"join", "leave Z", "remove Z", "replace B", "replace Z B", "weight A",
+        "weight A much"}) {
+    INFO("line: " << line);
+    CHECK(Fails(line));
+  }
+}
+
 TEST_CASE(
     "Parser: what comes later is not supported, nonsense does not parse") {
   for (const char* line :
-       {"edges E1 E2", "subscribe E1 shop prefix=\"cart/\"", "join D",
-        "leave B", "replace B D", "weight A 0", "A bounded add k 10",
+       {"edges E1 E2", "subscribe E1 shop prefix=\"cart/\"", "A bounded add k 10",
         "A bounded transfer k 3 to=B", "A hll add k x",
         "A zset add k member 2.5", "A list insert k 0 \"v\"",
         "A map k/z:zset add m 1", "expect A bounded k rights = 4",

@@ -424,6 +424,29 @@ Judgement Runner::Do(const Wipe& statement) {
   return std::nullopt;
 }
 
+Judgement Runner::Do(const ChangeRing& statement) {
+  using Kind = ChangeRing::Kind;
+  absl::Status changed;
+  switch (statement.kind) {
+    case Kind::kJoin:
+      changed = world_.Join(statement.who);
+      break;
+    case Kind::kLeave:
+    case Kind::kRemove:
+      changed =
+          world_.Leave(Node(statement.who), statement.kind == Kind::kRemove);
+      break;
+    case Kind::kReplace:
+      changed = world_.Replace(Node(statement.who), statement.by);
+      break;
+    case Kind::kWeight:
+      changed = world_.SetWeight(Node(statement.who), statement.weight);
+      break;
+  }
+  if (changed.ok()) return std::nullopt;
+  return Fails(current_, changed.ToString());
+}
+
 Judgement Runner::Do(const Damage& statement) {
   const NodeId node = Node(statement.who);
   if (Judgement wrong = Need(node, false)) return wrong;

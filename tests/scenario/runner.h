@@ -68,6 +68,7 @@ class Runner {
   Judgement Do(const Backup& statement);
   Judgement Do(const Restore& statement);
   Judgement Do(const Clone& statement);
+  Judgement Do(const ChangeRing& statement);
   Judgement Do(const Wipe& statement);
   Judgement Do(const Damage& statement);
   Judgement Do(const Scrub& statement);

@@ -114,6 +114,15 @@ struct RangeSync {
 };
 struct Settle {};
 
+// --- The ring ---
+struct ChangeRing {
+  enum class Kind { kJoin, kLeave, kRemove, kReplace, kWeight };
+  Kind kind = Kind::kJoin;
+  std::string who;
+  std::string by;       // of kReplace
+  uint64_t weight = 0;  // of kWeight
+};
+
 // --- Faults ---
 struct Crash {
   static constexpr uint64_t kLoseAll = std::numeric_limits<uint64_t>::max();
@@ -215,8 +224,8 @@ using Action =
     std::variant<AddNodes, SetPartitions, UseBucket, Repeat, Operate,
                  ReadObject, SetClock, Ship, Drop, Duplicate, Cut, Heal,
                  SyncPair, RangeSync, Settle, Crash, MakeDurable, Start, Backup,
-                 Restore, Clone, Wipe, Damage, Scrub, Stale, ExpectObject,
-                 ExpectNumber, ExpectIdentical>;
+                 Restore, Clone, ChangeRing, Wipe, Damage, Scrub, Stale,
+                 ExpectObject, ExpectNumber, ExpectIdentical>;
 
 struct Statement {
   int line = 0;      // from 1

@@ -58,6 +58,7 @@ void World::AddNode(std::string name) {
 absl::Status World::Begin() {
   DOVETAIL_CHECK(!begun_);
   begun_ = true;
+  for (uint32_t i = 0; i < nodes_.size(); ++i) members_.push_back(NodeId{i});
   placement_ = MakePlacement();
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(Start(NodeId{i}));
@@ -69,9 +70,13 @@ replica::Placement World::MakePlacement() const {
   std::vector<replica::Placement::Member> members;
   std::vector<NodeId> named;
   std::vector<NodeId> clones;
+  std::vector<NodeId> idle;  // members that weigh nothing
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     members.push_back({NodeId{i}, nodes_[i].name, "", ""});
-    (nodes_[i].clone ? clones : named).push_back(NodeId{i});
+    if (nodes_[i].clone) clones.push_back(NodeId{i});
+  }
+  for (NodeId member : members_) {
+    (weightless_.contains(member) ? idle : named).push_back(member);
   }
   const size_t owners =
       owners_ == 0 ? named.size() : std::min<size_t>(owners_, named.size());
@@ -86,10 +91,17 @@ replica::Placement World::MakePlacement() const {
     // A clone counts as an owner, wherever its original stands.
     row.nodes.insert(row.nodes.begin() + static_cast<std::ptrdiff_t>(owners),
                      clones.begin(), clones.end());
+    row.nodes.insert(row.nodes.end(), idle.begin(), idle.end());
     row.owners = static_cast<uint32_t>(owners + clones.size());
+    if (epoch_ > 1) {
+      row.owners_before = static_cast<uint32_t>(owners_before_[p].size());
+      for (NodeId node : owners_before_[p]) {
+        if (!gone_.contains(node)) row.before.push_back(node);
+      }
+    }
     rows.push_back(std::move(row));
   }
-  return replica::Placement(1, members, std::move(rows));
+  return replica::Placement(epoch_, members, std::move(rows), epoch_ - 1);
 }
 
 std::vector<NodeId> World::RunningOwners(replica::PartitionId partition) const {

@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -117,6 +118,18 @@ class World {
   // A further owner on a copy of that disk, which is started.
   absl::Status Clone(NodeId node, std::string name);
 
+  // --- The ring; all that run hear of it at once, data does not move yet ---
+  // A further node, which is started.
+  absl::Status Join(std::string name);
+  // `node` is no member any more; if `gone`, it has to be stopped, and its disk
+  // is not counted on. InvalidArgument: it is no member, or the last owner.
+  absl::Status Leave(NodeId node, bool gone);
+  // `by` takes the place of `node`. A node of that name that is no member, or a
+  // further one, which is started.
+  absl::Status Replace(NodeId node, std::string by);
+  // It stays a member; with 0 it owns nothing.
+  absl::Status SetWeight(NodeId node, uint64_t weight);
+
   // --- Inspection ---
   // Requires: running.
   replica::Shard& ShardOf(NodeId node);
@@ -157,6 +170,10 @@ class World {
   const Node& At(NodeId node) const { return nodes_[replica::Index(node)]; }
   // Who owns what among the nodes there are now.
   replica::Placement MakePlacement() const;
+  // The node of that name; if there is none, a further one, not started.
+  NodeId FindOrAdd(std::string name);
+  // Makes the next ring of `members`, without the disks of `gone`.
+  absl::Status Commit(std::vector<NodeId> members, std::vector<NodeId> gone);
   replica::Now NowOf(const Node& node) const;
   crdt::ActorId DrawActor();
   // Ends the turn of `node` and everything that follows from it.
@@ -178,6 +195,12 @@ class World {
   bool begun_ = false;
   uint32_t owners_ = 0;  // 0: all
   replica::Placement placement_{0, 1};
+  // The ring: its members in order, and what was before.
+  uint64_t epoch_ = 1;
+  std::vector<NodeId> members_;
+  std::set<NodeId> weightless_;
+  std::vector<std::vector<NodeId>> owners_before_;  // by partition
+  std::set<NodeId> gone_;
   std::vector<Node> nodes_;
   Network network_;
   std::deque<InFlight> in_flight_;

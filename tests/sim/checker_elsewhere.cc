@@ -166,13 +166,20 @@ void Checker::AfterWaits(uint32_t node, PartitionId partition,
 }
 
 void Checker::BeforePeerDown(uint32_t node, Shard& shard) {
-  // Reads that were passed on to it, or that never left, are done here at once.
   for (auto& [id, pending] : pending_) {
-    if (pending.node != node || !pending.spec || !pending.content ||
+    if (!pending.spec ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
       continue;
     }
-    Begin(node, pending, shard.ContextOf(pending.partition).applied);
+    const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
+    if (pending.node == node && pending.content) {
+      // Passed on to it, or it never left: it is done here at once.
+      Begin(node, pending, applied);
+    } else if (pending.at == node && pending.handled) {
+      // What has answered may be enough now, with what is held here by now.
+      pending.tries.push_back(
+          {node, cluster_->node(node).process->actor, applied});
+    }
   }
 }
 

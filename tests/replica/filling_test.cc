@@ -1,0 +1,337 @@
+// Partitions on their way to new owners: when these are complete, and when
+// those of before may drop what they hold.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "doctest/doctest.h"
+#include "tests/replica/moving.h"
+
+namespace dovetail::replica {
+namespace {
+
+TEST_CASE("Filling: a new owner gets all, and only then the old one drops it") {
+  Moving world(kFirst);
+  SUBCASE("by the log") { world.FillWith(20); }
+  SUBCASE("by ranges, where the logs are short") {
+    world.FillWith(20);
+    world.Rounds(5);
+    for (uint32_t node = 0; node < 3; ++node) {
+      CHECK(world.cluster.at(node).Digests()[0].log_entries == 0);
+    }
+  }
+  world.Place(kSecond);
+  CHECK(world.Incomplete(3) == 1);
+  CHECK(world.Incomplete(1) == 0);
+  REQUIRE(world.cluster.at(3).Transfers().size() == 1);
+  CHECK(world.cluster.at(3).Transfers()[0].partition == kOnly);
+  for (int i = 0; i < 30 && world.Holds(0); ++i) {
+    // Nothing is dropped before the new owner says that it is complete.
+    const bool complete = world.Incomplete(3) == 0;
+    world.Rounds(1);
+    if (!complete && world.Incomplete(3) > 0) CHECK(world.Holds(0));
+  }
+  world.Rounds(3);
+  world.CheckMoved({3, 1, 2});
+  CHECK(world.cluster.at(3).Transfers().empty());
+  for (int i = 0; i < 20; ++i) {
+    world.CheckReads(3, std::string("k") + std::to_string(i), i + 1);
+  }
+}
+
+TEST_CASE("Filling: an empty partition is complete, too") {
+  Moving world(kFirst);
+  world.Place(kSecond);
+  CHECK(world.Incomplete(3) == 1);
+  world.Rounds(3);
+  world.CheckMoved({3, 1, 2});
+}
+
+TEST_CASE("Filling: a majority of those of before has to be heard") {
+  Moving world(kFirst);
+  for (uint32_t node : {0u, 1u}) world.cluster.Part(node, 2);
+  world.FillWith(3);  // not at C
+  for (uint32_t node : {0u, 1u}) world.cluster.Meet(node, 2);
+  world.Place(kSecond);
+  world.cluster.Crash(0);
+  world.cluster.Crash(1);
+  world.cluster.network().clear();
+  world.Rounds(10);  // C alone is heard, and covered
+  CHECK(world.Incomplete(3) == 1);
+  REQUIRE(world.cluster.Start(1).ok());
+  world.Rounds(10);
+  CHECK(world.Incomplete(3) == 0);
+  world.CheckReads(3, "k0", 1);
+}
+
+TEST_CASE("Filling: who can be reached has to be heard, majority or not") {
+  Moving world(kFirst);
+  world.Place(kSecond);
+  world.cluster.network().clear();
+  world.cluster.Part(0, 1);
+  world.cluster.Part(0, 2);
+  // A alone has it, and D hears of A's summaries last.
+  const RequestId id = world.cluster.Begin(0, {Count("late", 4)}, [] {
+    auto here = Cluster::W(1);
+    here.here = true;
+    return here;
+  }());
+  REQUIRE(world.cluster.Take(id)->body.ok());
+  const auto from_a = [](const InFlight& item) {
+    return sim::SeatOf(item.from) == 0;
+  };
+  for (int i = 0; i < 5; ++i) {
+    world.cluster.Advance(absl::Seconds(1));
+    world.cluster.DeliverAll(from_a);
+  }
+  CHECK(world.Incomplete(3) == 1);
+  world.Rounds(5);
+  CHECK(world.Incomplete(3) == 0);
+  world.CheckReads(3, "late", 4);
+}
+
+TEST_CASE("Filling: an old owner does not take all events for all there is") {
+  Moving world(kFirst);
+  world.FillWith(3);
+  world.Place(kSecond);
+  world.cluster.network().clear();
+  // D hears of A alone. It gets all from it, and cannot know that it is all.
+  const auto apart = [](const InFlight& item) {
+    const uint32_t from = sim::SeatOf(item.from);
+    const uint32_t to = sim::SeatOf(item.to);
+    return (from == 3 && to != 0) || (to == 3 && from != 0);
+  };
+  for (int i = 0; i < 10; ++i) {
+    world.cluster.DeliverAll(apart);
+    world.cluster.Advance(absl::Seconds(1));
+  }
+  CHECK(world.cluster.at(3).DurableOf(kOnly) ==
+        world.cluster.at(0).ContextOf(kOnly).applied);
+  CHECK(world.Incomplete(3) == 1);
+  CHECK(world.Holds(0));
+  world.Rounds(10);
+  world.CheckMoved({3, 1, 2});
+}
+
+TEST_CASE("Filling: whose disk is lost is not waited for") {
+  Moving world(kFirst);
+  world.FillWith(5);
+  world.Rounds(3);
+  world.cluster.Crash(0);
+  world.cluster.Crash(1);
+  world.cluster.network().clear();
+  // Two of three are gone for good: what the third has is all there is.
+  world.Place({2, {3, 2}, {0, 1, 2}, {0, 1}});
+  world.Rounds(10);
+  CHECK(world.Incomplete(3) == 0);
+  CHECK(world.Incomplete(2) == 0);
+  for (int i = 0; i < 5; ++i) {
+    world.CheckReads(3, std::string("k") + std::to_string(i), i + 1);
+  }
+}
+
+TEST_CASE("Filling: a former owner's data is no hint, however old") {
+  ShardOptions options;
+  options.hint_age_max = absl::Seconds(1);
+  options.hint_bytes_max = 1;
+  Moving world(kFirst, 4, options);
+  world.FillWith(5);
+  world.Place(kSecond);
+  world.cluster.Crash(3);
+  world.cluster.network().clear();
+  world.Rounds(20);
+  CHECK(world.Holds(0));
+  CHECK(world.cluster.at(0).stats().hints == 0);
+  REQUIRE(world.cluster.Start(3).ok());
+  world.Rounds(10);
+  world.CheckMoved({3, 1, 2});
+}
+
+TEST_CASE("Filling: a crash at any commit only makes it begin again there") {
+  // Of the new owner; each round one more of its turns is lost, or none.
+  for (size_t crash_at = 1; crash_at <= 24; ++crash_at) {
+    CAPTURE(crash_at);
+    ShardOptions options;
+    options.range_chunk_bytes = 1;
+    options.sync_chunk_bytes = 1;
+    Moving world(kFirst, 4, options);
+    world.FillWith(6);
+    if (crash_at % 2 == 0) world.Rounds(4);  // logs are short
+    world.Place(kSecond);
+    size_t steps = 0;
+    while (world.Incomplete(3) > 0 && steps++ < 2000) {
+      if (world.cluster.network().empty()) {
+        world.cluster.Advance(absl::Seconds(1));
+      } else {
+        world.cluster.Deliver(0);
+      }
+      if (steps % crash_at == 0 && steps < 400) {
+        const uint32_t victim = steps % (2 * crash_at) == 0 ? 3 : 0;
+        world.cluster.Crash(victim,
+                            world.cluster.disk(victim).unsynced_batches() / 2);
+        REQUIRE(world.cluster.Start(victim).ok());
+      }
+    }
+    world.Rounds(20);
+    world.CheckMoved({3, 1, 2});
+    for (int i = 0; i < 6; ++i) {
+      world.CheckReads(3, std::string("k") + std::to_string(i), i + 1);
+    }
+  }
+}
+
+TEST_CASE("Filling: it is complete on stable storage before it says so") {
+  Moving world(kFirst);
+  world.FillWith(3);
+  world.Place(kSecond);
+  for (int i = 0; i < 30 && world.Incomplete(3) > 0; ++i) world.Rounds(1);
+  REQUIRE(world.Incomplete(3) == 0);
+  world.cluster.Crash(3, world.cluster.disk(3).unsynced_batches());
+  REQUIRE(world.cluster.Start(3).ok());
+  CHECK(world.Incomplete(3) == 0);
+}
+
+TEST_CASE("Filling: rings that follow one another move all of it") {
+  Moving world(kFirst, 7);
+  world.FillWith(5);
+  world.Place({2, {3, 1, 2}, {0, 1, 2}});
+  world.Rounds(10);
+  world.Place({3, {3, 4, 2}, {3, 1, 2}});
+  world.Rounds(10);
+  world.Place({4, {3, 4, 5}, {3, 4, 2}});
+  world.Rounds(10);
+  world.CheckMoved({3, 4, 5});
+  world.CheckReads(5, "k4", 5);
+}
+
+TEST_CASE("Filling: a ring forced on another loses nothing") {
+  Moving world(kFirst, 7);
+  world.FillWith(5);
+  world.Place({2, {3, 4, 2}, {0, 1, 2}});
+  // Before anything has moved.
+  world.Place({3, {3, 5, 6}, {3, 4, 2}});
+  world.Rounds(30);
+  world.CheckMoved({3, 5, 6});
+  for (int i = 0; i < 5; ++i) {
+    world.CheckReads(6, std::string("k") + std::to_string(i), i + 1);
+  }
+}
+
+TEST_CASE("Filling: who was away during the commit still has what it had") {
+  Moving world(kFirst);
+  world.FillWith(5);
+  world.cluster.Crash(1);
+  world.Place(kSecond);
+  world.Rounds(5);
+  // Of A and C; B is not needed for a majority.
+  CHECK(world.Incomplete(3) == 0);
+  CHECK(world.Holds(0));  // B did not say yet that it has all
+  REQUIRE(world.cluster.Start(1).ok());
+  CHECK(world.Incomplete(1) == 0);
+  world.Rounds(10);
+  world.CheckMoved({3, 1, 2});
+}
+
+TEST_CASE("Filling: an owner that comes back is filled anew") {
+  Moving world(kFirst);
+  world.FillWith(5);
+  world.Place(kSecond);
+  world.cluster.Part(0, 1);
+  world.cluster.Part(0, 2);
+  world.cluster.Part(0, 3);
+  world.cluster.network().clear();
+  world.Rounds(5);
+  world.Write(1, "since", 9);
+  world.cluster.Meet(0, 1);
+  world.cluster.Meet(0, 2);
+  world.cluster.Meet(0, 3);
+  world.cluster.network().clear();
+  world.Place({3, {0, 1, 2}, {3, 1, 2}});
+  CHECK(world.Incomplete(0) == 1);
+  world.CheckReads(0, "since", 9);
+  world.Rounds(10);
+  world.CheckMoved({0, 1, 2});
+}
+
+TEST_CASE("Filling: ranges take in no more bytes a second than they may") {
+  constexpr uint64_t kRate = 1000;
+  ShardOptions options;
+  options.range_chunk_bytes = 1;
+  options.transfer_bytes_per_second = kRate;
+  Moving world(kFirst, 4, options);
+  world.FillWith(20);
+  world.Rounds(4);
+  world.Place(kSecond);
+  const absl::Duration began = world.cluster.now().steady;
+  absl::Duration took;
+  uint64_t bytes = 0;
+  while (world.Incomplete(3) > 0 && took < absl::Minutes(2)) {
+    bytes = world.cluster.at(3).Transfers()[0].bytes;
+    world.cluster.Advance(absl::Milliseconds(5));
+    world.cluster.DeliverAll();
+    took = world.cluster.now().steady - began;
+  }
+  CHECK(world.Incomplete(3) == 0);
+  CHECK(bytes > 500);
+  CHECK(took >= absl::Seconds(static_cast<double>(bytes) / kRate));
+  world.Rounds(5);
+  world.CheckMoved({3, 1, 2});
+}
+
+TEST_CASE("Filling: so many partitions at once, and no more") {
+  ShardOptions options;
+  options.transfers_at_once = 2;
+  std::vector<Placement::Member> members;
+  for (uint32_t i = 0; i < 2; ++i) {
+    members.push_back(
+        {NodeId{i}, std::string(1, static_cast<char>('A' + i)), "", ""});
+  }
+  constexpr uint32_t kPartitions = 8;
+  Placement::Row first{{NodeId{0}, NodeId{1}}, 1};
+  Placement::Row second{{NodeId{1}, NodeId{0}}, 1, {NodeId{0}}, 1};
+  Cluster cluster(
+      Placement(1, members, std::vector<Placement::Row>(kPartitions, first)),
+      options);
+  for (int i = 0; i < 60; ++i) {
+    REQUIRE(
+        cluster.Write(0, Count(std::string("k") + std::to_string(i), 1)).ok());
+  }
+  cluster.DeliverAll();
+  cluster.ForgetLog(0);
+  cluster.Place(Placement(2, members,
+                          std::vector<Placement::Row>(kPartitions, second), 1));
+  size_t most = 0;
+  for (int i = 0; i < 40 && cluster.at(1).stats().incomplete > 0; ++i) {
+    while (!cluster.network().empty()) {
+      cluster.Deliver(0);
+      size_t running = 0;
+      for (const Transfer& transfer : cluster.at(1).Transfers()) {
+        running += transfer.source.has_value() ? 1 : 0;
+      }
+      most = std::max(most, running);
+    }
+    cluster.Advance(absl::Seconds(1));
+  }
+  CHECK(cluster.at(1).stats().incomplete == 0);
+  CHECK(cluster.at(1).stats().filled == kPartitions);
+  CHECK(most == 2);
+}
+
+TEST_CASE("Filling: paused, ranges bring nothing, and then they do") {
+  ShardOptions options;
+  Moving world(kFirst, 4, options);
+  world.FillWith(20);
+  world.Rounds(4);
+  world.cluster.at(3).PauseTransfers(true);
+  world.Place(kSecond);
+  world.Rounds(10);
+  CHECK(world.Incomplete(3) == 1);
+  CHECK(world.cluster.at(3).Transfers()[0].bytes == 0);
+  world.cluster.at(3).PauseTransfers(false);
+  world.Rounds(70);
+  world.CheckMoved({3, 1, 2});
+}
+
+}  // namespace
+}  // namespace dovetail::replica
