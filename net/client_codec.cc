@@ -449,6 +449,10 @@ void EncodeStatus(const NodeStatus& status, wire::NodeStatus::Builder out) {
     storage[i].setName(AsText(status.storage[i].first));
     storage[i].setValue(status.storage[i].second);
   }
+  auto transfers = out.initTransfers(Size(status.transfers.size()));
+  for (unsigned i = 0; i < transfers.size(); ++i) {
+    EncodeTransfer(status.transfers[i], transfers[i]);
+  }
 }
 
 void EncodeDigests(const NodeDigests& digests, uint32_t first,

@@ -106,6 +106,16 @@ void EncodeClusterAdminReply(const absl::StatusOr<PlanView>& reply,
 absl::StatusOr<PlanView> DecodeClusterAdminReply(
     wire::ClusterAdminReply::Reader in);
 
+// Of nodes' frames, too; may throw kj::Exception. InvalidArgument: more slow
+// peers than there can be.
+void EncodeLoad(const replica::NodeLoad& load, wire::NodeLoad::Builder out);
+absl::StatusOr<replica::NodeLoad> DecodeLoad(wire::NodeLoad::Reader in);
+
+// May throw kj::Exception.
+void EncodeTransfer(const replica::TransferProgress& progress,
+                    wire::PartitionTransfer::Builder out);
+replica::TransferProgress DecodeTransfer(wire::PartitionTransfer::Reader in);
+
 // --- Properties of buckets: bucket_codec.cc ----------------------------------
 
 void EncodeBucketRequest(const BucketRequest& request,

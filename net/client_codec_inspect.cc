@@ -75,6 +75,9 @@ absl::StatusOr<NodeStatus> DecodeStatus(wire::NodeStatus::Reader in) {
     for (wire::Number::Reader number : in.getStorage()) {
       out.storage.emplace_back(AsString(number.getName()), number.getValue());
     }
+    for (const auto transfer : in.getTransfers()) {
+      out.transfers.push_back(DecodeTransfer(transfer));
+    }
     return out;
   });
 }

@@ -19,10 +19,12 @@
 #include "replica/cluster.h"
 #include "replica/ids.h"
 #include "replica/maybe.h"
+#include "replica/node_load.h"
 #include "replica/request.h"
 #include "replica/retry_after.h"
 #include "replica/ring_plan.h"
 #include "replica/shard.h"
+#include "replica/transfer_rates.h"
 
 namespace dovetail::net {
 
@@ -63,6 +65,7 @@ struct NodeStatus {
   std::vector<replica::ShardStats> shards;
   // Numbers of the storage engine, by name.
   std::vector<std::pair<std::string, uint64_t>> storage;
+  std::vector<replica::TransferProgress> transfers;  // by partition
 };
 
 struct NodeDigests {
@@ -97,6 +100,10 @@ struct ClusterMember {
   bool in_ring = false;
   uint32_t partitions = 0;  // that it owns
   bool staged = false;      // a change of it waits for a commit
+  // What it said last; absent: nothing since the start of who answers.
+  std::optional<replica::NodeLoad> load;
+  absl::Duration load_age;            // ago
+  std::vector<std::string> slow_for;  // names of who finds it slow
   friend bool operator==(const ClusterMember&, const ClusterMember&) = default;
 };
 
@@ -114,6 +121,7 @@ struct ClusterView {
   uint64_t hints = 0;
   uint64_t hint_bytes = 0;
   uint64_t data_bytes = 0;
+  bool transfers_paused = false;
   friend bool operator==(const ClusterView&, const ClusterView&) = default;
 };
 
@@ -137,20 +145,42 @@ struct ShowPlan {
 };
 struct CommitPlan {
   uint64_t base_epoch = 0;  // of the plan that was looked at; 0: none was
+  bool force = false;       // though data is still on its way
   friend bool operator==(CommitPlan, CommitPlan) = default;
 };
-using ClusterAdmin =
-    std::variant<StageJoins, AbortStaged, ShowPlan, CommitPlan>;
+// Transfers rest, or go on, in the whole cluster.
+struct PauseTransfers {
+  bool paused = true;
+  friend bool operator==(PauseTransfers, PauseTransfers) = default;
+};
+// A replica::NamedChange stages a change of a member.
+using ClusterAdmin = std::variant<StageJoins, replica::NamedChange, AbortStaged,
+                                  ShowPlan, CommitPlan, PauseTransfers>;
+
+// What comes to a node and goes from it.
+struct PlanNode {
+  replica::NodeChange change;
+  uint64_t bytes_in = 0;  // estimated
+  uint64_t bytes_out = 0;
+  friend bool operator==(const PlanNode&, const PlanNode&) = default;
+};
 
 // What came of it: the plan as it is now, or the one that was committed.
 struct PlanView {
-  uint64_t epoch = 0;               // of the committed ring
-  std::vector<std::string> staged;  // names of whom a change is staged for
-  bool planned = false;             // whether the rest means anything
+  uint64_t epoch = 0;                // of the committed ring
+  std::vector<std::string> staged;   // names of whom a change is staged for
+  std::vector<std::string> changes;  // of each, in words: "b leaves"
+  bool planned = false;              // whether the rest means anything
   uint64_t partitions_moved = 0;
-  std::vector<replica::NodeChange> nodes;
+  std::vector<PlanNode> nodes;
   uint64_t below_n = 0;       // partitions with fewer than N owners
   uint64_t zones_shared = 0;  // and with owners that share a zone
+  // Of a plan that is not committed yet (replica/plan_estimate.h).
+  uint64_t bytes_unknown = 0;      // partitions
+  uint64_t below_n_meanwhile = 0;  // partitions
+  // That transfers take at the limit of their rate; absent: nobody can tell.
+  std::optional<absl::Duration> meanwhile;
+  bool transfers_paused = false;
   friend bool operator==(const PlanView&, const PlanView&) = default;
 };
 

@@ -42,6 +42,9 @@ class ClusterDriver::Impl : public std::enable_shared_from_this<Impl> {
   void Shutdown() { links_.reset(); }
   absl::Status Do(
       absl::FunctionRef<absl::Status(Cluster&, absl::Duration)> input);
+  void SetLoad(replica::NodeLoad load) {
+    links_->SetLoad(cluster_->SetOwnLoad(std::move(load), now()));
+  }
   const Cluster& cluster() const { return *cluster_; }
   PeerLinks& links() { return *links_; }
   absl::Duration now() const {
@@ -124,6 +127,9 @@ absl::Status ClusterDriver::Impl::StartLinks(Config& config) {
     }).IgnoreError();  // logged; what is not stored is no fault of the sender
     return handled;
   };
+  events.on_load = [this](NodeId from, replica::NodeLoad load) {
+    cluster_->HandleLoad(from, std::move(load), now());
+  };
   events.on_up = [with](NodeId peer) {
     with([&](Cluster& cluster, absl::Duration now) {
       cluster.HandleLinkUp(peer, now);
@@ -174,6 +180,9 @@ void ClusterDriver::Impl::Handle(const ClusterEvent::Any& event) {
   } else if (const auto* buckets =
                  std::get_if<ClusterEvent::NewBuckets>(&event)) {
     events_.on_buckets(buckets->buckets);
+  } else if (const auto* pause =
+                 std::get_if<ClusterEvent::PauseTransfers>(&event)) {
+    events_.on_pause(pause->paused);
   } else if (const auto* up = std::get_if<ClusterEvent::Reachable>(&event)) {
     events_.on_up(up->node);
   } else if (const auto* down =
@@ -242,6 +251,9 @@ ClusterDriver::~ClusterDriver() { impl_->Shutdown(); }
 absl::Status ClusterDriver::Do(
     absl::FunctionRef<absl::Status(Cluster&, absl::Duration)> input) {
   return impl_->Do(input);
+}
+void ClusterDriver::SetLoad(replica::NodeLoad load) {
+  impl_->SetLoad(std::move(load));
 }
 const Cluster& ClusterDriver::cluster() const { return impl_->cluster(); }
 PeerLinks& ClusterDriver::links() { return impl_->links(); }

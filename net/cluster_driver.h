@@ -40,6 +40,7 @@ class ClusterDriver {
     std::function<void(const replica::ClusterEvent::NewRing&)> on_ring;
     std::function<void(std::shared_ptr<const replica::BucketDefaults>)>
         on_buckets;
+    std::function<void(bool paused)> on_pause;
     std::function<void(replica::NodeId)> on_up;
     std::function<void(replica::NodeId)> on_down;
     std::function<void(replica::NodeId, std::vector<replica::Message>)>
@@ -66,6 +67,8 @@ class ClusterDriver {
   absl::Status Do(
       absl::FunctionRef<absl::Status(replica::Cluster&, absl::Duration now)>
           input);
+  // What this node carries: for the others and for who asks it.
+  void SetLoad(replica::NodeLoad load);
   const replica::Cluster& cluster() const;
   PeerLinks& links();
   absl::Duration now() const;

@@ -7,7 +7,10 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "crdt/check.h"
+#include "replica/plan_estimate.h"
 
 namespace dovetail::net {
 namespace {
@@ -28,15 +31,50 @@ Condition ConditionOf(replica::MemberState state) {
   return Condition::kUnknown;
 }
 
+std::string NameOf(const replica::Cluster& cluster, NodeId id) {
+  const auto& members = cluster.membership().members();
+  const auto found = members.find(id);
+  return found != members.end() ? found->second.info.name
+                                : absl::StrFormat("%016x", replica::Index(id));
+}
+
+// `member` is null for who is none.
+std::string InWords(const replica::StagedChange& change,
+                    const std::string& name,
+                    const replica::RingMember* member) {
+  switch (change.kind) {
+    case replica::ChangeKind::kJoin:
+      return absl::StrCat(name, " joins");
+    case replica::ChangeKind::kRemove:
+      return absl::StrCat(name, " is removed, its disk is lost");
+    case replica::ChangeKind::kLeave:
+      return absl::StrCat(name, " leaves");
+    case replica::ChangeKind::kReplace:
+      return absl::StrCat(change.member.name, " takes the place of ", name);
+    case replica::ChangeKind::kWeight:
+      return absl::StrCat(name, " weighs ", change.weight,
+                          member == nullptr
+                              ? ""
+                              : absl::StrCat(" instead of ", member->weight));
+  }
+  return name;
+}
+
 PlanView PlanOf(const replica::Cluster& cluster) {
   PlanView view;
   view.epoch = cluster.config().epoch();
+  view.transfers_paused = cluster.config().transfers.paused;
+  std::map<std::string, std::string> changes;
   for (const auto& [subject, change] : cluster.config().staged.Effective()) {
     const replica::RingMember* member = cluster.ring().Find(subject);
-    view.staged.push_back(member != nullptr ? member->name
-                                            : change.member.name);
+    const std::string& name =
+        member != nullptr ? member->name : change.member.name;
+    changes[name] = InWords(change, name, member);
   }
-  std::sort(view.staged.begin(), view.staged.end());
+  for (auto& [name, words] : changes) {
+    view.staged.push_back(name);
+    view.changes.push_back(std::move(words));
+  }
   return view;
 }
 
@@ -44,7 +82,9 @@ PlanView PlanOf(const replica::Cluster& cluster) {
 void Show(const replica::Plan& plan, PlanView& view) {
   view.planned = true;
   view.partitions_moved = plan.moves.size();
-  view.nodes = plan.nodes;
+  for (const replica::NodeChange& change : plan.nodes) {
+    view.nodes.push_back({change, 0, 0});
+  }
   const auto partitions = [](const auto& shortfalls) {
     std::set<replica::PartitionId> distinct;
     for (const auto& one : shortfalls) distinct.insert(one.partition);
@@ -52,6 +92,27 @@ void Show(const replica::Plan& plan, PlanView& view) {
   };
   view.below_n = partitions(plan.below_n);
   view.zones_shared = partitions(plan.zones_shared);
+}
+
+// Adds what `plan`, which is not committed yet, will cost.
+void ShowCost(const replica::Plan& plan, const replica::Cluster& cluster,
+              PlanView& view) {
+  const NodeId self = cluster.membership().self().info.id;
+  const replica::PlanEstimate estimate =
+      replica::Estimate(plan, cluster.ring(), cluster.loads(), [&](NodeId id) {
+        const bool gone = std::find(plan.gone.begin(), plan.gone.end(), id) !=
+                          plan.gone.end();
+        return !gone && (id == self || cluster.IsReachable(id));
+      });
+  for (PlanNode& node : view.nodes) {
+    const auto moved = estimate.bytes.find(node.change.id);
+    if (moved == estimate.bytes.end()) continue;
+    node.bytes_in = moved->second.in;
+    node.bytes_out = moved->second.out;
+  }
+  view.bytes_unknown = estimate.unknown;
+  view.below_n_meanwhile = estimate.below_n_meanwhile;
+  view.meanwhile = estimate.time;
 }
 
 }  // namespace
@@ -94,6 +155,13 @@ std::vector<ClusterMember> MembersOf(const replica::Cluster& cluster,
     member.id = id;
     member.reachable = id == self || cluster.IsReachable(id);
     member.epoch = cluster.EpochOf(id);
+    if (const auto* known = cluster.loads().Of(id)) {
+      member.load = known->load;
+      member.load_age = absl::Trunc(now - known->at, absl::Milliseconds(1));
+    }
+    for (const NodeId finder : cluster.loads().SlowFor(id, now)) {
+      member.slow_for.push_back(NameOf(cluster, finder));
+    }
     out.push_back(std::move(member));
   }
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
@@ -108,8 +176,9 @@ ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now) {
   view.node_name = cluster.membership().self().info.name;
   // Clients go by the ring, also those that know no properties of buckets.
   view.config = replica::EncodeClusterConfig(
-      {cluster.config().ring, cluster.config().staged, {}});
+      {cluster.config().ring, cluster.config().staged, {}, {}});
   view.members = MembersOf(cluster, now);
+  view.transfers_paused = cluster.config().transfers.paused;
   if (cluster.superseded().has_value()) {
     view.superseded_epoch = cluster.superseded()->epoch();
     const NodeId by = cluster.superseded()->committed_by();
@@ -121,15 +190,20 @@ ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now) {
 }
 
 absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
-                                    const ClusterAdmin& admin,
+                                    const ClusterAdmin& admin, uint64_t wall_ms,
                                     absl::Duration now) {
   if (const auto* stage = std::get_if<StageJoins>(&admin)) {
     DOVETAIL_RETURN_IF_ERROR(cluster.StageJoins(stage->names, now).status());
   } else if (std::holds_alternative<AbortStaged>(admin)) {
     cluster.Abort(now);
+  } else if (const auto* pause = std::get_if<PauseTransfers>(&admin)) {
+    cluster.PauseTransfers(pause->paused, wall_ms, now);
+  } else if (const auto* change = std::get_if<replica::NamedChange>(&admin)) {
+    DOVETAIL_RETURN_IF_ERROR(cluster.StageNamed(*change, now));
   } else if (const auto* commit = std::get_if<CommitPlan>(&admin)) {
     DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
-    DOVETAIL_RETURN_IF_ERROR(cluster.Commit(commit->base_epoch, now));
+    DOVETAIL_RETURN_IF_ERROR(
+        cluster.Commit(commit->base_epoch, now, commit->force));
     PlanView view = PlanOf(cluster);
     Show(plan, view);
     return view;
@@ -138,6 +212,7 @@ absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
   if (view.staged.empty()) return view;
   DOVETAIL_ASSIGN_OR_RETURN(const replica::Plan plan, cluster.MakePlan());
   Show(plan, view);
+  ShowCost(plan, cluster, view);
   return view;
 }
 

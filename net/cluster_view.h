@@ -3,6 +3,7 @@
 #ifndef DOVETAIL_NET_CLUSTER_VIEW_H_
 #define DOVETAIL_NET_CLUSTER_VIEW_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,9 +20,10 @@ std::vector<ClusterMember> MembersOf(const replica::Cluster& cluster,
 // All of it but the name of the cluster and what the shards hold.
 ClusterView ViewOf(const replica::Cluster& cluster, absl::Duration now);
 
-// Does what the operator asks. Errors: of the call to the cluster.
+// Does what the operator asks. `wall_ms`: of this node's clock. Errors: of the
+// call to the cluster.
 absl::StatusOr<PlanView> Administer(replica::Cluster& cluster,
-                                    const ClusterAdmin& admin,
+                                    const ClusterAdmin& admin, uint64_t wall_ms,
                                     absl::Duration now);
 
 }  // namespace dovetail::net

@@ -332,6 +332,21 @@ struct NodeStatus {
   shards @7 :List(ShardStats);
   # Numbers of the storage engine by name, in bytes or counts as the name says.
   storage @8 :List(Number);
+  transfers @9 :List(PartitionTransfer);  # by partition
+}
+
+# A partition that the node owns and does not yet have all of
+# (replica/transfer_rates.h).
+struct PartitionTransfer {
+  partition @0 :UInt16;
+  fromNode @1 :Bool;  # `source` says which
+  source @2 :UInt64;
+  eventsLacking @3 :UInt64;
+  rangesDone @4 :Float64;
+  bytes @5 :UInt64;
+  bytesPerSecond @6 :UInt64;
+  known @7 :Bool;  # whether the time that is left is
+  leftMs @8 :UInt64;
 }
 
 struct Member {
@@ -402,6 +417,7 @@ struct ClusterView {
   hints @7 :UInt64;
   hintBytes @8 :UInt64;
   dataBytes @9 :UInt64;
+  transfersPaused @10 :Bool;
 }
 
 struct ClusterMember {
@@ -419,6 +435,25 @@ struct ClusterMember {
   inRing @11 :Bool;
   partitions @12 :UInt32;
   staged @13 :Bool;
+  # What it said last of what it carries, and how long ago that was. Null:
+  # nothing since the start of the node that answers.
+  load @14 :NodeLoad;
+  loadAgeMs @15 :UInt64;
+  slowFor @16 :List(Text);  # names of the nodes that find it slow
+}
+
+# Meanings in replica/node_load.h.
+struct NodeLoad {
+  epoch @0 :UInt64;
+  dataBytes @1 :UInt64;
+  entries @2 :UInt64;
+  hints @3 :UInt64;
+  hintBytes @4 :UInt64;
+  held @5 :UInt32;
+  filling @6 :UInt32;
+  slow @7 :List(UInt64);
+  transferRate @8 :UInt64;
+  transferRateMax @9 :UInt64;
 }
 
 # As the node that answers sees it.
@@ -436,7 +471,20 @@ struct ClusterAdmin {
     stageJoins @1 :List(Text);   # names; none: all who are alive and no members
     abort @2 :Void;              # takes back all that is staged
     commit @3 :UInt64;           # the epoch the plan was made from, or 0
+    leave @4 :Text;  # as those below, stages a change of a member, by names
+    replace :group {
+      name @5 :Text;
+      by @6 :Text;
+    }
+    weight :group {
+      member @7 :Text;
+      weight @8 :UInt32;
+    }
+    remove @9 :Text;  # as leave; its disk is lost
+    pause @10 :Void;  # transfers rest, in the whole cluster
+    resume @11 :Void;
   }
+  force @12 :Bool;  # beside commit: though data is still on its way
 }
 
 struct ClusterAdminReply {
@@ -454,6 +502,11 @@ struct ClusterPlan {
   nodes @4 :List(NodeChange);
   belowN @5 :UInt64;
   zonesShared @6 :UInt64;
+  changes @7 :List(Text);  # in words, in the order of `staged`
+  bytesUnknown @8 :UInt64;
+  belowNMeanwhile @9 :UInt64;
+  transfersPaused @10 :Bool;
+  secondsMeanwhile @11 :UInt64;  # at the limit of the rate; 0: nobody can tell
 }
 
 struct NodeChange {
@@ -463,6 +516,8 @@ struct NodeChange {
   after @3 :UInt32;
   gained @4 :UInt32;
   lost @5 :UInt32;
+  bytesIn @6 :UInt64;  # estimated
+  bytesOut @7 :UInt64;
 }
 
 # --- Properties of buckets ---------------------------------------------------
@@ -472,8 +527,7 @@ struct BucketRequest {
     # Of the buckets after `after`, in byte order of their names, as many as a
     # reply holds.
     list @0 :BucketList;
-    # Of one; none if it has none.
-    describe @1 :Data;
+    describe @1 :Data;  # of one; none if it has none
     create @2 :BucketChange;
     update @3 :BucketChange;
     delete @4 :BucketDelete;
@@ -494,8 +548,7 @@ struct BucketChange {
 
 struct BucketDelete {
   bucket @0 :Data;
-  # Whether it may hold objects: they stay.
-  keepObjects @1 :Bool;
+  keepObjects @1 :Bool;  # it may hold objects: they stay
 }
 
 # One property. Its default takes it back.
@@ -515,8 +568,7 @@ struct BucketSetting {
 struct BucketReply {
   union {
     error @0 :Error;
-    # Asked for, or as it is after the change.
-    page @1 :BucketPage;
+    page @1 :BucketPage;  # asked for, or as it is after the change
   }
 }
 
@@ -532,8 +584,6 @@ struct BucketView {
   changedMs @3 :UInt64;  # since 1970, of the last change
   changedAt @4 :UInt64;  # the node where it was made
 }
-
-# --- Backups -----------------------------------------------------------------
 
 struct BackupReply {
   union {

@@ -13,6 +13,7 @@
 #include "net/client_types.h"
 #include "net/cluster_view.h"
 #include "net/dovetail.capnp.h"
+#include "net/load_watch.h"
 #include "net/node_metrics.h"
 #include "replica/hash.h"
 #include "replica/placement_of.h"
@@ -27,6 +28,12 @@ using replica::NodeId;
 // This node looks so often whether there is data, and whether all has come that
 // is to, so that others know.
 constexpr absl::Duration kLookForData = absl::Seconds(1);
+
+uint64_t WallMs() {
+  const int64_t ms =
+      absl::ToUnixMillis(absl::FromChrono(std::chrono::system_clock::now()));
+  return static_cast<uint64_t>(std::max<int64_t>(0, ms));
+}
 
 // One answer from each shard, gathered on the loop's thread. `done` may hold KJ
 // objects: it lives and dies on that thread.
@@ -83,6 +90,8 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   // what is theirs, and tells the cluster.
   void LookForData(std::function<void()> done);
   void WatchForData();
+  void StartLoad();
+  uint64_t DataBytes() const;
 
   EventLoop& loop_;
   const Config config_;
@@ -97,6 +106,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::unique_ptr<RpcServer> rpc_;
   std::unique_ptr<ClusterDriver> cluster_;
   std::unique_ptr<MetricsServer> metrics_;
+  std::shared_ptr<LoadWatch> load_;
   replica::ConfigDigest placed_;  // the ring that the shards know,
   bool placed_moves_ = false;     // and whether they know the one before
   std::unique_ptr<BackupRunner> backups_;
@@ -109,6 +119,7 @@ absl::Status Node::Impl::Start(replica::Storage& storage) {
   DOVETAIL_RETURN_IF_ERROR(StartMetrics());
   WatchForData();
   if (config_.hand_over) WatchHandOver();
+  StartLoad();
   return absl::OkStatus();
 }
 
@@ -209,6 +220,12 @@ absl::Status Node::Impl::StartCluster() {
   };
   events.on_buckets = [this](auto buckets) {
     host_->SetBuckets(std::move(buckets));
+  };
+  events.on_pause = [this](bool paused) {
+    for (uint32_t i = 0; i < host_->shards(); ++i) {
+      host_->Query(
+          i, [paused](replica::Shard& shard) { shard.PauseTransfers(paused); });
+    }
   };
   events.on_messages = [this](NodeId from, auto messages) {
     host_->Deliver(from, std::move(messages));
@@ -321,6 +338,7 @@ NodeStatus Node::Impl::StatusOf(std::vector<replica::ShardStats> shards) const {
   }
   status.shards = std::move(shards);
   if (hooks_.storage) status.storage = hooks_.storage();
+  if (load_ != nullptr) status.transfers = load_->transfers();
   return status;
 }
 
@@ -360,9 +378,7 @@ void Node::Impl::View(std::function<void(const ClusterView&)> done) {
       view.hints += shard.hints;
       view.hint_bytes += shard.hint_bytes;
     }
-    for (const auto& [name, value] : status.storage) {
-      if (name == "live_data_bytes") view.data_bytes = value;
-    }
+    view.data_bytes = DataBytes();
     done(view);
   });
 }
@@ -376,7 +392,7 @@ void Node::Impl::Admin(
     absl::StatusOr<PlanView> plan = PlanView();
     const absl::Status stored = cluster_->Do(
         [&](replica::Cluster& cluster, absl::Duration now) -> absl::Status {
-          plan = Administer(cluster, admin, now);
+          plan = Administer(cluster, admin, WallMs(), now);
           return absl::OkStatus();
         });
     if (plan.ok() && !stored.ok()) plan = stored;
@@ -403,14 +419,10 @@ void Node::Impl::Buckets(
         },
         /*shards=*/1);
   }
-  const auto wall_ms =
-      absl::ToUnixMillis(absl::FromChrono(std::chrono::system_clock::now()));
   absl::StatusOr<BucketPage> page = BucketPage();
   const absl::Status stored = cluster_->Do(
       [&](replica::Cluster& cluster, absl::Duration now) -> absl::Status {
-        page = RunBucketRequest(
-            cluster, request,
-            static_cast<uint64_t>(std::max<int64_t>(0, wall_ms)), now);
+        page = RunBucketRequest(cluster, request, WallMs(), now);
         return absl::OkStatus();
       });
   if (page.ok() && !stored.ok()) page = stored;
@@ -480,6 +492,29 @@ void Node::Impl::WatchHandOver() {
       });
 }
 
+uint64_t Node::Impl::DataBytes() const {
+  // What tables hold, and what is not in tables yet.
+  uint64_t bytes = 0;
+  if (!hooks_.storage) return bytes;
+  for (const auto& [name, value] : hooks_.storage()) {
+    if (name == "live_data_bytes" || name == "memtable_bytes") bytes += value;
+  }
+  return bytes;
+}
+
+void Node::Impl::StartLoad() {
+  load_ = std::make_shared<LoadWatch>(
+      loop_, *host_,
+      LoadWatch::Config{.data_bytes = [this] { return DataBytes(); },
+                        .tell =
+                            [this](replica::NodeLoad load) {
+                              cluster_->SetLoad(std::move(load));
+                            },
+                        .transfer_bytes_per_second =
+                            config_.shard.transfer_bytes_per_second});
+  load_->Start();
+}
+
 void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
   using Part = std::vector<replica::PartitionDigest>;
   Gather<Part>([](replica::Shard& shard) { return shard.Digests(); },
@@ -502,6 +537,7 @@ void Node::Impl::Digests(std::function<void(const NodeDigests&)> done) {
 absl::Status Node::Impl::Stop() {
   gatherings_.clear();
   backups_.reset();
+  load_.reset();
   metrics_.reset();
   rpc_.reset();
   cluster_.reset();

@@ -27,6 +27,8 @@ struct PeerFrame {
   ringEpoch @7 :UInt64;
   ringDigestHigh @8 :UInt64;
   ringDigestLow @9 :UInt64;
+  # Beside a keepalive: what the sender carries. Null: it does not say.
+  load @10 :Client.NodeLoad;
 }
 
 struct Hello {

@@ -423,9 +423,11 @@ std::string EncodeRefusal(const PeerRefusal& refusal) {
   return ToSmallFrame(message);
 }
 
-std::string EncodeKeepalive() {
-  capnp::MallocMessageBuilder message(8);
-  message.initRoot<peer_wire::PeerFrame>().setKeepalive();
+std::string EncodeKeepalive(const PeerKeepalive& keepalive) {
+  capnp::MallocMessageBuilder message(32);
+  auto out = message.initRoot<peer_wire::PeerFrame>();
+  out.setKeepalive();
+  if (keepalive.load.has_value()) EncodeLoad(*keepalive.load, out.initLoad());
   return ToSmallFrame(message);
 }
 

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "replica/cluster.h"
 #include "replica/ids.h"
 #include "replica/message.h"
+#include "replica/node_load.h"
 
 namespace dovetail::net {
 
@@ -47,7 +49,8 @@ struct PeerRefusal {
   friend bool operator==(const PeerRefusal&, const PeerRefusal&) = default;
 };
 struct PeerKeepalive {
-  friend bool operator==(PeerKeepalive, PeerKeepalive) = default;
+  std::optional<replica::NodeLoad> load;  // of the sender, if it says
+  friend bool operator==(const PeerKeepalive&, const PeerKeepalive&) = default;
 };
 struct PeerMessages {
   std::vector<replica::Message> messages;
@@ -70,7 +73,7 @@ inline constexpr size_t kStatusBytesMax = 4 << 10;
 
 std::string EncodeHello(const PeerHello& hello);
 std::string EncodeRefusal(const PeerRefusal& refusal);
-std::string EncodeKeepalive();
+std::string EncodeKeepalive(const PeerKeepalive& keepalive);
 
 // Errors of both: ResourceExhausted if it is over kPeerFrameBytesMax.
 absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip);

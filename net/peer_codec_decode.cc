@@ -525,8 +525,13 @@ absl::StatusOr<PeerFrame> Decode(peer_wire::PeerFrame::Reader in,
                   {in.getRingDigestHigh(), in.getRingDigestLow()}};
       return out;
     }
-    case peer_wire::PeerFrame::KEEPALIVE:
-      return PeerKeepalive{};
+    case peer_wire::PeerFrame::KEEPALIVE: {
+      PeerKeepalive keepalive;
+      if (in.hasLoad()) {
+        DOVETAIL_ASSIGN_OR_RETURN(keepalive.load, DecodeLoad(in.getLoad()));
+      }
+      return keepalive;
+    }
     case peer_wire::PeerFrame::GOSSIP:
       return PeerGossip{Kind::kGossip, std::string(AsView(in.getGossip()))};
     case peer_wire::PeerFrame::CLUSTER_CONFIG:

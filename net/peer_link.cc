@@ -74,6 +74,7 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
   enum class Place { kFirst, kInOrder };
   void Send(NodeId to, absl::string_view frame, Place place);
   void AddPeer(NodeId id, const std::string& name, const Endpoint& endpoint);
+  void SetLoad(replica::NodeLoad load) { load_ = std::move(load); }
   const Peer* Find(NodeId id) const {
     const auto it = peers_.find(id);
     return it == peers_.end() ? nullptr : &it->second;
@@ -133,6 +134,7 @@ class PeerLinks::Impl : public std::enable_shared_from_this<PeerLinks::Impl> {
   std::minstd_rand random_;
   uint64_t ticks_ = 0;
   std::map<NodeId, Peer> peers_;
+  std::optional<replica::NodeLoad> load_;
   std::map<std::string, std::string> refused_;  // by name: why
   std::map<PeerConnection*, Stranger> strangers_;
   std::unique_ptr<Listener> listener_;
@@ -179,9 +181,10 @@ void PeerLinks::Impl::AddPeer(NodeId id, const std::string& name,
 // everybody else look silent.
 void PeerLinks::Impl::Tick() {
   ++ticks_;
+  const std::string keepalive = EncodeKeepalive({load_});
   for (auto& [id, peer] : peers_) {
     if (peer.greeted) {
-      peer.outgoing->Send(EncodeKeepalive());
+      peer.outgoing->Send(keepalive);
     } else if (peer.outgoing && ticks_ - peer.dialled_at > silence_ticks_) {
       peer.outgoing->Close();
       OnOutgoingClosed(peer.id, absl::DeadlineExceededError("no greeting"));
@@ -410,7 +413,12 @@ absl::Status PeerLinks::Impl::OnIncomingFrame(NodeId id,
   if (auto* gossip = std::get_if<PeerGossip>(&*decoded)) {
     return events_.on_gossip(id, std::move(*gossip));
   }
-  if (std::holds_alternative<PeerKeepalive>(*decoded)) return absl::OkStatus();
+  if (auto* keepalive = std::get_if<PeerKeepalive>(&*decoded)) {
+    if (keepalive->load.has_value() && events_.on_load) {
+      events_.on_load(id, *std::move(keepalive->load));
+    }
+    return absl::OkStatus();
+  }
   return absl::InvalidArgumentError("it sends what it should not");
 }
 
@@ -504,6 +512,9 @@ void PeerLinks::Send(NodeId to, std::string frame) {
 }
 void PeerLinks::SendFirst(NodeId to, std::string frame) {
   impl_->Send(to, frame, Impl::Place::kFirst);
+}
+void PeerLinks::SetLoad(replica::NodeLoad load) {
+  impl_->SetLoad(std::move(load));
 }
 bool PeerLinks::up(NodeId peer) const { return stats(peer).up; }
 PeerLinkStats PeerLinks::stats(NodeId peer) const {

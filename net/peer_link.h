@@ -77,6 +77,8 @@ class PeerLinks {
     std::function<void(replica::NodeId, PeerMessages)> on_messages;
     // An error closes the connection with it.
     std::function<absl::Status(replica::NodeId, PeerGossip)> on_gossip;
+    // What came with a keepalive. May be empty.
+    std::function<void(replica::NodeId, replica::NodeLoad)> on_load;
     std::function<void(replica::NodeId)> on_up;
     std::function<void(replica::NodeId)> on_down;
     // One line for people; not called again for what has not changed.
@@ -104,6 +106,10 @@ class PeerLinks {
   void Send(replica::NodeId to, std::string frame);
   // Before all that waits.
   void SendFirst(replica::NodeId to, std::string frame);
+
+  // What this node carries, for the peers: it goes out with each keepalive
+  // from now on.
+  void SetLoad(replica::NodeLoad load);
 
   // Of a node that is no peer: nothing.
   bool up(replica::NodeId peer) const;

@@ -264,7 +264,7 @@ BucketTable ReadBuckets(crdt::Reader& in) {
     table.records_.emplace(key, ReadRecord(in, key.second));
   }
   const size_t nodes = in.Count(8 + 1);
-  if (nodes == 0 || nodes > kBucketNodesMax) in.Fail("a count out of range");
+  if (nodes > kBucketNodesMax) in.Fail("a count out of range");
   for (size_t i = 0; i < nodes && in.ok(); ++i) {
     const NodeId node{in.Fixed64()};
     if (i > 0 && node <= table.seen_.rbegin()->first) {

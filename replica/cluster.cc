@@ -23,15 +23,6 @@ bool IsGone(const Member* member) {
                                member->state == MemberState::kLeft);
 }
 
-RingMember MemberOf(const MemberInfo& info) {
-  RingMember member;
-  member.id = info.id;
-  member.name = info.name;
-  member.zone = info.zone;
-  member.region = info.region;
-  return member;
-}
-
 }  // namespace
 
 Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
@@ -183,6 +174,18 @@ void Cluster::HandleLinkDown(NodeId peer, absl::Duration now) {
   UpdateReach(peer);
 }
 
+void Cluster::HandleLoad(NodeId from, NodeLoad load, absl::Duration now) {
+  talks_[from].epoch = load.epoch;
+  loads_.Heard(from, std::move(load), now);
+}
+
+const NodeLoad& Cluster::SetOwnLoad(NodeLoad load, absl::Duration now) {
+  load.epoch = config_.epoch();
+  const NodeId self = membership_.self().info.id;
+  loads_.Heard(self, std::move(load), now);
+  return loads_.Of(self)->load;
+}
+
 void Cluster::HandleTimers(absl::Duration now) {
   membership_.HandleTimers(now);
   Drain(now);
@@ -301,6 +304,12 @@ void Cluster::OnChanged(bool new_ring, std::optional<NodeId> but,
     TellRing();
   }
   TellBuckets();
+  if (config_.transfers.paused != told_paused_) {
+    told_paused_ = config_.transfers.paused;
+    events_.push_back(ClusterEvent::PauseTransfers{told_paused_});
+    Log(told_paused_ ? "transfers of partitions rest"
+                     : "transfers of partitions go on");
+  }
   membership_.SetConfig(config_digest_, now);
   std::vector<NodeId> peers(linked_.begin(), linked_.end());
   if (but.has_value()) std::erase(peers, *but);
@@ -327,59 +336,6 @@ void Cluster::OnSuperseded(const CommittedRing& lost) {
                    NameOf(lost.committed_by()),
                    " is void: another was committed at the same time and "
                    "holds; look at `dovetail cluster status` and commit anew"));
-}
-
-absl::Status Cluster::Stage(StagedChange change, absl::Duration now) {
-  DOVETAIL_RETURN_IF_ERROR(
-      config_.staged.Stage(membership_.self().info.id, std::move(change)));
-  OnChanged(/*new_ring=*/false, std::nullopt, now);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<std::string>> Cluster::StageJoins(
-    const std::vector<std::string>& names, absl::Duration now) {
-  std::map<std::string, const Member*> known;
-  for (const auto& [id, member] : membership_.members()) {
-    known.emplace(member.info.name, &member);
-  }
-  std::vector<const MemberInfo*> joining;
-  for (const std::string& name : names) {
-    const auto found = known.find(name);
-    if (found == known.end()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "no node \"", name,
-          "\" is known here; start it with --join, then stage it"));
-    }
-    if (ring_->Find(found->second->info.id) != nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("\"", name, "\" is a member already"));
-    }
-    joining.push_back(&found->second->info);
-  }
-  if (names.empty()) {
-    for (const auto& [name, member] : known) {
-      if (IsGone(member) || ring_->Find(member->info.id) != nullptr) continue;
-      joining.push_back(&member->info);
-    }
-  }
-  if (joining.empty()) {
-    return absl::FailedPreconditionError(
-        "every known node that is alive is a member already");
-  }
-  std::vector<std::string> staged;
-  for (const MemberInfo* info : joining) {
-    DOVETAIL_RETURN_IF_ERROR(config_.staged.Stage(membership_.self().info.id,
-                                                  Join(MemberOf(*info))));
-    staged.push_back(info->name);
-  }
-  OnChanged(/*new_ring=*/false, std::nullopt, now);
-  return staged;
-}
-
-void Cluster::Abort(absl::Duration now) {
-  if (config_.staged.empty()) return;
-  config_.staged.AbortAll();
-  OnChanged(/*new_ring=*/false, std::nullopt, now);
 }
 
 absl::StatusOr<Plan> Cluster::MakePlan() const {

@@ -43,6 +43,7 @@
 #include "replica/cluster_config.h"
 #include "replica/ids.h"
 #include "replica/membership.h"
+#include "replica/node_load.h"
 #include "replica/ring.h"
 #include "replica/ring_plan.h"
 #include "replica/splitmix.h"
@@ -70,6 +71,10 @@ struct ClusterEvent {
   struct NewBuckets {
     std::shared_ptr<const BucketDefaults> buckets;
   };
+  // Transfers are to rest, or to go on; not said at the start unless they rest.
+  struct PauseTransfers {
+    bool paused = false;
+  };
   // Repeated when a link comes up again.
   struct Reachable {
     NodeId node{};
@@ -86,8 +91,8 @@ struct ClusterEvent {
   struct LogLine {
     std::string text;
   };
-  using Any = std::variant<NewRing, NewBuckets, Reachable, Unreachable,
-                           KnownPeer, LogLine>;
+  using Any = std::variant<NewRing, NewBuckets, PauseTransfers, Reachable,
+                           Unreachable, KnownPeer, LogLine>;
 };
 
 // To a node there is a link to.
@@ -105,6 +110,15 @@ struct BucketChange {
   std::string bucket;
   BucketSettings settings;  // not of kDelete; others stay as they are
   friend bool operator==(const BucketChange&, const BucketChange&) = default;
+};
+
+// What an operator wants of a member.
+struct NamedChange {
+  ChangeKind kind = ChangeKind::kLeave;  // never kJoin
+  std::string name;                      // the member
+  std::string by;                        // of kReplace: who takes its place
+  uint32_t weight = 0;                   // of kWeight
+  friend bool operator==(const NamedChange&, const NamedChange&) = default;
 };
 
 // What a node says of its data, in the payload of its info.
@@ -147,9 +161,13 @@ class Cluster {
                       absl::Duration now);
   void HandleLinkUp(NodeId peer, absl::Duration now);
   void HandleLinkDown(NodeId peer, absl::Duration now);
+  // What the node says of its load; nothing comes of it but to be shown.
+  void HandleLoad(NodeId from, NodeLoad load, absl::Duration now);
   void HandleTimers(absl::Duration now);
 
   // --- From this node ---
+  // What it carries; what others are told. The epoch is filled in.
+  const NodeLoad& SetOwnLoad(NodeLoad load, absl::Duration now);
   // What others hear of it; same id and name. Keeps the payload.
   void SetSelfInfo(MemberInfo info, absl::Duration now);
   // Until the first call it is unknown. `settled` is filled in.
@@ -167,6 +185,9 @@ class Cluster {
   // ring. Returns the names staged.
   absl::StatusOr<std::vector<std::string>> StageJoins(
       const std::vector<std::string>& names, absl::Duration now);
+  // Of a member by its name. Also refused: what makes no plan together with
+  // what else is staged.
+  absl::Status StageNamed(const NamedChange& change, absl::Duration now);
   // Takes back all that is staged.
   void Abort(absl::Duration now);
   absl::StatusOr<Plan> MakePlan() const;
@@ -180,6 +201,9 @@ class Cluster {
   // Errors: of CheckSettings and BucketTable; nothing has changed.
   absl::Status ChangeBucket(const BucketChange& change, uint64_t wall_ms,
                             absl::Duration now);
+
+  // For the whole cluster. `wall_ms`: as above.
+  void PauseTransfers(bool paused, uint64_t wall_ms, absl::Duration now);
 
   // --- Outputs: events first, then the configuration to persist, then what
   // goes to others ---
@@ -198,6 +222,7 @@ class Cluster {
   bool IsReachable(NodeId node) const { return reachable_.contains(node); }
   // The epoch that `node` said last it goes by; 0: nothing heard.
   uint64_t EpochOf(NodeId node) const;
+  const LoadTable& loads() const { return loads_; }
   // Whether all owners have said that they are complete by this ring.
   bool settled() const { return settled_; }
   // The last committed ring that lost, if any.
@@ -233,6 +258,11 @@ class Cluster {
   std::optional<Holdings> SaidOf(const RingMember& member) const;
   absl::Status CheckTransfers() const;
   std::string NameOf(NodeId node) const;
+  // Null: gossip does not know it.
+  const MemberInfo* Known(const std::string& name) const;
+  // InvalidArgument: there is none.
+  absl::StatusOr<NodeId> MemberCalled(const std::string& name) const;
+  absl::StatusOr<StagedChange> Named(const NamedChange& change) const;
   void Log(std::string text);
 
   Membership membership_;
@@ -248,6 +278,8 @@ class Cluster {
   std::set<NodeId> linked_;
   std::set<NodeId> reachable_;
   std::map<NodeId, Talk> talks_;
+  LoadTable loads_;
+  bool told_paused_ = false;
   bool unsaved_ = false;
   std::vector<ClusterEvent::Any> events_;
   std::vector<ClusterEnvelope> messages_;

@@ -509,8 +509,35 @@ ConfigMerge Merge(ClusterConfig& mine, const ClusterConfig& theirs) {
     mine.buckets = std::move(buckets);
     result.changed = true;
   }
+  if (mine.transfers < theirs.transfers) {
+    mine.transfers = theirs.transfers;
+    result.changed = true;
+  }
   return result;
 }
+
+namespace {
+
+void AppendSwitch(crdt::Writer& out, const TransferSwitch& transfers) {
+  out.Varint(transfers.changed.counter);
+  AppendId(out, transfers.changed.node);
+  out.Byte(transfers.paused ? 1 : 0);
+}
+
+TransferSwitch ReadSwitch(crdt::Reader& in) {
+  TransferSwitch transfers;
+  transfers.changed.counter = in.Varint();
+  transfers.changed.node = ReadId(in);
+  const uint8_t paused = in.Byte();
+  if (transfers.changed.counter < 1 ||
+      transfers.changed.counter > kCounterMax || paused > 1) {
+    in.Fail("transfers neither paused nor not");
+  }
+  transfers.paused = paused == 1;
+  return transfers;
+}
+
+}  // namespace
 
 std::string EncodeClusterConfig(const ClusterConfig& config) {
   std::string bytes;
@@ -524,7 +551,9 @@ std::string EncodeClusterConfig(const ClusterConfig& config) {
   }
   AppendStaged(out, config.staged);
   // Nodes of before buckets had properties understand it until one has.
-  if (!config.buckets.unused()) AppendBuckets(out, config.buckets);
+  const bool switched = config.transfers.changed.counter > 0;
+  if (!config.buckets.unused() || switched) AppendBuckets(out, config.buckets);
+  if (switched) AppendSwitch(out, config.transfers);
   DOVETAIL_CHECK(bytes.size() <= kClusterConfigBytesMax);
   return bytes;
 }
@@ -544,7 +573,14 @@ absl::StatusOr<ClusterConfig> DecodeClusterConfig(absl::string_view bytes) {
     config.ring = ReadCommittedRing(in, rings == kRingAndBefore);
   }
   config.staged = ReadStaged(in);
-  if (in.ok() && in.remaining() > 0) config.buckets = ReadBuckets(in);
+  if (in.ok() && in.remaining() > 0) {
+    config.buckets = ReadBuckets(in);
+    if (in.ok() && in.remaining() > 0) {
+      config.transfers = ReadSwitch(in);
+    } else if (config.buckets.unused()) {
+      in.Fail("no buckets, and nothing behind them");
+    }
+  }
   DOVETAIL_RETURN_IF_ERROR(in.Finish());
   return config;
 }

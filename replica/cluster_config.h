@@ -175,11 +175,20 @@ class StagedChanges {
 void AppendStaged(crdt::Writer& out, const StagedChanges& staged);
 StagedChanges ReadStaged(crdt::Reader& in);
 
+// Whether transfers rest, in the whole cluster. Who said so last holds.
+struct TransferSwitch {
+  Stamp changed;  // counter 0: never
+  bool paused = false;
+  friend auto operator<=>(const TransferSwitch&,
+                          const TransferSwitch&) = default;
+};
+
 struct ClusterConfig {
   // Absent: a node that has just joined and heard of none yet.
   std::optional<CommittedRing> ring;
   StagedChanges staged;
   BucketTable buckets;
+  TransferSwitch transfers;
 
   uint64_t epoch() const { return ring.has_value() ? ring->epoch() : 0; }
   friend bool operator==(const ClusterConfig&, const ClusterConfig&) = default;

@@ -14,6 +14,9 @@ namespace {
 // Hosts count their requests from below.
 constexpr uint64_t kForwardedBit = uint64_t{1} << 63;
 
+// Of a request: well above what an owner takes that asks others in turn.
+constexpr absl::Duration kForwardAgainAfter = absl::Milliseconds(200);
+
 }  // namespace
 
 std::optional<NodeId> Forwarder::PickOwner(PartitionId partition) const {
@@ -53,28 +56,51 @@ bool Forwarder::Start(ClientRequest& request, PartitionId partition, Now now) {
   job.partition = partition;
   job.owner = *owner;
   job.deadline = now.steady + request.options.timeout;
+  job.again_at = job.deadline;
+  job.pause = kForwardAgainAfter;
   job.write = std::holds_alternative<WriteRequest>(request.body);
   job.request = std::move(request);
   const uint64_t sequence = next_sequence_++;
   Job& placed = jobs_.emplace(sequence, std::move(job)).first->second;
-  deadlines_.emplace(placed.deadline, sequence);
-  Send(sequence, placed);
+  timers_.emplace(placed.deadline, sequence);
+  SendNew(sequence, placed, now);
   return true;
 }
 
-void Forwarder::Send(uint64_t sequence, Job& job) {
-  const crdt::ActorId receiver = core_.peers_up.at(job.owner);
+void Forwarder::SendNew(uint64_t sequence, Job& job, Now now) {
+  job.receiver = core_.peers_up.at(job.owner);
+  job.number = ++numbers_[{job.partition, job.receiver}];
+  Send(sequence, job, now);
+}
+
+void Forwarder::Send(uint64_t sequence, Job& job, Now now) {
   Forward forward{{core_.identity.actor, sequence},
-                  ++numbers_[receiver],
-                  receiver,
+                  job.number,
+                  job.receiver,
                   job.request.options,
                   {}};
+  forward.options.timeout =
+      std::max(absl::Milliseconds(1), job.deadline - now.steady);
   if (const auto* write = std::get_if<WriteRequest>(&job.request.body)) {
     forward.body = *write;
   } else {
     forward.body = std::get<ReadRequest>(job.request.body);
   }
   core_.Send(job.owner, job.partition, std::move(forward));
+  if (job.again_at < job.deadline) timers_.erase({job.again_at, sequence});
+  job.again_at = now.steady + job.pause;
+  job.pause *= 2;
+  if (job.again_at < job.deadline) timers_.emplace(job.again_at, sequence);
+}
+
+void Forwarder::SendAgain(Jobs::iterator it, Now now) {
+  if (it->second.write) {
+    DOVETAIL_MARK("forward: a write is sent again");
+    return Send(it->first, it->second, now);
+  }
+  // It may have been done and its answer lost; a read may be done twice.
+  DOVETAIL_MARK("forward: a read is sent again");
+  SendNew(it->first, it->second, now);
 }
 
 std::optional<ClientRequest> Forwarder::OnForward(NodeId from,
@@ -82,8 +108,9 @@ std::optional<ClientRequest> Forwarder::OnForward(NodeId from,
                                                   Forward forward) {
   if (forward.receiver != core_.identity.actor) return std::nullopt;
   const crdt::Dot number{forward.ticket.incarnation, forward.number};
-  if (taken_.Contains(number)) return std::nullopt;
-  taken_.Insert(number);
+  crdt::EventSet& taken = taken_[partition];
+  if (taken.Contains(number)) return std::nullopt;
+  taken.Insert(number);
   ClientRequest request;
   request.id = RequestId{kForwardedBit | next_id_++};
   request.options = forward.options;
@@ -163,7 +190,8 @@ std::vector<std::pair<ClientRequest, PartitionId>> Forwarder::OnPeerDown(
         core_.IsOwner(job.partition) ? std::nullopt : PickOwner(job.partition);
     if (other) {
       job.owner = *other;
-      Send(current->first, job);
+      job.pause = kForwardAgainAfter;
+      SendNew(current->first, job, now);
       continue;
     }
     ClientRequest request = std::move(job.request);
@@ -179,9 +207,13 @@ std::vector<std::pair<ClientRequest, PartitionId>> Forwarder::OnPeerDown(
 }
 
 void Forwarder::OnTimers(Now now) {
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now.steady) {
-    const auto it = jobs_.find(deadlines_.begin()->second);
+  while (!timers_.empty() && timers_.begin()->first <= now.steady) {
+    const auto it = jobs_.find(timers_.begin()->second);
     DOVETAIL_CHECK(it != jobs_.end());
+    if (it->second.deadline > now.steady) {
+      SendAgain(it, now);
+      continue;
+    }
     core_.Reply(
         it->second.request.id,
         absl::DeadlineExceededError(absl::StrCat(
@@ -193,13 +225,13 @@ void Forwarder::OnTimers(Now now) {
 }
 
 void Forwarder::End(Jobs::iterator job) {
-  deadlines_.erase({job->second.deadline, job->first});
+  timers_.erase({job->second.deadline, job->first});
+  timers_.erase({job->second.again_at, job->first});
   jobs_.erase(job);
 }
 
 absl::Duration Forwarder::next_deadline() const {
-  return deadlines_.empty() ? absl::InfiniteDuration()
-                            : deadlines_.begin()->first;
+  return timers_.empty() ? absl::InfiniteDuration() : timers_.begin()->first;
 }
 
 }  // namespace dovetail::replica

@@ -10,12 +10,14 @@
 //   OnForwarded  pass the reply on
 //   OnPeerDown   a read goes to another owner, or is coordinated here. A write
 //                is not tried again: the owner may have taken it
-//   OnTimers     past the deadline: an error that says the write may still take
-//                effect
+//   OnTimers     it may have been lost on the way: the same owner is sent it
+//                again, each time after twice as long. Past the deadline: an
+//                error that says the write may still take effect
 //
 // A message may come twice, or so late that the receiver has restarted since; a
 // counter must not be added to twice for that. So requests are numbered from
-// process to process, and a number is taken once.
+// process to process, by partition, and a number is taken once. A write that is
+// sent again keeps its number and the process that it was meant for.
 //
 // A request is forwarded once. Its receiver coordinates it even if it has
 // another idea of who owns what; whoever takes a write hands it over.
@@ -62,16 +64,23 @@ class Forwarder {
     NodeId owner{};
     absl::Duration deadline;
     bool write = false;
+    uint64_t number = 0;
+    crdt::ActorId receiver{};  // the process that the number is for
+    absl::Duration again_at;   // when it is sent again
+    absl::Duration pause;      // and how long after that once more
   };
   using Jobs = std::map<uint64_t, Job>;
 
   std::optional<NodeId> PickOwner(PartitionId partition) const;
-  void Send(uint64_t sequence, Job& job);
+  // To the process that its owner is now.
+  void SendNew(uint64_t sequence, Job& job, Now now);
+  void Send(uint64_t sequence, Job& job, Now now);
+  void SendAgain(Jobs::iterator job, Now now);
   void End(Jobs::iterator job);
 
   ShardCore& core_;
   Jobs jobs_;
-  std::set<std::pair<absl::Duration, uint64_t>> deadlines_;
+  std::set<std::pair<absl::Duration, uint64_t>> timers_;
   uint64_t next_sequence_ = 1;
   // Requests of other nodes, by the id they have here.
   struct Origin {
@@ -81,11 +90,12 @@ class Forwarder {
   };
   std::map<RequestId, Origin> origins_;
   uint64_t next_id_ = 1;
-  // The numbers given out, by receiving process.
-  std::map<crdt::ActorId, uint64_t> numbers_;
-  // The numbers taken, as if they were events of the sending process: a few
-  // intervals for each.
-  crdt::EventSet taken_;
+  // The numbers given out, by partition and receiving process; and those taken,
+  // as if they were events of the sending process: a few intervals for each.
+  // By partition, for the shards of two nodes need not be the same ones: two
+  // of a sender may meet one of the receiver's.
+  std::map<std::pair<PartitionId, crdt::ActorId>, uint64_t> numbers_;
+  std::map<PartitionId, crdt::EventSet> taken_;
 };
 
 }  // namespace dovetail::replica

@@ -140,7 +140,8 @@ void ListCoordinator::Launch(Job job, Now now) {
   job.different.clear();
   job.deciding = false;
   job.candidates.clear();
-  job.hedge_at = now.steady + core_.options.read_hedge_after;
+  job.pause = core_.options.read_hedge_after;
+  job.hedge_at = now.steady + job.pause;
   if (DOVETAIL_BUGGIFY("list: hedged at once")) job.hedge_at = now.steady;
   const uint64_t sequence = next_sequence_++;
   auto it = jobs_.emplace(sequence, std::move(job)).first;
@@ -199,6 +200,10 @@ bool ListCoordinator::IsCovered(const Job& job,
 
 void ListCoordinator::Ask(uint64_t sequence, Job& job, NodeId node) {
   job.asked.push_back(node);
+  Send(sequence, job, node);
+}
+
+void ListCoordinator::Send(uint64_t sequence, const Job& job, NodeId node) {
   core_.Send(
       node, PartitionId{0},
       ListQuery{{core_.identity.actor, sequence}, job.request, job.digest});
@@ -276,7 +281,8 @@ void ListCoordinator::Decide(Jobs::iterator it, Now now) {
   for (size_t i = 0; i < job.candidates.size(); ++i) {
     if (!job.candidates[i].present) AskPresence(it->first, job, i, now);
   }
-  if (job.undecided == 0) Finish(it, now);
+  if (job.undecided == 0) return Finish(it, now);
+  HedgeLater(it->first, job, now);
 }
 
 // Makes the candidates of the pages, up to the least end.
@@ -414,8 +420,9 @@ void ListCoordinator::OnPeerDown(NodeId peer) {
     }
     DOVETAIL_MARK("list: a node that was asked goes down");
     std::vector<NodeId> hoped = job.asked;
+    const std::vector<NodeId>& failed = job.failed;
     std::erase_if(hoped, [&](NodeId node) {
-      return node == peer || Has(job.failed, node);
+      return node == peer || Has(failed, node);
     });
     // Without others, its answer may be on its way: the deadline decides.
     AskMore(sequence, job, std::move(hoped)).IgnoreError();
@@ -437,11 +444,39 @@ void ListCoordinator::OnTimers(Now now) {
                    " nodes answered, ", job.undecided, " objects undecided")));
       continue;
     }
-    if (job.deciding) continue;
+    if (job.hedge_at <= now.steady) Hedge(sequence, job, now);
+  }
+}
+
+// Questions and answers may get lost; an answer that comes twice counts once.
+void ListCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
+  const std::vector<NodeId> asked = job.asked;
+  if (job.deciding) {
+    DOVETAIL_MARK("list: what is undecided is asked again");
+    for (size_t i = 0; i < job.candidates.size(); ++i) {
+      if (!job.candidates[i].present) AskPresence(sequence, job, i, now);
+    }
+  } else {
     DOVETAIL_MARK("list: hedged");
     // As if those that are silent were not there; whoever comes first counts.
     AskMore(sequence, job, job.answered).IgnoreError();
+    for (NodeId node : asked) {
+      if (Has(job.answered, node) || Has(job.failed, node) ||
+          !core_.IsUp(node) || asked.size() < job.asked.size()) {
+        continue;
+      }
+      DOVETAIL_MARK("list: who is silent is asked again");
+      Send(sequence, job, node);
+    }
   }
+  HedgeLater(sequence, job, now);
+  job.pause *= 2;
+}
+
+void ListCoordinator::HedgeLater(uint64_t sequence, Job& job, Now now) {
+  if (job.hedge_at != job.deadline) timers_.erase({job.hedge_at, sequence});
+  job.hedge_at = std::min(now.steady + job.pause, job.deadline);
+  timers_.emplace(job.hedge_at, sequence);
 }
 
 void ListCoordinator::OnTurnFailed(const absl::Status& why) {

@@ -9,8 +9,9 @@
 //               by a joined read of that object (read_coordinator.h), put to
 //               an owner of its partition as a PresenceQuery
 //   OnPresence  when all are decided, the page is the answer
-//   OnTimers    a node that is slow is joined by others; past the deadline the
-//               listing fails
+//   OnTimers    a node that is slow is joined by others; without others, who
+//               is silent is asked again, each time after twice as long; past
+//               the deadline the listing fails
 //
 // An index tells that an object shows something at one node. That is no state
 // that could be joined: of two nodes one may have applied a deletion that the
@@ -67,7 +68,8 @@ class ListCoordinator {
     RequestId id{};
     ListRequest request;
     absl::Duration deadline;
-    absl::Duration hedge_at;         // when others are asked too
+    absl::Duration hedge_at;         // when others are asked, or the silent
+    absl::Duration pause;            // between that and the next time
     std::vector<uint32_t> required;  // R by partition
     std::vector<uint32_t> before;    // of owners of before, while it moves
     bool local = false;              // of this node's region alone
@@ -92,6 +94,7 @@ class ListCoordinator {
   // Takes the page that job.request names; again for the next one.
   void Launch(Job job, Now now);
   void Ask(uint64_t sequence, Job& job, NodeId node);
+  void Send(uint64_t sequence, const Job& job, NodeId node);
   // Asks usable nodes on top of `nodes` as far as the partitions need it.
   // Whether owners of before have to be asked, too.
   bool HasBefore(const Job& job) const;
@@ -100,6 +103,8 @@ class ListCoordinator {
   void Decide(Jobs::iterator job, Now now);
   void Gather(Job& job) const;
   void AskPresence(uint64_t sequence, const Job& job, size_t place, Now now);
+  void Hedge(uint64_t sequence, Job& job, Now now);
+  void HedgeLater(uint64_t sequence, Job& job, Now now);
   void Finish(Jobs::iterator job, Now now);
   void Fail(Jobs::iterator job, absl::Status why);
   // `times` has the job's timers; it may have moved out of the map.

@@ -232,7 +232,16 @@ void Membership::OnSelfRumor(const Rumor& rumor, absl::Duration now) {
   if (left_) return;
   const std::pair said(rumor.incarnation, rumor.state);
   const std::pair mine(self().incarnation, self().state);
-  if (said < mine) return;
+  if (said < mine) {
+    if (rumor.state == MemberState::kAlive) return;
+    // Overruled already, but not everybody has heard: what there was to send of
+    // it may have gone to others. Whoever believes the old claim says so first
+    // in each message to this node, and would believe it until views are
+    // compared.
+    DOVETAIL_MARK("membership: an old claim is overruled again");
+    queue_.Add(RumorOf(table_.self(), WithInfo::kIfAlive));
+    return;
+  }
   if (said == mine) {
     if (!rumor.info || *rumor.info == self().info) return;
     // Another process of my name that started with my incarnation, or this

@@ -145,13 +145,23 @@ void PeerTimes::Count(Peers::iterator it, absl::Duration took,
 }
 
 absl::Duration PeerTimes::HedgeAfter(NodeId peer) const {
-  const absl::Duration most = options_.read_hedge_after;
+  return std::min(options_.read_hedge_after, AskAgainAfter(peer));
+}
+
+absl::Duration PeerTimes::AskAgainAfter(NodeId peer) const {
   const auto it = peers_.find(peer);
   if (it == peers_.end() || it->second.times.answers() < AnswersWanted()) {
-    return most;
+    return options_.read_hedge_after;
   }
-  return std::min(most,
-                  std::max(it->second.times.p95(), options_.read_hedge_min));
+  return std::max(it->second.times.p95(), options_.read_hedge_min);
+}
+
+std::optional<absl::Duration> PeerTimes::P95(NodeId peer) const {
+  const auto it = peers_.find(peer);
+  if (it == peers_.end() || it->second.times.answers() < AnswersWanted()) {
+    return std::nullopt;
+  }
+  return it->second.times.p95();
 }
 
 bool PeerTimes::TakeProbe(NodeId peer, absl::Duration now) {

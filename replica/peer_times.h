@@ -83,11 +83,17 @@ class PeerTimes {
   // When to ask somebody else too: the peer's 95th percentile, between
   // read_hedge_min and read_hedge_after; the latter while too little is known.
   absl::Duration HedgeAfter(NodeId peer) const;
+  // When to ask it again, for the question or the answer may be lost: its 95th
+  // percentile, however long that is (it may be far away), at least
+  // read_hedge_min; read_hedge_after while too little is known.
+  absl::Duration AskAgainAfter(NodeId peer) const;
   bool IsSlow(NodeId peer) const {
     if (slow_ == 0) return false;  // the rule
     const auto it = peers_.find(peer);
     return it != peers_.end() && it->second.slow;
   }
+  // Absent while too little is known.
+  std::optional<absl::Duration> P95(NodeId peer) const;
   bool any_slow() const { return slow_ > 0; }
   // Whether a read is to ask this slow peer on top of those it needs.
   bool TakeProbe(NodeId peer, absl::Duration now);

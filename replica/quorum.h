@@ -90,6 +90,10 @@ class Tally {
     const Asked* asked = Find(node);
     return asked != nullptr && asked->state != State::kSilent;
   }
+  bool Failed(NodeId node) const {
+    const Asked* asked = Find(node);
+    return asked != nullptr && asked->state == State::kFailed;
+  }
   // Whether anybody of whom `matters(node)` was asked and has neither answered
   // nor failed.
   template <class Matters>

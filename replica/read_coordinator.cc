@@ -271,6 +271,7 @@ void ReadCoordinator::Launch(Job job) {
     job.session->again_at = absl::InfiniteDuration();
   }
   job.not_asked = job.others;
+  job.refused.clear();
   job.different.clear();
   job.same.reset();
   const uint64_t sequence = next_sequence_++;
@@ -298,13 +299,16 @@ void ReadCoordinator::Launch(Job job) {
 void ReadCoordinator::AskFirst(uint64_t sequence, Job& job) {
   PeerTimes& times = core_.peer_times;
   absl::Duration wait;
+  job.pause = core_.options.read_hedge_min;
   for (NodeId peer : job.others) {
     if (!Wants(job, peer)) continue;
     Ask(sequence, job, peer);
     wait = std::max(wait, times.HedgeAfter(peer));
+    job.pause = std::max(job.pause, times.AskAgainAfter(peer));
   }
   DOVETAIL_MARK_IF("read: hedged sooner than at the latest",
                    wait < core_.options.read_hedge_after);
+  if (job.not_asked.empty()) wait = job.pause;
   job.hedge_at = core_.steady + wait;
   if (DOVETAIL_BUGGIFY("read: hedged at once")) job.hedge_at = core_.steady;
   if (DOVETAIL_BUGGIFY("read: not hedged")) job.hedge_at = job.deadline;
@@ -326,6 +330,10 @@ void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
     }
   }
   core_.peer_times.Asked(peer, sequence, core_.steady);
+  Send(sequence, job, peer);
+}
+
+void ReadCoordinator::Send(uint64_t sequence, const Job& job, NodeId peer) {
   core_.Send(
       peer, job.partition,
       ReadQuery{
@@ -335,6 +343,7 @@ void ReadCoordinator::Ask(uint64_t sequence, Job& job, NodeId peer) {
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
                               absl::Status why) {
   Job& job = it->second;
+  if (absl::IsUnavailable(why)) job.refused.push_back(peer);
   job.last_error = std::move(why);
   job.tally.AddFailure(peer);
   job.complete.AddFailure(peer);
@@ -395,7 +404,8 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   if (it == jobs_.end() || it->second.partition != partition) return;
   Job& job = it->second;
   DOVETAIL_MARK_IF("read: an owner answers twice", job.tally.Answered(from));
-  if (!job.tally.WasAsked(from) || job.tally.Answered(from)) return;
+  const bool late = job.tally.Failed(from) && answer.status.ok();
+  if (!job.tally.WasAsked(from) || (job.tally.Answered(from) && !late)) return;
   const bool ahead = answer.epoch > core_.placement.epoch();
   DOVETAIL_MARK_IF("read: answered by a newer ring", ahead);
   if (ahead && !DOVETAIL_MUTANT("moves: an answer by a newer ring counts"))
@@ -565,8 +575,7 @@ void ReadCoordinator::OnTimers(Now now) {
       AskAgain(it);
       continue;
     }
-    DOVETAIL_MARK_IF("read: hedged", !job.not_asked.empty());
-    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
+    if (job.hedge_at <= now.steady) Hedge(sequence, job, now);
   }
 }
 

@@ -12,8 +12,10 @@
 //             others must answer: from R = 3, or from R = 2 where the
 //             coordinator does not count.
 //
-//   OnTimers  an owner that is slow is joined by the others; past the
-//             deadline the read fails
+//   OnTimers  an owner that is slow is joined by the others; once all have been
+//             asked, those who are silent, or could not answer yet, are asked
+//             again, each time after twice as long, for questions and answers
+//             may get lost; past the deadline the read fails
 //
 // Who is asked: owners that can be reached, then those who stand in for the
 // others (replica_set.h). What a stand-in holds is a part of the truth: it
@@ -113,8 +115,10 @@ class ReadCoordinator {
     RequestOptions options;
     crdt::ReadSpec spec;
     absl::Duration deadline;
-    absl::Duration hedge_at;  // when the owners not asked yet are asked too
-    crdt::LeafPage page;      // the local one, at the start
+    // When the owners not asked yet are asked too, or else the silent again.
+    absl::Duration hedge_at;
+    absl::Duration pause;  // before the silent are asked again
+    crdt::LeafPage page;   // the local one, at the start
     Hash128 digest;
     Tally tally;
     // While the partition moves: who is whole, and who is complete.
@@ -124,6 +128,8 @@ class ReadCoordinator {
     std::vector<NodeId> named;   // by the request; empty: nobody
     std::vector<NodeId> others;  // all that may be asked, in this order
     std::vector<NodeId> not_asked;
+    // Those that could not answer then: they may be able to by and by.
+    std::vector<NodeId> refused;
     std::vector<std::pair<NodeId, Answer>> different;
     // What those know whose page equals `page`, united: one page under several
     // contexts joins to that page under their union. Kept if `several`.
@@ -140,6 +146,9 @@ class ReadCoordinator {
   // Asks as many as are wanted, and says when more are to be asked.
   void AskFirst(uint64_t sequence, Job& job);
   void Ask(uint64_t sequence, Job& job, NodeId peer);
+  void Send(uint64_t sequence, const Job& job, NodeId peer);
+  // Some are silent: asks everybody else, or them again.
+  void Hedge(uint64_t sequence, Job& job, Now now);
   size_t DemandOf(const Job& job, NodeId node) const;
   // Whether its answer could be of use now.
   bool Wants(const Job& job, NodeId node) const;

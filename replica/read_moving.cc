@@ -1,7 +1,8 @@
-// ReadCoordinator: who is asked, and what an answer is worth while partitions
-// are on their way from one ring's owners to the next one's.
+// ReadCoordinator: who is asked, and asked again, and what an answer is worth
+// while partitions are on their way from one ring's owners to the next one's.
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "crdt/hooks.h"
 #include "replica/read_coordinator.h"
@@ -119,6 +120,32 @@ void ReadCoordinator::AskWanted(uint64_t sequence, Job& job) {
     if (next == job.not_asked.end()) return;
     Ask(sequence, job, *next);
   }
+}
+
+void ReadCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
+  if (!job.not_asked.empty()) {
+    DOVETAIL_MARK("read: hedged");
+    while (!job.not_asked.empty()) Ask(sequence, job, job.not_asked.front());
+  } else {
+    // The tally counts each node once, however often it answers.
+    std::vector<NodeId> again = job.tally.Silent();
+    if (job.before) {
+      for (NodeId node : job.before->Silent()) {
+        if (std::count(again.begin(), again.end(), node) == 0) {
+          again.push_back(node);
+        }
+      }
+    }
+    again.insert(again.end(), job.refused.begin(), job.refused.end());
+    for (NodeId node : again) {
+      if (!core_.IsUp(node)) continue;
+      DOVETAIL_MARK("read: who has not answered is asked again");
+      Send(sequence, job, node);
+    }
+    job.pause *= 2;
+  }
+  job.hedge_at = now.steady + job.pause;
+  if (job.hedge_at < job.deadline) timers_.emplace(job.hedge_at, sequence);
 }
 
 }  // namespace dovetail::replica

@@ -74,7 +74,8 @@ absl::Status ReadCoordinator::DeadlineOf(const Job& job) const {
   if (!job.session || job.session->missing == 0) {
     return absl::DeadlineExceededError(absl::StrCat(
         "R=", job.tally.required(),
-        " not met in time: ", job.tally.succeeded().size(), " answered"));
+        " not met in time: ", job.tally.succeeded().size(), " answered",
+        job.last_error.ok() ? "" : "; ", job.last_error.message()));
   }
   DOVETAIL_MARK("session: a read waits in vain");
   return absl::DeadlineExceededError(absl::StrCat(

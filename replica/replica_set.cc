@@ -212,7 +212,8 @@ size_t ReplicaSet::DemandOf(NodeId node) const {
   if (node == core_->identity.self && !self_counts_) return Tally::kNoDemand;
   for (size_t i = 0; i < demands_.size(); ++i) {
     if (demands_[i].everywhere ||
-        demands_[i].region == placement.RegionOf(node)) {
+        demands_[i].region == placement.RegionOf(node) ||
+        DOVETAIL_MUTANT("level: other regions count")) {
       return i;
     }
   }

@@ -69,18 +69,23 @@ SessionWait::Waiting SessionWait::Remove(std::map<Key, Waiting>::iterator it) {
   return ended;
 }
 
+void SessionWait::GoOn(std::map<Key, Waiting>::iterator it, Now now) {
+  DOVETAIL_MARK("session: a write goes on");
+  Waiting waiting = Remove(it);
+  waiting.write.options.timeout = waiting.deadline - now.steady;
+  start_(std::move(waiting.write), now);
+}
+
 void SessionWait::OnApplied(PartitionId partition, Now now) {
   std::vector<Key> covered;
-  for (auto it = waiting_.lower_bound({partition, RequestId{0}});
-       it != waiting_.end() && it->first.first == partition; ++it) {
-    if (MissingFor(it->second.write) == 0) covered.push_back(it->first);
-  }
-  for (const Key& key : covered) {
-    DOVETAIL_MARK("session: a write goes on");
-    Waiting waiting = Remove(waiting_.find(key));
-    waiting.write.options.timeout = waiting.deadline - now.steady;
-    start_(std::move(waiting.write), now);
-  }
+  do {
+    covered.clear();
+    for (auto it = waiting_.lower_bound({partition, RequestId{0}});
+         it != waiting_.end() && it->first.first == partition; ++it) {
+      if (MissingFor(it->second.write) == 0) covered.push_back(it->first);
+    }
+    for (const Key& key : covered) GoOn(waiting_.find(key), now);
+  } while (!covered.empty());
 }
 
 void SessionWait::OnTimers(Now now) {
@@ -89,12 +94,18 @@ void SessionWait::OnTimers(Now now) {
     timers_.erase(timers_.begin());
     auto it = waiting_.find(key);
     if (it == waiting_.end()) continue;
+    const uint64_t missing = MissingFor(it->second.write);
     if (it->second.deadline > now.steady) {
-      AskOthers(key, it->second, now);
+      DOVETAIL_MARK_IF("session: what was missing came by another way",
+                       missing == 0);
+      if (missing == 0) {
+        OnApplied(key.first, now);
+      } else {
+        AskOthers(key, it->second, now);
+      }
       continue;
     }
     DOVETAIL_MARK("session: a write waits in vain");
-    const uint64_t missing = MissingFor(it->second.write);
     Remove(it);
     core_.Reply(key.second,
                 absl::UnavailableError(absl::StrCat(

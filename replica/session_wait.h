@@ -4,9 +4,12 @@
 //
 //   Write      covered: on to the write coordinator at once. Else it waits, and
 //              whoever may have what is missing is asked for it
-//   OnApplied  something came: what is covered now goes on
-//   OnTimers   asks again; past the deadline: Unavailable, for nothing was
-//              written and it may safely be tried again
+//   OnApplied  something came: what is covered now goes on. That may itself be
+//              what another waits for (an operation with an id, tried again)
+//   OnTimers   goes on if what was missing came by another way, a sync by
+//              ranges or a mended disk; else asks again; past the deadline:
+//              Unavailable, for nothing was written and it may safely be tried
+//              again
 //
 // A replica that only stands in takes nothing over from others, so there is
 // nothing to wait for: it refuses. Reads wait in the read coordinator, for
@@ -60,6 +63,7 @@ class SessionWait {
   // How many events of its session are missing here.
   uint64_t MissingFor(const Write& write) const;
   void AskOthers(const Key& key, Waiting& waiting, Now now);
+  void GoOn(std::map<Key, Waiting>::iterator it, Now now);
   // Ends the wait.
   Waiting Remove(std::map<Key, Waiting>::iterator it);
 

@@ -109,8 +109,11 @@ void Shard::State::Coordinate(ClientRequest request, PartitionId partition,
   if (!fits.ok()) return core.Reply(request.id, fits);
   if (forwards.Start(request, partition, now)) return;
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
+    const bool once = write->id.has_value();
     sessions.Start({request.id, request.options, partition, std::move(*write)},
                    now);
+    // Its events may be older than this request: what a session has seen.
+    if (once) sessions.OnApplied(partition, now);
   } else {
     reads.Start(request.id, request.options, partition,
                 std::get<ReadRequest>(std::move(request.body)), now);

@@ -32,6 +32,7 @@
 #include "replica/bucket_properties.h"
 #include "replica/ids.h"
 #include "replica/message.h"
+#include "replica/node_load.h"
 #include "replica/options.h"
 #include "replica/peer_times.h"
 #include "replica/placement.h"
@@ -189,6 +190,8 @@ class Shard {
   // --- Queries; between turns only ---
   std::vector<PartitionDigest> Digests() const;
   ShardStats stats() const;
+  // This shard's part of it.
+  NodeLoad Load() const;
   // By partition.
   std::vector<Transfer> Transfers() const;
   // By which ring it goes.

@@ -72,6 +72,26 @@ ShardStats Shard::stats() const {
   return stats;
 }
 
+NodeLoad Shard::Load() const {
+  const ShardStats counted = stats();
+  NodeLoad load;
+  load.hints = counted.hints;
+  load.hint_bytes = counted.hint_bytes;
+  load.held = static_cast<uint32_t>(counted.held);
+  const ShardCore& core = state_->core;
+  for (const auto& partition : core.partitions) {
+    load.entries += static_cast<uint64_t>(partition->sums().total().count);
+    const PartitionId id = partition->id();
+    const bool whole =
+        !core.IsOwner(id) || core.StandingOf(id) == Standing::kComplete;
+    load.filling += whole && !partition->progress().filling ? 0 : 1;
+  }
+  for (const PeerTime& peer : PeerAnswerTimes()) {
+    if (peer.slow) load.slow.push_back(peer.peer);
+  }
+  return load;
+}
+
 std::vector<Transfer> Shard::Transfers() const {
   std::vector<Transfer> transfers;
   const ShardCore& core = state_->core;

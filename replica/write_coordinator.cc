@@ -153,21 +153,25 @@ void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,
   }
   job.stand_ins_asked = 0;
   job.delta = std::move(delta);
-  if (job.set.stand_ins().empty()) return;
   // This node is one of them already if it owns nothing of the partition.
   const uint32_t stands_in = core_.IsOwner(job.partition) ? 0 : 1;
   for (uint32_t i = stands_in; i < job.set.missing_owners(); ++i) {
     DOVETAIL_MARK("write: a stand-in for an owner out of reach");
     AskStandIn(job);
   }
-  hedges_.push_back(
-      {now.steady + core_.options.write_hedge_after, id, job.waiting_for});
+  if (job.tally.verdict() != Verdict::kPending) return;
+  job.pause = core_.options.write_hedge_after;
+  hedges_.push_back({now.steady + job.pause, id, job.waiting_for});
 }
 
 void WriteCoordinator::AskStandIn(Job& job) {
   if (job.stand_ins_asked >= job.set.stand_ins().size()) return;
   const NodeId node = job.set.stand_ins()[job.stand_ins_asked++];
   job.tally.Ask(node, job.set.DemandOf(node));
+  SendDelta(job, node);
+}
+
+void WriteCoordinator::SendDelta(const Job& job, NodeId node) {
   core_.Send(node, job.partition,
              Replicate{job.delta, job.durability == Durability::kFsync});
 }
@@ -190,6 +194,28 @@ void WriteCoordinator::HedgeDue(Now now) {
         AskStandIn(job->second);
       }
     }
+    again_.emplace(now.steady + job->second.pause, hedge);
+  }
+}
+
+void WriteCoordinator::SendAgainDue(Now now) {
+  while (!again_.empty() && again_.begin()->first <= now.steady) {
+    const Hedge hedge = again_.begin()->second;
+    again_.erase(again_.begin());
+    const auto it = jobs_.find(hedge.id);
+    if (it == jobs_.end() || it->second.waiting_for != hedge.waiting_for) {
+      continue;
+    }
+    Job& job = it->second;
+    // Who has it already acknowledges it once more, and counts once.
+    for (NodeId silent : job.tally.Silent()) {
+      if (!core_.IsUp(silent)) continue;
+      DOVETAIL_MARK("write: who is silent is sent it again");
+      SendDelta(job, silent);
+    }
+    job.pause *= 2;
+    const absl::Duration next = now.steady + job.pause;
+    if (next < job.deadline) again_.emplace(next, hedge);
   }
 }
 
@@ -333,6 +359,7 @@ void WriteCoordinator::OnTimers(Now now) {
     }
   }
   HedgeDue(now);
+  SendAgainDue(now);
   while (!deadlines_.empty() && deadlines_.begin()->first <= now.steady) {
     auto job = jobs_.find(deadlines_.begin()->second);
     DOVETAIL_CHECK(job != jobs_.end());
@@ -371,6 +398,7 @@ absl::Duration WriteCoordinator::next_deadline() const {
   absl::Duration next = absl::InfiniteDuration();
   if (!deadlines_.empty()) next = deadlines_.begin()->first;
   if (!hedges_.empty()) next = std::min(next, hedges_.front().at);
+  if (!again_.empty()) next = std::min(next, again_.begin()->first);
   return next;
 }
 

@@ -6,8 +6,10 @@
 //   OnRefuse  count against, and ask a stand-in; when W cannot be met any more,
 //             say so. A peer that goes down counts like one that refused
 //   OnTimers  mint the next parts of long clears, one a turn; ask stand-ins
-//             for owners that are slow; past the deadline: an error that says
-//             the write may still take effect
+//             for owners that are slow; send the delta again to who stays
+//             silent, each time after twice as long, for deltas and
+//             acknowledgements may get lost; past the deadline: an error that
+//             says the write may still take effect
 //
 // A write with a client's operation id may be a retry of what is applied here;
 // it is sent and counted like the first time, since who else has it is not
@@ -81,6 +83,7 @@ class WriteCoordinator {
     crdt::Dot waiting_for;  // first event of the delta under way
     std::string delta;      // that one
     size_t stand_ins_asked = 0;
+    absl::Duration pause;  // before the silent are sent it again
     Tally tally;
   };
   using Jobs = std::map<RequestId, Job>;
@@ -99,7 +102,9 @@ class WriteCoordinator {
   void AskStandIn(Job& job);
   // Unless nobody waits for `absent`.
   void AskStandInFor(NodeId absent, Job& job);
+  void SendDelta(const Job& job, NodeId node);
   void HedgeDue(Now now);
+  void SendAgainDue(Now now);
   void OnVerdict(Jobs::iterator job, Verdict verdict,
                  const absl::Status& refusal);
   void End(Jobs::iterator job);
@@ -119,6 +124,8 @@ class WriteCoordinator {
     crdt::Dot waiting_for;
   };
   std::deque<Hedge> hedges_;
+  // When what waits still is sent again; the few that are left of those.
+  std::multimap<absl::Duration, Hedge> again_;
   // Long clears whose last part has met its W.
   std::vector<RequestId> to_continue_;
   // Also those that have been replied to; long clears perhaps twice.

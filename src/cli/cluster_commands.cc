@@ -13,6 +13,7 @@
 #include "replica/hash.h"
 #include "replica/placement_of.h"
 #include "replica/ring.h"
+#include "src/cli/words.h"
 
 namespace dovetail::cli {
 namespace {
@@ -20,6 +21,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 using net::ClusterMember;
 using replica::NodeId;
+
+// A report that is younger is as good as new: they come once a second.
+constexpr absl::Duration kFresh = absl::Seconds(5);
 
 // Bytes that are not UTF-8 must not end the program: they are replaced.
 std::string Dump(const Json& json) {
@@ -82,6 +86,44 @@ std::string PlaceText(const ClusterMember& member) {
   return absl::StrCat(" in zone ", member.zone, " of region ", member.region);
 }
 
+// What it said last that it carries, or that nothing is known.
+std::string LoadText(const ClusterMember& member) {
+  if (!member.load.has_value()) return "load unknown";
+  const replica::NodeLoad& load = *member.load;
+  std::string text =
+      absl::StrCat(BytesText(load.data_bytes), ", ", load.entries, " entries");
+  if (load.filling > 0) {
+    absl::StrAppend(&text, ", filling ", load.filling, " partitions");
+  }
+  if (load.hints > 0) {
+    absl::StrAppend(&text, ", holds ", load.hints, " deltas (",
+                    BytesText(load.hint_bytes), ") for others");
+  }
+  if (!member.slow_for.empty()) {
+    absl::StrAppend(&text, ", slow for ", absl::StrJoin(member.slow_for, " "));
+  }
+  if (member.load_age >= kFresh) {
+    absl::StrAppend(
+        &text, ", as of ",
+        absl::FormatDuration(absl::Trunc(member.load_age, absl::Seconds(1))),
+        " ago");
+  }
+  return text;
+}
+
+Json LoadJson(const ClusterMember& member) {
+  if (!member.load.has_value()) return nullptr;
+  const replica::NodeLoad& load = *member.load;
+  return {{"age_ms", absl::ToInt64Milliseconds(member.load_age)},
+          {"epoch", load.epoch},
+          {"data_bytes", load.data_bytes},
+          {"entries", load.entries},
+          {"hints", load.hints},
+          {"hint_bytes", load.hint_bytes},
+          {"partitions_held", load.held},
+          {"partitions_filling", load.filling}};
+}
+
 Json MemberJson(const ClusterMember& member) {
   Json json = {{"id", IdText(member.id)},
                {"name", member.name},
@@ -96,7 +138,9 @@ Json MemberJson(const ClusterMember& member) {
                {"epoch", member.epoch},
                {"member", member.in_ring},
                {"partitions", member.partitions},
-               {"staged", member.staged}};
+               {"staged", member.staged},
+               {"load", LoadJson(member)},
+               {"slow_for", member.slow_for}};
   return json;
 }
 
@@ -113,12 +157,26 @@ Json StatusJson(const Seen& seen) {
                {"members", members},
                {"hints", seen.view.hints},
                {"hint_bytes", seen.view.hint_bytes},
-               {"data_bytes", seen.view.data_bytes}};
+               {"data_bytes", seen.view.data_bytes},
+               {"transfers_paused", seen.view.transfers_paused}};
   if (seen.view.superseded_epoch != 0) {
     json["superseded"] = {{"epoch", seen.view.superseded_epoch},
                           {"committed_at", seen.view.superseded_by}};
   }
   return json;
+}
+
+// ", about 1.2 MiB come, 3.4 MiB go"
+std::string MovedText(const net::PlanNode& node) {
+  std::vector<std::string> parts;
+  if (node.bytes_in > 0) {
+    parts.push_back(absl::StrCat(BytesText(node.bytes_in), " come"));
+  }
+  if (node.bytes_out > 0) {
+    parts.push_back(absl::StrCat(BytesText(node.bytes_out), " go"));
+  }
+  return parts.empty() ? ""
+                       : absl::StrCat(", about ", absl::StrJoin(parts, ", "));
 }
 
 void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
@@ -129,14 +187,34 @@ void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
   out << (committed ? "committed: the ring is at epoch "
                     : "staged on the ring of epoch ")
       << plan.epoch;
-  if (!plan.staged.empty()) out << ": " << absl::StrJoin(plan.staged, ", ");
+  if (!plan.staged.empty()) {
+    // A node of before says names alone.
+    out << ": "
+        << absl::StrJoin(plan.changes.empty() ? plan.staged : plan.changes,
+                         ", ");
+  }
   out << "\n"
       << (committed ? "owners changed of " : "owners would change of ")
       << plan.partitions_moved << " partitions\n";
-  for (const replica::NodeChange& node : plan.nodes) {
-    out << absl::StrFormat("  %-12s %4d -> %4d partitions (+%d -%d)\n",
-                           node.name, node.before, node.after, node.gained,
-                           node.lost);
+  for (const net::PlanNode& node : plan.nodes) {
+    const replica::NodeChange& change = node.change;
+    out << absl::StrFormat("  %-12s %4d -> %4d partitions (+%d -%d)%s\n",
+                           change.name, change.before, change.after,
+                           change.gained, change.lost, MovedText(node));
+  }
+  if (plan.bytes_unknown > 0) {
+    out << "  of " << plan.bytes_unknown
+        << " partitions no owner has said how large it is\n";
+  }
+  if (plan.meanwhile) {
+    out << "  at the limit of its rate that takes the slowest "
+        << absl::FormatDuration(absl::Ceil(*plan.meanwhile, absl::Seconds(1)))
+        << (plan.transfers_paused ? ", once transfers are resumed" : "")
+        << "\n";
+  }
+  if (plan.below_n_meanwhile > 0) {
+    out << "  until it is carried out, " << plan.below_n_meanwhile
+        << " partitions have fewer than N owners that can be reached\n";
   }
   if (plan.below_n > 0) {
     out << "  " << plan.below_n << " partitions have fewer owners than asked "
@@ -151,22 +229,30 @@ void PrintPlan(const PlanView& plan, bool committed, std::ostream& out) {
 }
 
 std::string PlanJson(const PlanView& plan, bool committed) {
-  Json json = {
-      {"epoch", plan.epoch}, {"committed", committed}, {"staged", plan.staged}};
+  Json json = {{"epoch", plan.epoch},
+               {"committed", committed},
+               {"staged", plan.staged},
+               {"changes", plan.changes},
+               {"transfers_paused", plan.transfers_paused}};
   if (plan.planned) {
     Json nodes = Json::array();
-    for (const replica::NodeChange& node : plan.nodes) {
-      nodes.push_back({{"id", IdText(node.id)},
-                       {"name", node.name},
-                       {"before", node.before},
-                       {"after", node.after},
-                       {"gained", node.gained},
-                       {"lost", node.lost}});
+    for (const net::PlanNode& node : plan.nodes) {
+      nodes.push_back({{"id", IdText(node.change.id)},
+                       {"name", node.change.name},
+                       {"before", node.change.before},
+                       {"after", node.change.after},
+                       {"gained", node.change.gained},
+                       {"lost", node.change.lost},
+                       {"bytes_in", node.bytes_in},
+                       {"bytes_out", node.bytes_out}});
     }
     json["partitions_moved"] = plan.partitions_moved;
     json["nodes"] = nodes;
     json["below_n"] = plan.below_n;
     json["zones_shared"] = plan.zones_shared;
+    json["bytes_unknown"] = plan.bytes_unknown;
+    json["below_n_meanwhile"] = plan.below_n_meanwhile;
+    if (plan.meanwhile) json["seconds"] = absl::ToInt64Seconds(*plan.meanwhile);
   }
   return Dump(json);
 }
@@ -190,14 +276,18 @@ Exit RunClusterStatus(Client& client, const Output& output) {
   for (const ClusterMember& member : view.members) {
     staged |= member.staged;
     output.out << absl::StrFormat(
-        "  %-12s %-16s %-22s %s%s%s\n", member.name, ConditionText(member),
+        "  %-12s %-16s %-22s %s%s%s; %s\n", member.name, ConditionText(member),
         member.client_address.empty() ? "-" : member.client_address,
         member.in_ring ? absl::StrCat("owns ", member.partitions)
                        : "no member: owns nothing",
         PlaceText(member),
         member.epoch != 0 && member.epoch != seen->ring.epoch()
             ? absl::StrCat(", still at epoch ", member.epoch)
-            : "");
+            : "",
+        LoadText(member));
+  }
+  if (view.transfers_paused) {
+    output.out << "transfers by ranges are paused: `dovetail cluster resume`\n";
   }
   if (staged) {
     output.out << "changes are staged: see `dovetail cluster plan`\n";
@@ -210,9 +300,6 @@ Exit RunClusterStatus(Client& client, const Output& output) {
                        : absl::StrCat(", at ", view.superseded_by))
                << "\n";
   }
-  output.out << "at " << view.node_name << ": " << view.data_bytes
-             << " bytes of data, " << view.hints << " deltas ("
-             << view.hint_bytes << " bytes) held for others\n";
   return Exit::kOk;
 }
 
@@ -306,6 +393,11 @@ Exit RunClusterAdmin(Client& client, const ClusterAdmin& admin,
   const bool committed = std::holds_alternative<net::CommitPlan>(admin);
   if (output.json) {
     output.out << PlanJson(*plan, committed) << "\n";
+  } else if (std::holds_alternative<net::PauseTransfers>(admin)) {
+    output.out << (plan->transfers_paused
+                       ? "transfers by ranges rest, at each node as soon as it "
+                         "hears of it\n"
+                       : "transfers by ranges go on\n");
   } else {
     PrintPlan(*plan, committed, output.out);
   }

@@ -17,12 +17,11 @@
 #include "src/cli/backup_commands.h"
 #include "src/cli/bucket_commands.h"
 #include "src/cli/caller.h"
-#include "src/cli/cluster_commands.h"
+#include "src/cli/cluster_line.h"
 #include "src/cli/commands.h"
 #include "src/cli/exec.h"
 #include "src/cli/guard.h"
 #include "src/cli/help.h"
-#include "src/cli/local_cluster.h"
 #include "src/cli/operation.h"
 #include "src/cli/words.h"
 #include "src/client/client.h"
@@ -56,12 +55,8 @@ struct Words {
   size_t in_flight = 256;
   bool route = false;
   std::string file = "-";
-  uint64_t epoch = 0;
-  LocalCluster local;
+  ClusterWords cluster;
 };
-
-// What is left to do without a client.
-using LocalJob = std::function<Exit(const Output&)>;
 
 class CommandLine {
  public:
@@ -76,7 +71,6 @@ class CommandLine {
   void AddInspection();
   void AddCluster();
   void AddBuckets();
-  void AddLocal(CLI::App* group);
   void AddExec();
   CLI::App* AddCommand(CLI::App* parent, const std::string& name,
                        const std::string& help);
@@ -257,88 +251,14 @@ void CommandLine::AddInspection() {
 }
 
 void CommandLine::AddCluster() {
-  CLI::App* group =
-      AddCommand(&app_, "cluster", "who is in the cluster and owns what");
-  group->require_subcommand(1, 1);
-  const auto add = [&](const char* name, const char* help, Job job) {
-    CLI::App* command = AddCommand(group, name, help);
-    command->callback([this, job = std::move(job)] {
-      chosen_ = [job]() -> absl::StatusOr<Job> { return job; };
-    });
-    return command;
-  };
-  const auto admin = [&](const char* name, const char* help,
-                         std::function<ClusterAdmin()> make) {
-    return add(name, help,
-               [make = std::move(make)](Caller& caller, const Output& output) {
-                 return RunClusterAdmin(caller.client(), make(), output);
-               });
-  };
-  add("status", "everybody, as the node that answers sees them",
-      OfClient(RunClusterStatus));
-  add("members", "names, places and addresses", OfClient(RunClusterMembers));
-  add("ring", "the owners of each partition", OfClient(RunClusterRing));
-  CLI::App* where = add("where", "who owns a key, and who stands in",
-                        [this](Caller& caller, const Output& output) {
-                          return RunClusterWhere(caller.client(), words_.bucket,
-                                                 words_.key, output);
-                        });
-  AddPlace(where);
-  admin("join",
-        "stage that nodes become members: those named, or all that are "
-        "alive and are none",
-        [this] { return net::StageJoins{words_.rest}; })
-      ->add_option("NAME", words_.rest);
-  admin("plan", "what the staged changes would do",
-        [] { return net::ShowPlan{}; });
-  admin("abort", "take back all staged changes",
-        [] { return net::AbortStaged{}; });
-  admin("commit",
-        "make the plan the next ring; while there is data, only one that "
-        "moves no partition to another owner",
-        [this] { return net::CommitPlan{words_.epoch}; })
-      ->add_option("--epoch", words_.epoch,
-                   "only if the ring is still of this epoch, as the plan "
-                   "that was looked at");
-  AddLocal(group);
-}
-
-void CommandLine::AddLocal(CLI::App* group) {
-  CLI::App* start = AddCommand(
-      group, "start-local", "start nodes on this machine, for trying it out");
-  start->add_option("N", words_.local.nodes, "how many")
-      ->capture_default_str()
-      ->check(CLI::Range(1u, kLocalNodesMax));
-  start
-      ->add_option("--replicas", words_.local.replicas,
-                   "owners of each partition (default 3, or N)")
-      ->check(CLI::Range(1u, kLocalNodesMax));
-  start
-      ->add_option("--zones", words_.local.zones,
-                   "spread the nodes over so many zones")
-      ->check(CLI::Range(1u, kLocalNodesMax));
-  start
-      ->add_option("--base-port", words_.local.base_port,
-                   "of the first node for clients; the next ones follow, and "
-                   "500 above are those between nodes")
-      ->capture_default_str();
-  start->callback([this] {
-    local_ = [this](const Output& output) {
-      return StartLocal(words_.local, output);
-    };
-  });
-  CLI::App* stop = AddCommand(group, "stop-local", "stop them");
-  stop->callback([this] {
-    local_ = [this](const Output& output) {
-      return StopLocal(words_.local.directory, output);
-    };
-  });
-  for (CLI::App* command : {start, stop}) {
-    command
-        ->add_option("--dir", words_.local.directory,
-                     "directory of their data, logs and pid files")
-        ->capture_default_str();
-  }
+  AddClusterCommands(
+      app_, words_.cluster, words_.bucket, words_.key, words_.rest,
+      [this](Job job) {
+        chosen_ = [job = std::move(job)]() -> absl::StatusOr<Job> {
+          return job;
+        };
+      },
+      [this](LocalJob job) { local_ = std::move(job); });
 }
 
 void CommandLine::AddBuckets() {
@@ -536,8 +456,8 @@ int CommandLine::Usage(const absl::Status& status) const {
 }
 
 void UnguardAll(Words& words) {
-  for (std::string* word :
-       {&words.bucket, &words.key, &words.prefix, &words.file, &words.type}) {
+  for (std::string* word : {&words.bucket, &words.key, &words.prefix,
+                            &words.file, &words.type, &words.cluster.node}) {
     Unguard(*word);
   }
   for (std::string& word : words.rest) Unguard(word);

@@ -35,6 +35,8 @@ struct Output {
 // What is left to do once a client is connected.
 using ClientJob = std::function<Exit(Client&, const Output&)>;
 using Job = std::function<Exit(Caller&, const Output&)>;
+// What is left to do without a client.
+using LocalJob = std::function<Exit(const Output&)>;
 // One that sessions have no part in.
 Job OfClient(ClientJob run);
 

@@ -45,6 +45,13 @@ write-blind enable disable reset remove-field delete read. Besides: "amount"
 independently of each other, --in-flight of them at once. Exit code 1 if any
 failed.)";
 
+const char kClusterFooter[] = R"(
+Changes of the membership are staged, looked at, then committed:
+  dovetail cluster replace b e      (or join, leave, weight; more than one)
+  dovetail cluster plan
+  dovetail cluster commit --epoch 4
+Bytes of a plan are estimates: each partition of a node counts the same.)";
+
 const char kBucketFooter[] = R"(
 The properties are the options that other commands have for one request:
   --r LEVEL --w LEVEL --quorums sloppy|strict --durability wal|fsync

@@ -7,10 +7,11 @@
 
 namespace dovetail::cli {
 
-extern const char kFooter[];     // of dovetail itself
-extern const char kMapFooter[];  // of `dovetail map`
-extern const char kExecFooter[];
-extern const char kBucketFooter[];  // of `dovetail exec`
+extern const char kFooter[];         // of dovetail itself
+extern const char kMapFooter[];      // of `dovetail map`
+extern const char kExecFooter[];     // of `dovetail exec`
+extern const char kBucketFooter[];   // of `dovetail bucket create`
+extern const char kClusterFooter[];  // of `dovetail cluster`
 
 // A verb as the command line offers it: what follows BUCKET KEY.
 struct VerbRow {

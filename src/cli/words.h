@@ -34,6 +34,9 @@ absl::StatusOr<Token> ParseToken(absl::string_view word);
 // Base64, as ParseToken takes it.
 std::string TokenText(const Token& token);
 
+// A number of bytes for people: 734 B, 12.3 KiB, 4.0 GiB.
+std::string BytesText(uint64_t bytes);
+
 }  // namespace dovetail::cli
 
 #endif  // DOVETAIL_SRC_CLI_WORDS_H_

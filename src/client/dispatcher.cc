@@ -237,6 +237,7 @@ void Dispatcher::SendCall() {
   const uint64_t id = next_id_++;
   const uint64_t epoch = epoch_;
   last_call_ = SteadyNow();
+  if (events_.sent) events_.sent(id);
   session_->Execute(
       operations, shape.options(), shape.bytes(),
       [this, id, epoch](absl::StatusOr<std::vector<Result>> results) {
@@ -258,6 +259,7 @@ void Dispatcher::SendLookup() {
 
 void Dispatcher::OnAnswer(uint64_t id,
                           absl::StatusOr<std::vector<Result>> results) {
+  if (events_.answered) events_.answered(id);
   const auto it = calls_.find(id);
   std::vector<Pending> operations = std::move(it->second.operations);
   calls_.erase(it);

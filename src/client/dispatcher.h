@@ -73,6 +73,10 @@ struct ConnectionEvents {
   // A node that had said hello is gone; takes over all that waits. Left out:
   // that waits for the next node.
   std::function<void(Waiting)> lost;
+  // Of execute calls, by a number that no other of this dispatcher has. Those
+  // on a connection that is lost are not answered.
+  std::function<void(uint64_t call)> sent;
+  std::function<void(uint64_t call)> answered;
 };
 
 class Dispatcher {

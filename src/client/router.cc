@@ -6,6 +6,7 @@
 #include "absl/time/time.h"
 #include "replica/hash.h"
 #include "replica/ring.h"
+#include "src/client/steady_clock.h"
 
 namespace dovetail::internal {
 namespace {
@@ -59,9 +60,11 @@ Router::Router(net::EventLoop& loop, const std::vector<net::Endpoint>& nodes,
     events.connected =
         [this, connected = std::move(connected)](const net::Endpoint& node) {
           connected(node);
+          slow_.Forget(home_->hello().node);
           Refresh();
         };
     events.lost = [this](Waiting waiting) { OnLost(std::move(waiting)); };
+    Measure(events, [this] { return home_->hello().node; });
     loop_.After(options_.view_refresh, [this] { OnTick(); });
   }
   home_ =
@@ -91,11 +94,22 @@ Dispatcher& Router::Target(const Pending& pending) {
   const bool local = IsLocal(pending);
   // One that is being dialled will do; others are dialled when that has failed.
   bool dialling = false;
+  // The first that could be had, but is slow.
+  const Routes::Owner* slow = nullptr;
+  Dispatcher* of_slow = nullptr;
   for (const Routes::Owner& owner : routes_->Owners(partition)) {
     if (local && owner.nearness == Nearness::kElsewhere) break;
     Node& node = nodes_.at(owner.node);
     if (!node.usable) continue;
-    if (Dispatcher* ready = Ready(owner.node, node)) return *ready;
+    if (Dispatcher* ready = Ready(owner.node, node)) {
+      if (slow == nullptr && !slow_.IsSlow(owner.node)) return *ready;
+      if (slow != nullptr && slow_.IsBetter(owner, *slow)) return *ready;
+      if (slow != nullptr) continue;
+      slow = &owner;
+      of_slow = ready;
+      Probe(owner.node, *ready, *object);
+      continue;
+    }
     if (dialling) continue;
     if (node.connection == nullptr) {
       node.connection = Open(owner.node, node.address);
@@ -103,7 +117,36 @@ Dispatcher& Router::Target(const Pending& pending) {
     // Who is ready is another node at this one's address.
     dialling = !node.connection->failing() && !node.connection->ready();
   }
-  return *home_;
+  return of_slow != nullptr ? *of_slow : *home_;
+}
+
+// A read of one replica: what it holds itself is what it answers by.
+void Router::Probe(NodeId id, Dispatcher& connection,
+                   const crdt::ObjectId& object) {
+  if (!slow_.TakeProbe(id)) return;
+  replica::ReadRequest read;
+  read.spec.object = object;
+  read.spec.limit = 1;
+  Pending probe;
+  probe.operation = std::move(read);
+  probe.options.read = replica::Level::Count(1);
+  probe.options.timeout = options_.timeout;
+  probe.weight = Weigh(probe.operation);
+  probe.deadline = SteadyNow() + options_.timeout;
+  probe.done = [](const Result&) {};
+  connection.Add(std::move(probe));
+}
+
+void Router::Measure(ConnectionEvents& events, std::function<NodeId()> node) {
+  // Calls have numbers of their connection; of all they need one.
+  constexpr int kCallBits = 40;
+  const uint64_t first = connections_++ << kCallBits;
+  events.sent = [this, first, node](uint64_t call) {
+    slow_.Sent(node(), first + call);
+  };
+  events.answered = [this, first, node](uint64_t call) {
+    slow_.Answered(node(), first + call);
+  };
 }
 
 Dispatcher* Router::Ready(NodeId id, const Node& node) {
@@ -119,8 +162,12 @@ Dispatcher* Router::Ready(NodeId id, const Node& node) {
 std::unique_ptr<Dispatcher> Router::Open(NodeId id,
                                          const net::Endpoint& address) {
   ConnectionEvents events;
-  events.connected = [this, id](const net::Endpoint&) { OnOwnerHello(id); };
+  events.connected = [this, id](const net::Endpoint&) {
+    slow_.Forget(id);
+    OnOwnerHello(id);
+  };
   events.lost = [this](Waiting waiting) { OnLost(std::move(waiting)); };
+  Measure(events, [id] { return id; });
   return std::make_unique<Dispatcher>(
       loop_, std::vector<net::Endpoint>{address}, options_, std::move(events),
       kOwnerPauseMax);
@@ -206,6 +253,7 @@ bool Router::LearnRing(const net::ClusterView& view, const Here& here) {
     if (!ring.ok()) return false;
     routes_.emplace(*ring, here);
     ring_ = *std::move(config->ring);
+    slow_.SetRing(ring_->ring());
     here_ = here;
   }
   config_ = view.config;

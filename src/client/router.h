@@ -18,6 +18,9 @@
 //    (RequestOptions::here, ReadRequest::only).
 //  - A level of the coordinator's region (LOCAL_ONE …) is asked of an owner in
 //    the client's own region, or at home.
+//  - An owner that answers far later than others (slow_nodes.h) is passed over
+//    for the next one that does not. Now and then a small read of its own tells
+//    whether it is quick again. What is meant for one region stays there.
 //  - What waited on a connection that broke is placed again. What was sent is
 //    the dispatcher's business: reads come back, mutations have failed.
 //
@@ -46,6 +49,7 @@
 #include "src/client/client.h"
 #include "src/client/dispatcher.h"
 #include "src/client/routes.h"
+#include "src/client/slow_nodes.h"
 
 namespace dovetail::internal {
 
@@ -76,6 +80,12 @@ class Router {
   };
 
   Dispatcher& Target(const Pending& pending);
+  // Asks a slow node, over `connection` to it, for the object of `pending`, if
+  // it is time to; the answer is dropped.
+  void Probe(replica::NodeId id, Dispatcher& connection,
+             const crdt::ObjectId& object);
+  // Makes `events` measure what goes over the connection of `node`.
+  void Measure(ConnectionEvents& events, std::function<replica::NodeId()> node);
   // The connection to `id`, if it can be used now.
   Dispatcher* Ready(replica::NodeId id, const Node& node);
   std::unique_ptr<Dispatcher> Open(replica::NodeId id,
@@ -107,6 +117,8 @@ class Router {
   std::optional<Routes> routes_;  // absent without a ring
   std::map<replica::NodeId, Node> nodes_;
   std::vector<std::unique_ptr<Dispatcher>> retired_;
+  SlowNodes slow_;
+  uint64_t connections_ = 0;  // that were ever measured
 
   bool asking_ = false;     // for the view
   bool ask_again_ = false;  // something changed meanwhile

@@ -25,6 +25,7 @@ namespace wire = net::wire;
 struct Knobs {
   mutable std::mutex mutex;
   Behaviour behaviour = Behaviour::kServe;
+  absl::Duration delay;
   size_t refusals = 0;
   absl::Status refusal;
   uint32_t oldest_version = wire::OLDEST_PROTOCOL_VERSION;
@@ -32,6 +33,8 @@ struct Knobs {
   replica::NodeId id{0};
   uint64_t epoch = 0;
   std::optional<net::ClusterView> view;
+  std::vector<replica::TransferProgress> transfers;
+  std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)> admin;
   std::vector<size_t> call_sizes;
   std::vector<std::string> keys;
   size_t lists = 0;
@@ -106,9 +109,11 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
   kj::Promise<void> execute(ExecuteContext context) override {
     auto call = net::DecodeExecute(context.getParams());
     Behaviour behaviour;
+    absl::Duration delay;
     {
       std::lock_guard<std::mutex> lock(state_.knobs.mutex);
       behaviour = state_.knobs.behaviour;
+      delay = state_.knobs.delay;
       for (size_t i = 0; call.ok() && i < call->operations.size(); ++i) {
         if (state_.knobs.refusals == 0) break;
         --state_.knobs.refusals;
@@ -139,12 +144,18 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       case Behaviour::kThrow:
         return KJ_EXCEPTION(FAILED, "out of order");
     }
-    if (!state_.held) {
+    if (!state_.held && delay == absl::ZeroDuration()) {
       Answer(context, call);
       return kj::READY_NOW;
     }
     auto paf = kj::newPromiseAndFulfiller<void>();
-    state_.waiting.push_back(kj::mv(paf.fulfiller));
+    if (state_.held) {
+      state_.waiting.push_back(kj::mv(paf.fulfiller));
+    } else {
+      state_.loop->After(delay,
+                         [later = std::make_shared<decltype(paf.fulfiller)>(
+                              kj::mv(paf.fulfiller))] { (*later)->fulfill(); });
+    }
     auto kept = std::make_shared<decltype(call)>(std::move(call));
     return paf.promise.then(
         [this, context, kept]() mutable { Answer(context, *kept); });
@@ -170,6 +181,10 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     status.name = "fake";
     status.version = "0";
     status.partitions = MemoryReplica::kPartitions;
+    {
+      std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      status.transfers = state_.knobs.transfers;
+    }
     net::EncodeStatus(status, context.getResults().initStatus());
     return kj::READY_NOW;
   }
@@ -182,6 +197,19 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
     ++state_.knobs.views;
     net::EncodeClusterView(*state_.knobs.view,
                            context.getResults().initCluster());
+    return kj::READY_NOW;
+  }
+
+  kj::Promise<void> clusterAdmin(ClusterAdminContext context) override {
+    // It may set what is behind the mutex.
+    const auto run = [this] {
+      std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+      return state_.knobs.admin;
+    }();
+    if (!run) return wire::Dovetail::Server::clusterAdmin(context);
+    const auto admin = net::DecodeClusterAdmin(context.getParams());
+    net::EncodeClusterAdminReply(admin.ok() ? run(*admin) : admin.status(),
+                                 context.getResults());
     return kj::READY_NOW;
   }
 
@@ -319,9 +347,26 @@ void FakeNode::SetHello(replica::NodeId id, uint64_t epoch) {
   state_->knobs.epoch = epoch;
 }
 
+void FakeNode::SetTransfers(std::vector<replica::TransferProgress> transfers) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.transfers = std::move(transfers);
+}
+
+void FakeNode::SetAdmin(
+    std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)>
+        admin) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.admin = std::move(admin);
+}
+
 void FakeNode::SetView(net::ClusterView view) {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   state_->knobs.view = std::move(view);
+}
+
+void FakeNode::SetDelay(absl::Duration delay) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.delay = delay;
 }
 
 void FakeNode::Hold() {

@@ -6,12 +6,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "net/client_types.h"
 #include "replica/request.h"
 
@@ -48,6 +51,8 @@ class FakeNode {
   // Holds calls back until Release(): what a slow node looks like.
   void Hold();
   void Release();
+  // Answers each call that much later.
+  void SetDelay(absl::Duration delay);
   // Says this of its protocol in hello.
   void SetVersions(uint32_t oldest, uint32_t newest);
   // Says of itself in hello: its id and the epoch of its ring.
@@ -55,6 +60,12 @@ class FakeNode {
   // What it answers when asked for the cluster. Without one it is a node that
   // does not know this call.
   void SetView(net::ClusterView view);
+  // What else it answers when asked for its status.
+  void SetTransfers(std::vector<replica::TransferProgress> transfers);
+  // Does what operators ask, on its thread. Without it, as without a view.
+  void SetAdmin(
+      std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)>
+          admin);
   // Closes every connection.
   void HangUpAll();
 

@@ -355,6 +355,46 @@ TEST_CASE("Router: an owner that is taken for dead is passed over") {
   }
 }
 
+TEST_CASE(
+    "Router: an owner that answers slowly is passed over until it is quick") {
+  FakeCluster cluster(RingOf({Member(1), Member(2), Member(3)}, 3));
+  const auto client = Open({cluster.address(1)});
+  for (uint64_t id = 1; id <= 3; ++id) {
+    AwaitRoute(*client, cluster, id, cluster.KeyOf(id));
+  }
+  const auto read_all = [&] {
+    std::vector<std::future<Result>> reads;
+    for (uint64_t id = 1; id <= 3; ++id) {
+      reads.push_back(Start(*client, ReadCounter(cluster.KeyOf(id))));
+    }
+    for (auto& read : reads) REQUIRE(read.get().ok());
+  };
+  cluster.node(2).SetDelay(absl::Milliseconds(300));
+  const std::string key = cluster.KeyOf(2);
+  const auto elsewhere = [&] {
+    return cluster.Asked(1, key) + cluster.Asked(3, key);
+  };
+  Await([&] {
+    read_all();
+    return elsewhere() > 0;
+  });
+  // Mutations, too; all but probes, which are reads, and wait for nobody.
+  const std::string other = cluster.KeyOf(2, 1);
+  const Result written = Start(*client, AddOne(other)).get();
+  REQUIRE(written.ok());
+  CHECK(cluster.Asked(1, other) + cluster.Asked(3, other) == 1);
+  const absl::Duration began = SteadyNow();
+  read_all();
+  CHECK(SteadyNow() - began < absl::Milliseconds(300));
+  // Nobody tells the client that it is quick again: it finds out.
+  cluster.node(2).SetDelay(absl::ZeroDuration());
+  Await([&] {
+    const size_t before = elsewhere();
+    read_all();
+    return elsewhere() == before;
+  });
+}
+
 TEST_CASE("Router: a newer ring is followed as soon as a hello names it") {
   const auto three = RingOf({Member(1), Member(2), Member(3)}, 1);
   const auto two = RingOf({Member(1), Member(2)}, 1, 2, {three.digest()});

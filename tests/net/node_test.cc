@@ -5,6 +5,7 @@
 #include <doctest/doctest.h>
 #include <kj/async.h>
 
+#include <algorithm>
 #include <boost/asio/write.hpp>
 #include <map>
 #include <memory>
@@ -246,6 +247,31 @@ TEST_CASE("Node: who joins before the first write owns a part after a commit") {
   // Now there is data.
   CHECK(administer(StageJoins{}).status().code() ==
         absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_CASE("Node: every node hears what the others carry") {
+  Cluster cluster(3);
+  auto caller = cluster.Call(0);
+  std::vector<ClientOperation> adds;
+  for (int i = 0; i < 50; ++i)
+    adds.push_back(Add("k" + std::to_string(i), "x"));
+  for (const auto& result :
+       cluster.Execute(*caller, adds, {{}, replica::Level::All()})) {
+    REQUIRE(result.ok());
+  }
+  auto other = cluster.Call(2);
+  while (true) {
+    auto reply =
+        other->node.clusterRequest().send().wait(cluster.loop.wait_scope());
+    const auto view = DecodeClusterView(reply.getCluster());
+    REQUIRE(view.ok());
+    REQUIRE(view->members.size() == 3);
+    const auto heard = [](const ClusterMember& member) {
+      return member.load.has_value() && member.load->entries == 50 &&
+             member.load->held > 0 && member.load->epoch == 1;
+    };
+    if (std::all_of(view->members.begin(), view->members.end(), heard)) break;
+  }
 }
 
 TEST_CASE("Node: junk on the client port ends that connection alone") {

@@ -323,7 +323,19 @@ TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
   };
   CHECK(std::get<PeerHello>(decode(EncodeHello(hello))) == hello);
   CHECK(std::get<PeerRefusal>(decode(EncodeRefusal({"no"}))).reason == "no");
-  CHECK(std::holds_alternative<PeerKeepalive>(decode(EncodeKeepalive())));
+  CHECK_FALSE(std::get<PeerKeepalive>(decode(EncodeKeepalive({}))).load);
+  replica::NodeLoad load{.epoch = 1,
+                         .data_bytes = ~uint64_t{0},
+                         .entries = 3,
+                         .hints = 4,
+                         .hint_bytes = 5,
+                         .held = 6,
+                         .filling = 7,
+                         .slow = {replica::NodeId{8}, replica::NodeId{9}}};
+  CHECK(std::get<PeerKeepalive>(decode(EncodeKeepalive({load}))).load == load);
+  load.slow.resize(replica::kMembersMax + 1);
+  CHECK(DecodePeerFrame(Cut(EncodeKeepalive({load})), kQ).status().code() ==
+        absl::StatusCode::kInvalidArgument);
 }
 
 TEST_CASE("Peer codec: gossip comes back, and the ring that placed messages") {

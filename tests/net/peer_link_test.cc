@@ -30,6 +30,7 @@ struct End {
   std::vector<std::string> log;
   std::vector<std::string> deltas;  // what Replicate messages carried
   std::vector<std::string> gossip;
+  std::vector<replica::NodeLoad> loads;
   size_t deltas_before_gossip = 0;
   std::vector<uint64_t> epochs;  // of the rings that placed them
   std::unique_ptr<PeerLinks> links;
@@ -84,6 +85,9 @@ void Open(EventLoop& loop, End& end, PeerLinks::Config config) {
     return gossip.bytes == "bad" ? absl::InvalidArgumentError("bad gossip")
                                  : absl::OkStatus();
   };
+  events.on_load = [&end](NodeId, replica::NodeLoad load) {
+    end.loads.push_back(load);
+  };
   events.log = [&end](absl::string_view line) {
     end.log.push_back(std::string(line));
   };
@@ -110,6 +114,24 @@ std::string Frame(const std::string& delta) {
   auto frame = EncodeMessages({&pointer, 1});
   REQUIRE(frame.ok());
   return *std::move(frame);
+}
+
+TEST_CASE("PeerLinks: what a node carries goes out with its keepalives") {
+  EventLoop loop;
+  End a, b;
+  Open(loop, a, ConfigOf(0));
+  Open(loop, b, ConfigOf(1));
+  Introduce(a, b, 1);
+  replica::NodeLoad load;
+  load.entries = 1;
+  a.links->SetLoad(load);
+  RunUntil(loop, [&] { return b.loads.size() >= 2; });
+  CHECK(b.loads[1] == load);
+  load.entries = 2;
+  a.links->SetLoad(load);
+  RunUntil(loop, [&] { return b.loads.back() == load; });
+  // Who has not said what it carries says nothing of it.
+  CHECK(a.loads.empty());
 }
 
 TEST_CASE("PeerLinks: two nodes find each other, and frames keep their order") {
@@ -361,7 +383,7 @@ TEST_CASE("PeerLinks: strangers who send junk change nothing") {
   RunUntil(loop, [&] { return a.links->up(Id(1)); });
   for (const std::string& junk :
        {std::string("GET / HTTP/1.1\r\n\r\n"), std::string(100, '\xff'),
-        EncodeKeepalive(), Frame("not introduced"),
+        EncodeKeepalive({}), Frame("not introduced"),
         std::string("\0\0\0\0\0\0\1\0", 8)}) {
     bool closed = false;
     std::unique_ptr<Socket> stranger;

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""A cluster grows under load, and no acknowledged write is lost.
+"""A cluster grows and shrinks under load, and no acknowledged write is lost.
 
   python3 tests/real/grow_test.py --bin build/dev/bin \\
       --load build/dev/bin/region_load [--seed S]
 
 Three nodes with data, N = 3, and a load at W = 2, sloppy. Two more join, and
-partitions move to them. No request may fail meanwhile. In the end the owners
-hold the same, nobody holds what is another's, and counters and sets are exactly
-what the load was told.
+partitions move to them; then one of the first three leaves, and its partitions
+move to the others. No request may fail meanwhile. In the end the owners hold
+the same, nobody holds what is another's, and counters and sets are exactly what
+the load was told.
 """
 
 import argparse
@@ -28,7 +29,6 @@ from join_test import (apart, by_name, commit, left_behind,  # noqa: E402
 RATE = 150
 OBJECTS = 200           # counters, and as many sets
 WARM_SECONDS = 4
-AFTER_SECONDS = 3
 
 
 def moved(cluster, what):
@@ -62,6 +62,16 @@ def grow(cluster, load):
     load.check()
 
 
+def shrink(cluster, load, leaver):
+    cluster.run(["cluster", "leave", leaver.name], cluster.nodes[3])
+    commit(cluster, cluster.nodes[4])
+    wait_for("all go by epoch 3", lambda: all(
+        cluster.view(node)["epoch"] == 3 for node in cluster.nodes))
+    wait_for(f"{leaver.name} has handed over", lambda: not any(
+        p["row_entries"] for p in cluster.digest(leaver)["partitions"]))
+    load.check()
+
+
 def test(options, directory):
     with Cluster(options.bin, directory, "replicas = 3") as cluster:
         load = loads.SteadyLoad(
@@ -70,9 +80,11 @@ def test(options, directory):
             str(options.seed % 1000))
         time.sleep(WARM_SECONDS)
         grow(cluster, load)
-        time.sleep(AFTER_SECONDS)
+        time.sleep(1)
+        leaver = random.Random(options.seed).choice(cluster.nodes[:3])
+        shrink(cluster, load, leaver)
         report = load.finish()
-        print(f"two have joined; {loads.described(report)}", flush=True)
+        print(f"{leaver.name} left; {loads.described(report)}", flush=True)
         moved(cluster, "after the load")
         findings = list(loads.failures("load", report))
         findings += loads.differences(cluster, *loads.expected([report]))

@@ -2,11 +2,13 @@
 // finds a state that was, and says so if it is older than what was synced; or
 // it refuses. It never finds a state that never was.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -49,6 +51,16 @@ std::vector<std::string> Logs(const FaultFileSystem& files) {
 
 enum class Flushes { kAsUsual, kNone };
 
+// Until the memtable that filled up is in a table: RocksDB writes it when it
+// comes to it.
+void WaitForTables(const RocksStorage& storage, uint64_t bytes_before) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (storage.stats().table_file_bytes <= bytes_before) {
+    REQUIRE(std::chrono::steady_clock::now() < end);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 // Commits batches as long as `more` says, synced up to the last but two. With
 // Flushes::kNone a memtable that is full is not in a table yet.
 Database MakeDatabase(
@@ -61,6 +73,7 @@ Database MakeDatabase(
   REQUIRE(opened.ok());
   RocksStorage& storage = **opened;
   if (flushes == Flushes::kNone) files->Hold(".sst");
+  uint64_t table_bytes = 0;
   const auto commit = [&] {
     const int number = made.committed() + 1;
     MustCommit(storage, batch(number));
@@ -77,8 +90,12 @@ Database MakeDatabase(
     commit();
     if (made.committed() != in_table) continue;
     REQUIRE(storage.Checkpoint("/node/copy").ok());
+    table_bytes = storage.stats().table_file_bytes;
     made.log.clear();
     made.ends.clear();
+  }
+  if (flushes == Flushes::kAsUsual && Logs(*files).size() > 1) {
+    WaitForTables(storage, table_bytes);
   }
   MustSync(storage);
   made.synced = made.committed();

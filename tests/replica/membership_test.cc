@@ -129,6 +129,32 @@ TEST_CASE("Membership: a falsely suspected node refutes by its incarnation") {
   CHECK(Count(seen, Kind::kDead) == 0);
 }
 
+// The rumour that overruled a claim is sent a few times only, and not to all.
+TEST_CASE("Membership: who still believes an overruled claim is told again") {
+  SwimWorld world({});
+  REQUIRE(world.StartAll(3));
+  world.RunFor(absl::Minutes(5));  // all rumours are spent
+  Membership& a = world.at(0);
+  REQUIRE(a.rumors_queued() == 0);
+  for (const MemberState held : {MemberState::kSuspect, MemberState::kDead}) {
+    Rumor old;
+    old.id = world.id(0);
+    old.incarnation = a.self().incarnation - 1;
+    old.state = held;
+    if (held == MemberState::kSuspect) old.accusers = {world.id(2)};
+    const uint64_t before = a.self().incarnation;
+    a.HandleMessage(world.id(1), {Ping{1, world.id(0)}, {old}}, world.now());
+    const std::vector<GossipEnvelope> sent = a.TakeMessages();
+    REQUIRE(sent.size() == 1);
+    REQUIRE(sent[0].message.rumors.size() == 1);
+    const Rumor& told = sent[0].message.rumors[0];
+    CHECK(told.id == world.id(0));
+    CHECK(told.state == MemberState::kAlive);
+    CHECK(told.incarnation == before);
+    CHECK(a.self().incarnation == before);  // there is nothing new to refute
+  }
+}
+
 // A stored claim must not outlive the process it was about.
 TEST_CASE("Membership: a restart beats the old suspicion in three periods") {
   for (const MemberState held : {MemberState::kSuspect, MemberState::kDead}) {

@@ -554,5 +554,28 @@ TEST_CASE("Names: one name in one cluster is one id, for ever") {
   CHECK(Index(NodeIdOf("demo", "a")) == 4191000372393942922u);
 }
 
+TEST_CASE("Cluster: what a node said last of its load is kept, with its age") {
+  World world(2, 2);
+  CHECK(world.at(0).loads().Of(IdOf(1)) == nullptr);
+  NodeLoad load;
+  load.epoch = 7;
+  load.data_bytes = 10;
+  load.slow = {IdOf(0)};
+  const absl::Duration heard = world.now;
+  world.Touch(0).HandleLoad(IdOf(1), load, heard);
+  REQUIRE(world.at(0).loads().Of(IdOf(1)) != nullptr);
+  CHECK(world.at(0).loads().Of(IdOf(1))->load == load);
+  CHECK(world.at(0).loads().Of(IdOf(1))->at == heard);
+  CHECK(world.at(0).EpochOf(IdOf(1)) == 7);
+  CHECK(world.at(0).loads().SlowFor(IdOf(0), heard) ==
+        std::vector<NodeId>{IdOf(1)});
+  CHECK(world.at(0).loads().SlowFor(IdOf(1), heard).empty());
+  // Its last word on others does not stand for ever.
+  CHECK(world.at(0).loads().SlowFor(IdOf(0), heard + absl::Minutes(1)).empty());
+  CHECK(world.at(0).loads().Of(IdOf(1)) != nullptr);
+  // Its own is of the ring it goes by.
+  CHECK(world.Touch(0).SetOwnLoad({}, world.now).epoch == 1);
+}
+
 }  // namespace
 }  // namespace dovetail::replica

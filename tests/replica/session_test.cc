@@ -1,5 +1,6 @@
 // What a session has seen, it goes on seeing, through whatever coordinator.
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -8,9 +9,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/codec.h"
+#include "crdt/delta.h"
 #include "doctest/doctest.h"
+#include "replica/partition.h"
 #include "replica/ring.h"
 #include "replica/session_token.h"
+#include "replica/session_wait.h"
 #include "tests/replica/cluster.h"
 
 namespace dovetail::replica {
@@ -254,6 +258,58 @@ TEST_CASE("Session: what has arrived meanwhile lets a write go on") {
   cluster.Deliver(0);  // node 0's delta, on its usual way
   CHECK(session.Take(write) == "written");
   CHECK(cluster.Show(1, Type::kSet, "s") == "{}");
+}
+
+TEST_CASE("Session: an operation tried again lets a write go on") {
+  // What it saw comes to node 1 by no message from a peer, but by the client.
+  Cluster cluster(2);
+  Session session(cluster);
+  crdt::SessionWriter writer(
+      crdt::MakeActorId(crdt::ActorKind::kSession, 0x5e55));
+  const auto first = writer.Prepare({AddTo("s", {"x"})}, {});
+  REQUIRE(first.ok());
+  REQUIRE(cluster.WriteOnce(0, *first).ok());
+  REQUIRE(session.Read(0, Type::kSet, "s") == "{x}");
+  cluster.network().clear();
+  const RequestId write = session.BeginWrite(1, RemoveFrom("s", {"x"}));
+  CHECK(session.Take(write) == "waits");
+  cluster.network().clear();
+  REQUIRE(cluster.WriteOnce(1, *first).ok());
+  CHECK(session.Take(write) == "written");
+  CHECK(cluster.Show(1, Type::kSet, "s") == "{}");
+}
+
+TEST_CASE("Session: what came by another way is seen at the next question") {
+  Cluster source(2);
+  REQUIRE(source.Write(0, AddTo("s", {"x"})).ok());
+  const std::string encoded =
+      std::get<Replicate>(source.network()[0].message.body).delta;
+  const auto delta = crdt::Delta::Decode(encoded);
+  REQUIRE(delta.ok());
+  crdt::EventSet seen;
+  seen.InsertRun(delta->events);
+  sim::SimDisk disk;
+  sim::SimStorage storage(disk);
+  const ShardOptions options;
+  ShardCore core(
+      options, Placement(2, 1),
+      {NodeId{0}, crdt::MakeActorId(crdt::ActorKind::kNode, 9), 0, 1}, storage);
+  core.partitions.push_back(std::make_unique<Partition>(
+      kOnly, 1, core.identity.actor, core.options, core.rows, storage));
+  REQUIRE(core.Get(kOnly).Load().ok());
+  int started = 0;
+  SessionWait wait(
+      core, [&](SessionWait::Write, Now) { ++started; },
+      [](NodeId, PartitionId) {});
+  SessionWait::Write write;
+  write.options.timeout = absl::Seconds(2);
+  write.request.session = SessionToken{1, kOnly, seen, {}};
+  wait.Start(std::move(write), {});
+  REQUIRE(started == 0);
+  REQUIRE(core.Get(kOnly).Apply(*delta, encoded).ok());
+  wait.OnTimers({wait.next_deadline(), 0});
+  CHECK(started == 1);
+  CHECK(wait.in_flight() == 0);
 }
 
 TEST_CASE("Session: lost questions are asked again") {

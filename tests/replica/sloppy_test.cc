@@ -2,10 +2,13 @@
 // for owners, and what the levels count.
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "doctest/doctest.h"
+#include "replica/forwarder.h"
 #include "replica/maybe.h"
+#include "replica/shard_core.h"
 #include "tests/replica/cluster.h"
 #include "tests/sim/seat.h"
 
@@ -120,6 +123,42 @@ TEST_CASE(
   cluster.network().push_back(late);
   cluster.DeliverAll();
   CHECK(Holds(cluster, 0, "k") == 0);
+}
+
+TEST_CASE("Forward: two shards of one sender are not taken for one") {
+  // A node of two shards and one of one: both of its shards meet the one.
+  const Placement ring = [] {
+    Placement::Row row{{NodeId{0}, NodeId{1}}, 1};
+    return Placement(1, {{NodeId{0}, "A", "", ""}, {NodeId{1}, "B", "", ""}},
+                     {row, row});
+  }();
+  const ShardOptions options;
+  const auto actor = [](uint64_t n) {
+    return crdt::MakeActorId(crdt::ActorKind::kNode, n);
+  };
+  sim::SimDisk disk;
+  sim::SimStorage storage(disk);
+  ShardCore owner(options, ring, {NodeId{0}, actor(1), 0, 1}, storage);
+  Forwarder receiver(owner);
+  int taken = 0;
+  for (const uint32_t shard : {0u, 1u}) {
+    sim::SimDisk its_disk;
+    sim::SimStorage its_storage(its_disk);
+    ShardCore core(options, ring, {NodeId{1}, actor(2), shard, 2}, its_storage);
+    core.peers_up[NodeId{0}] = actor(1);
+    Forwarder sender(core);
+    ClientRequest request;
+    request.id = RequestId{1};
+    request.options.timeout = absl::Seconds(1);
+    request.body = WriteRequest{{Count("k", 5)}, {}, {}};
+    const PartitionId partition{static_cast<uint16_t>(shard)};
+    REQUIRE(sender.Start(request, partition, {}));
+    REQUIRE(core.output.messages.size() == 1);
+    auto& forward = std::get<Forward>(core.output.messages[0].message.body);
+    taken += receiver.OnForward(NodeId{1}, partition, forward).has_value();
+    CHECK_FALSE(receiver.OnForward(NodeId{1}, partition, forward).has_value());
+  }
+  CHECK(taken == 2);
 }
 
 TEST_CASE("Forward: a write whose owner goes away may have taken effect") {

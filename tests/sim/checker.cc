@@ -105,7 +105,8 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
     disks_replaced_ |= ReplacesDisk(event.kind);
-    moves_ |= event.kind == EventKind::kRing;
+    moves_ |=
+        event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
@@ -184,7 +185,14 @@ void Checker::AfterBegin(uint32_t node, Pending& pending,
   if (pending.must_refuse && !minted.empty()) {
     return OnViolation(absl::StrCat(Story(pending), " took effect"));
   }
-  if (pending.once) return AfterOnce(pending, minted, applied);
+  if (pending.once) {
+    // It may be what another write waited for.
+    crdt::EventSet own;
+    if (pending.once->count > 0) own.InsertRun(*pending.once);
+    AfterOnce(pending, minted.Intersect(own), applied);
+    AfterWaits(node, pending.partition, minted.Minus(own), applied);
+    return;
+  }
   if (!minted.empty()) Mints(node, pending, minted);
 }
 
@@ -237,7 +245,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
     OnForwardSent(node, envelope, *forward);
   } else if (const auto* forwarded =
                  std::get_if<replica::Forwarded>(&message.body)) {
-    OnForwardedSent(*forwarded);
+    OnForwardedSent(message.partition, *forwarded);
   }
   std::string wrong = messages_.Look(message);
   if (!wrong.empty()) {
@@ -272,7 +280,7 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end() || it->second.abandoned) return;
-  const Pending pending = std::move(it->second);
+  Pending pending = std::move(it->second);
   if (!reply.body.ok() && MayGoOn(pending)) {
     it->second = pending;
     it->second.abandoned = true;
@@ -287,6 +295,12 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
              });
   if (!reply.body.ok()) return OnError(pending, reply.body.status());
   if (const auto* write = std::get_if<replica::WriteReply>(&*reply.body)) {
+    if (pending.once && pending.once->count > 0 && !pending.minted) {
+      // A retry that was passed on, or would have been: whoever is named in
+      // the receipt must hold it.
+      pending.minted = pending.once;
+      pending.at = SeatOf(write->receipt.nodes.front());
+    }
     OnWriteReply(pending, *write);
   } else if (const auto* read = std::get_if<replica::ReadReply>(&*reply.body)) {
     OnReadReply(pending, *read);
@@ -335,7 +349,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       break;
     case absl::StatusCode::kInvalidArgument:
       explained =
-          pending.must_refuse ||
+          pending.must_refuse || LevelMayBeTooHigh(pending) ||
           std::any_of(pending.batch.begin(), pending.batch.end(),
                       [&](const oracle::Mutation& mutation) {
                         return PartitionOf(FromOracle(mutation.object)) !=
@@ -430,9 +444,10 @@ void Checker::OnReadReply(const Pending& pending,
       continue;
     }
     if (reads_.WentOn(pending.partition, one.actor, spec)) return;
-    auto its = reads_.Candidates(pending.partition, one.actor, one.node, spec,
-                                 one.visible, reply.receipt.nodes);
-    candidates.insert(candidates.end(), its.begin(), its.end());
+    const auto its = reads_.Candidates(pending.partition, one.actor, one.node,
+                                       spec, one.visible, reply.receipt.nodes);
+    if (!its) return;
+    candidates.insert(candidates.end(), its->begin(), its->end());
   }
   ++stats_.checks;
   if (reply.receipt.required > 1 && !reply.result.view.present &&
@@ -515,7 +530,7 @@ void Checker::OnStarted(uint32_t node) {
     }
     write.holders.erase(node);
     if (disk || (power && !write.fsync)) continue;
-    const bool moved = disk_faults_ && cluster_->placement().epoch() > 1;
+    const bool moved = disk_faults_ && cluster_->ring_changed();
     if (!Owns(node, write.partition) || moved) {
       // It may have forgotten it in a turn that failed and came true.
       AddHolders(write);

@@ -127,7 +127,7 @@ class Checker final : public Observer {
     int64_t submitted_us = 0;
     replica::PartitionId partition{};
     bool fsync = false;
-    uint32_t level = 1;  // W or R
+    replica::Level level = replica::Level::One();  // W or R
     // Writes.
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
@@ -226,18 +226,21 @@ class Checker final : public Observer {
 
   // --- checker_elsewhere.cc ---
   void MayPassOn(Pending& pending, replica::ClientRequest& request);
-  PendingMap::iterator ByTicket(const replica::ReadTicket& ticket);
+  PendingMap::iterator ByTicket(replica::PartitionId partition,
+                                const replica::ReadTicket& ticket);
   void OnForwardSent(uint32_t node, const replica::Envelope& envelope,
                      const replica::Forward& forward);
-  void OnForwardedSent(const replica::Forwarded& forwarded);
-  void BeforeForward(uint32_t node, const replica::Forward& forward,
+  void OnForwardedSent(replica::PartitionId partition,
+                       const replica::Forwarded& forwarded);
+  void BeforeForward(uint32_t node, replica::PartitionId partition,
+                     const replica::Forward& forward,
                      const crdt::EventSet& applied);
-  void AfterForward(uint32_t node, const replica::Forward& forward,
+  void AfterForward(uint32_t node, replica::PartitionId partition,
+                    const replica::Forward& forward,
                     const crdt::EventSet& applied);
-  // Deltas came: a write that waited for them may have gone on.
-  void AfterDeltas(uint32_t node, replica::PartitionId partition,
-                   absl::Span<const std::string> deltas,
-                   const crdt::EventSet& applied);
+  // `came` is applied now: a write that waited for it may have gone on.
+  void AfterWaits(uint32_t node, replica::PartitionId partition,
+                  const crdt::EventSet& came, const crdt::EventSet& applied);
   // Whether another node may still do it, whatever its client was told.
   static bool MayGoOn(const Pending& pending) {
     return !pending.spec && pending.content && !pending.settled;
@@ -250,6 +253,7 @@ class Checker final : public Observer {
   bool AnyAwaited() const;
 
   // --- Turns (checker_turn.cc) ---
+  void AfterClears(uint32_t node, replica::Shard& shard);
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
                   const crdt::DotRun& minted);
   void NoteReceived(uint32_t node, replica::PartitionId partition,
@@ -278,6 +282,31 @@ class Checker final : public Observer {
       uint32_t node) const;
   void CheckDurable(uint32_t node, const replica::Output& output);
   void CheckTruncated(uint32_t node);
+
+  // --- Levels (checker_levels.cc) ---
+  // That of the plan's event, which says `number` if it says no other.
+  replica::Level LevelFor(const PlanEvent& event,
+                          std::optional<uint32_t> number,
+                          replica::PartitionId partition) const;
+  // What a level demands: so many of the nodes of a bit mask, of which some own
+  // the partition.
+  struct Demand {
+    uint64_t nodes = 0;
+    uint32_t required = 0;
+    uint32_t owners = 0;
+  };
+  std::vector<Demand> DemandsOf(const replica::Level& level, uint32_t node,
+                                replica::PartitionId partition) const;
+  // By some ring there may be fewer replicas, or none in the node's region; and
+  // who is no member yet is in none.
+  bool LevelMayBeTooHigh(const Pending& pending) const {
+    return (moves_ || plan_.options.joiners > 0) &&
+           pending.level != replica::Level::One() &&
+           pending.level.kind != replica::Level::Kind::kQuorum &&
+           pending.level.kind != replica::Level::Kind::kAll;
+  }
+  // Whether those who answered meet the level.
+  void CheckLevel(const Pending& pending, const replica::Receipt& receipt);
 
   // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
@@ -309,7 +338,7 @@ class Checker final : public Observer {
   SimCluster* cluster_ = nullptr;
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
-  bool ranges_seen_ = false;  // a sync by ranges has got an answer
+  bool ranges_seen_ = false;             // a sync by ranges has got an answer
   bool disks_replaced_ = false;          // or all that some disk holds
   bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition
@@ -325,7 +354,9 @@ class Checker final : public Observer {
     std::optional<oracle::Stamp> received;
   };
   std::vector<InTurn> in_turn_;    // in the order in which it happened
-  crdt::EventSet before_message_;  // applied then, if it brings deltas
+  crdt::EventSet before_message_;  // applied then, if it brings events
+  // Likewise before timers, where some write waits.
+  std::map<replica::PartitionId, crdt::EventSet> before_timers_;
   // Their turns failed; what they wrote may turn up after a restart.
   std::vector<InTurn> minted_in_vain_;
   std::map<std::string, Token> tokens_;

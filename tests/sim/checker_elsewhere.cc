@@ -58,9 +58,10 @@ void Checker::MayPassOn(Pending& pending, replica::ClientRequest& request) {
 }
 
 Checker::PendingMap::iterator Checker::ByTicket(
-    const replica::ReadTicket& ticket) {
+    PartitionId partition, const replica::ReadTicket& ticket) {
+  // Each shard of a node counts for itself.
   return std::find_if(pending_.begin(), pending_.end(), [&](const auto& item) {
-    return item.second.ticket == ticket;
+    return item.second.ticket == ticket && item.second.partition == partition;
   });
 }
 
@@ -82,8 +83,9 @@ void Checker::OnForwardSent(uint32_t node, const replica::Envelope& envelope,
   pending.passed_to = SeatOf(envelope.to);
 }
 
-void Checker::OnForwardedSent(const replica::Forwarded& forwarded) {
-  const auto it = ByTicket(forwarded.ticket);
+void Checker::OnForwardedSent(PartitionId partition,
+                              const replica::Forwarded& forwarded) {
+  const auto it = ByTicket(partition, forwarded.ticket);
   if (it != pending_.end() && !it->second.spec) Settle(it);
 }
 
@@ -92,19 +94,24 @@ void Checker::Settle(PendingMap::iterator it) {
   if (it->second.abandoned) pending_.erase(it);
 }
 
-void Checker::BeforeForward(uint32_t node, const replica::Forward& forward,
+void Checker::BeforeForward(uint32_t node, PartitionId partition,
+                            const replica::Forward& forward,
                             const crdt::EventSet& applied) {
-  const auto it = ByTicket(forward.ticket);
+  const auto it = ByTicket(partition, forward.ticket);
   if (it == pending_.end()) return;
   const Pending& pending = it->second;
   // The same message once more changes nothing.
-  if (pending.settled || (pending.handled && pending.minted)) return;
+  if (!pending.spec &&
+      (pending.settled || (pending.handled && pending.minted))) {
+    return;
+  }
   Begin(node, it->second, applied);
 }
 
-void Checker::AfterForward(uint32_t node, const replica::Forward& forward,
+void Checker::AfterForward(uint32_t node, PartitionId partition,
+                           const replica::Forward& forward,
                            const crdt::EventSet& applied) {
-  const auto it = ByTicket(forward.ticket);
+  const auto it = ByTicket(partition, forward.ticket);
   if (it != pending_.end() && it->second.spec) return;
   const bool minted = !applied.Minus(before_message_).empty();
   if (it == pending_.end() || it->second.settled || it->second.minted) {
@@ -122,18 +129,18 @@ void Checker::AfterForward(uint32_t node, const replica::Forward& forward,
   if (!waits && !pending.expected.resume_after) Settle(it);
 }
 
-void Checker::AfterDeltas(uint32_t node, PartitionId partition,
-                          absl::Span<const std::string> deltas,
-                          const crdt::EventSet& applied) {
+void Checker::AfterWaits(uint32_t node, PartitionId partition,
+                         const crdt::EventSet& came,
+                         const crdt::EventSet& applied) {
   // Its own events too may come to it: those that it had handed over.
-  crdt::EventSet before = before_message_;
-  for (const std::string& delta : deltas) {
-    before.InsertRun(messages_.EventsOf(delta));
-  }
   const crdt::ActorId actor = cluster_->node(node).process->actor;
+  const oracle::Events& known = OracleOf(partition).AllEvents();
   crdt::EventSet minted;
-  applied.Minus(before).ForEachRun([&](const crdt::DotRun& run) {
-    if (run.actor == actor) minted.InsertRun(run);
+  came.ForEachRun([&](const crdt::DotRun& run) {
+    if (run.actor == actor &&
+        !known.Contains(crdt::ActorBits(actor), run.first)) {
+      minted.InsertRun(run);
+    }
     return true;
   });
   bool found = minted.empty();

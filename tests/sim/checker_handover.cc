@@ -33,13 +33,17 @@ void Checker::CheckReceipt(const Pending& pending,
   if (nodes.empty() || nodes.size() != receipt.nodes.size() ||
       counted < receipt.required ||
       !MayCoordinate(pending, SeatOf(receipt.nodes.front()))) {
-    OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
-                             nodes.size(), " nodes of ", receipt.required));
+    return OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
+                                    nodes.size(), " nodes of ",
+                                    receipt.required));
   }
+  if (sure && pending.event != kProbe) CheckLevel(pending, receipt);
 }
 
 bool Checker::MayCoordinate(const Pending& pending, uint32_t node) {
-  if (!pending.spec) return pending.at == node;
+  if (!pending.spec) {
+    return pending.at == node && (node == pending.node || pending.ticket);
+  }
   return std::any_of(pending.tries.begin(), pending.tries.end(),
                      [&](const Pending::Try& one) { return one.node == node; });
 }
@@ -69,7 +73,7 @@ bool Checker::MayForget(PartitionId partition, const crdt::EventSet& held) {
   const auto has = [&](uint32_t node) -> const crdt::EventSet& {
     return cluster_->ShardOf(node, partition).DurableOf(partition);
   };
-  if (cluster_->placement().epoch() > 1) {
+  if (cluster_->ring_changed()) {
     // Whoever owned it when it said so may have handed it over since.
     crdt::EventSet missing = held;
     for (uint32_t node = 0; node < cluster_->size(); ++node) {

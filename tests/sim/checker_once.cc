@@ -135,6 +135,8 @@ void Checker::AfterOnce(Pending& pending, const crdt::EventSet& minted,
   }
   if (!minted.empty()) CheckSession(pending);
   if (own.empty() || !own.IsSubsetOf(applied)) return;
+  // What was here already says nothing of a retry that may be passed on.
+  if (minted.empty() && pending.content && pending.at == pending.node) return;
   pending.minted = pending.once;
   pending.settled = true;
 }

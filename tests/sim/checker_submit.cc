@@ -67,9 +67,8 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     exact_attempted_ += write.operations.front().amount;
   }
   replica::ClientRequest request;
-  pending.level = std::min(operate.terms.write.value_or(1),
-                           cluster_->placement().replicas(pending.partition));
-  request.options.write = replica::Level::Count(pending.level);
+  pending.level = LevelFor(event, operate.terms.write, pending.partition);
+  request.options.write = pending.level;
   // A node that owns nothing of it takes it all the same.
   request.options.here = (event.value & kWayForward) == 0;
   request.options.durability =
@@ -98,9 +97,8 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   pending.token = read.token;
   pending.partition = PartitionOf(pending.spec->object);
   replica::ClientRequest request;
-  pending.level = std::min(read.terms.read.value_or(1),
-                           cluster_->placement().replicas(pending.partition));
-  request.options.read = replica::Level::Count(pending.level);
+  pending.level = LevelFor(event, read.terms.read, pending.partition);
+  request.options.read = pending.level;
   request.options.here = (event.value & kWayForward) == 0;
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
@@ -148,44 +146,6 @@ void Checker::Submit(Pending pending, replica::ClientRequest request) {
     }
     pending_.erase(id);
   }
-}
-
-// A core that a shrinker has cut may be too small for what it is asked, and it
-// need not hold owners of every partition.
-bool Checker::MustSucceed(const Pending& pending) const {
-  // A frame that vanishes is not sent again while its link is up.
-  if (plan_.options.loss_permille > 0 || plan_.options.late_permille > 0) {
-    return false;
-  }
-  if (((core_ >> pending.node) & 1) == 0 || !pending.session.empty() ||
-      pending.submitted_us < core_from_us_) {
-    return false;
-  }
-  uint32_t nodes = 0;
-  uint32_t owners = 0;
-  for (uint32_t node = 0; node < cluster_->size(); ++node) {
-    if (((core_ >> node) & 1) == 0) continue;
-    ++nodes;
-    owners += Owns(node, pending.partition) ? 1 : 0;
-  }
-  if (pending.level <= owners) return true;
-  if (plan_.options.strict != 0 || pending.level > nodes) return false;
-  // Stand-ins make up the number: of a read beside an owner, since they cannot
-  // say that there is nothing; of a write if there is room.
-  return pending.spec ? owners > 0 : !HintsAreShort();
-}
-
-// What may keep a healthy majority from answering.
-bool Checker::Excuses(const Pending& pending,
-                      const absl::Status& status) const {
-  if (absl::IsResourceExhausted(status)) {
-    return plan_.options.requests_in_flight_max <
-               PlanOptions().requests_in_flight_max ||
-           (HintsAreShort() && !Owns(pending.node, pending.partition));
-  }
-  // A stand-in that is done refuses until it has removed the last row.
-  return absl::IsUnavailable(status) &&
-         absl::StrContains(status.message(), "was handed over to its owners");
 }
 
 void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {

@@ -34,16 +34,29 @@ PartitionId PartitionOfLogKey(absl::string_view key) {
 
 // A clear of more than one delta takes may go on by itself.
 void Checker::BeforeTimers(uint32_t node, Shard& shard) {
+  before_timers_.clear();
   for (auto& [id, pending] : pending_) {
-    if (pending.at != node || !pending.expected.resume_after ||
+    if (pending.at != node ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
       continue;
     }
-    pending.visible = shard.ContextOf(pending.partition).applied;
+    const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
+    if (pending.expected.resume_after) pending.visible = applied;
+    if (!pending.session.empty() && !pending.settled) {
+      before_timers_[pending.partition] = applied;
+    }
   }
 }
 
 void Checker::AfterTimers(uint32_t node, Shard& shard) {
+  AfterClears(node, shard);
+  for (const auto& [partition, before] : before_timers_) {
+    const crdt::EventSet& applied = shard.ContextOf(partition).applied;
+    AfterWaits(node, partition, applied.Minus(before), applied);
+  }
+}
+
+void Checker::AfterClears(uint32_t node, Shard& shard) {
   for (auto& [id, pending] : pending_) {
     if (pending.at != node || !pending.expected.resume_after ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
@@ -71,10 +84,13 @@ void Checker::BeforeMessage(uint32_t node, Shard& shard,
   const auto* forward = std::get_if<replica::Forward>(&message.body);
   if (forward != nullptr ||
       std::holds_alternative<replica::Replicate>(message.body) ||
-      std::holds_alternative<replica::SyncDeltas>(message.body)) {
+      std::holds_alternative<replica::SyncDeltas>(message.body) ||
+      std::holds_alternative<replica::RangeAnswer>(message.body)) {
     before_message_ = shard.ContextOf(message.partition).applied;
   }
-  if (forward != nullptr) BeforeForward(node, *forward, before_message_);
+  if (forward != nullptr) {
+    BeforeForward(node, message.partition, *forward, before_message_);
+  }
 }
 
 void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
@@ -100,14 +116,19 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
     reads_.OnAnswer(message.partition, *answer, applied);
   } else if (const auto* one = std::get_if<replica::Replicate>(&message.body)) {
     note(one->delta);
-    AfterDeltas(node, message.partition, {&one->delta, 1}, applied);
+    AfterWaits(node, message.partition, applied.Minus(before_message_),
+               applied);
   } else if (const auto* forward =
                  std::get_if<replica::Forward>(&message.body)) {
-    AfterForward(node, *forward, applied);
+    AfterForward(node, message.partition, *forward, applied);
   } else if (const auto* chunk =
                  std::get_if<replica::SyncDeltas>(&message.body)) {
     for (const std::string& delta : chunk->deltas) note(delta);
-    AfterDeltas(node, message.partition, chunk->deltas, applied);
+    AfterWaits(node, message.partition, applied.Minus(before_message_),
+               applied);
+  } else if (std::holds_alternative<replica::RangeAnswer>(message.body)) {
+    AfterWaits(node, message.partition, applied.Minus(before_message_),
+               applied);
   }
 }
 
@@ -236,7 +257,7 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
-  if (rows.empty() || disks_replaced_ || cluster_->placement().epoch() > 1) {
+  if (rows.empty() || disks_replaced_ || cluster_->ring_changed()) {
     return;  // such plans truncate no log
   }
   for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
@@ -286,7 +307,7 @@ void Checker::CheckDurable(uint32_t node, const replica::Output& output) {
       claim(message.partition, events, "acknowledges");
     } else if (const auto* forwarded =
                    std::get_if<replica::Forwarded>(&message.body)) {
-      const auto pending = ByTicket(forwarded->ticket);
+      const auto pending = ByTicket(message.partition, forwarded->ticket);
       if (pending == pending_.end() || !forwarded->reply.ok()) continue;
       answers_for(pending->second);
     }

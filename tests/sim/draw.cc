@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tests/sim/sim_ring.h"
 
 namespace dovetail::sim {
 namespace {
@@ -52,6 +53,18 @@ void DrawPlacement(Stream& chance, PlanOptions& options) {
   options.empty_rows_per_turn = chance.LogBetween(1, 2048);
 }
 
+// Two thirds of the larger clusters have real rings.
+void DrawRing(Stream& chance, PlanOptions& options) {
+  if (options.nodes < 3 || chance.OneIn(3)) return;
+  options.ring = 1;
+  options.regions = chance.Half() ? 1 : 2;
+  options.zones = chance.Between(1, 3);
+  options.gossip_period_us = chance.LogBetween(200'000, 5'000'000);
+  if (options.regions > 1 && chance.OneIn(3)) {
+    options.owners_far = chance.Between(1, 3);
+  }
+}
+
 void DrawWeather(Stream& chance, PlanOptions& options) {
   options.delay_min_us = chance.LogBetween(1, 2'000);
   options.delay_mean_us = chance.LogBetween(10, 50'000);
@@ -82,15 +95,20 @@ void DrawRandomFaults(Stream& chance, const std::string& profile,
   }
 }
 
-// A majority that must do without the others for a while: each of it asks the
-// rest of it, one request after the other.
-void DrawCore(Plan& plan) {
-  Stream chance(plan.seed, "core");
-  if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
-  // Its owners must not move away from it.
-  for (const PlanEvent& event : plan.events) {
-    if (event.kind == EventKind::kRing) return;
+// All nodes of one region.
+std::vector<int64_t> DrawRegion(const Plan& plan, Stream& chance) {
+  const std::string region =
+      RegionOf(plan, chance.Below32(static_cast<uint32_t>(plan.options.nodes)));
+  std::vector<int64_t> core;
+  for (int64_t node = 0; node < plan.options.nodes; ++node) {
+    if (RegionOf(plan, static_cast<uint32_t>(node)) == region) {
+      core.push_back(node);
+    }
   }
+  return core;
+}
+
+std::vector<int64_t> DrawMajority(const Plan& plan, Stream& chance) {
   std::vector<int64_t> others(static_cast<size_t>(plan.options.nodes));
   std::iota(others.begin(), others.end(), 0);
   std::vector<int64_t> core;
@@ -100,9 +118,25 @@ void DrawCore(Plan& plan) {
     core.push_back(*at);
     others.erase(at);
   }
+  return core;
+}
+
+// A majority, or a region, that must do without the others for a while: each of
+// it asks the rest of it, one request after the other.
+void DrawCore(Plan& plan) {
+  Stream chance(plan.seed, "core");
+  if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
+  // Its owners must not move away from it.
+  for (const PlanEvent& event : plan.events) {
+    if (event.kind == EventKind::kRing || event.kind == EventKind::kCommit) {
+      return;
+    }
+  }
+  const bool region = plan.options.regions > 1 && chance.Half();
+  const std::vector<int64_t> core =
+      region ? DrawRegion(plan, chance) : DrawMajority(plan, chance);
   for (const int64_t node : core) plan.options.core |= int64_t{1} << node;
-  int64_t at =
-      plan.options.duration_us + 2 * plan.options.detect_us + kCoreSettlesUs;
+  int64_t at = plan.options.duration_us + CoreSettlesUs(plan.options);
   const uint64_t rounds = 3 + chance.Below(5);
   for (uint64_t i = 0; i < rounds; ++i) {
     const char* const sentences[] = {"set add core c", "counter add core ",
@@ -110,7 +144,8 @@ void DrawCore(Plan& plan) {
     const std::string quorum = absl::StrCat("=", core.size());
     PlanEvent event;
     event.for_us = 10'000'000;
-    event.value = chance.OneIn(4) ? 1 : 0;
+    event.value = chance.OneIn(4) ? kWayFsync : 0;
+    if (region) event.value |= WayOf(WayLevel::kLocalQuorum);
     event.at_us = at;
     event.text = absl::StrCat("n", chance.Pick(core), " ",
                               sentences[chance.Below(3)], i + 1, " w", quorum);
@@ -145,6 +180,8 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   DrawWeather(chance, plan.options);
   Stream placement(seed, "placement");
   DrawPlacement(placement, plan.options);
+  Stream ring(seed, "real-ring");
+  DrawRing(ring, plan.options);
   const bool calm = chance.OneIn(10);
   const std::string sort = profile == "swarm" && calm ? "quiet" : profile;
   if (sort != "quiet") {

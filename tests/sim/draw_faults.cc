@@ -53,6 +53,9 @@ constexpr Habit kHabits[] = {
     {EventKind::kLie, Sort::kDisk, 2, 1 * kMs, 5 * kS},
     {EventKind::kClone, Sort::kDisk, 1, 1 * kMs, 5 * kS},
     {EventKind::kCorruptRow, Sort::kDisk, 1, 0, 0},
+    {EventKind::kCutZone, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
+    {EventKind::kCutRegion, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
+    {EventKind::kHealLinks, Sort::kNetwork, 3, 0, 0},
 };
 
 bool ReplacesDisk(EventKind kind) {
@@ -108,6 +111,7 @@ class Drawer {
     for (const Habit& habit : kHabits) {
       Stream coin(plan_.seed, "kind", static_cast<uint64_t>(habit.kind));
       if (!Allows(profile, habit.sort) || !coin.Half()) continue;
+      if (!HasPlacesFor(habit.kind)) continue;
       if (ReplacesDisk(habit.kind)) {
         // Rarer than the rest: such plans cannot truncate logs.
         if (frail_.empty() || !coin.Half()) continue;
@@ -126,12 +130,18 @@ class Drawer {
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
     if (profile != "quiet") MoveOwners();
+    if (profile != "quiet") ChangeMembers();
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
     if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
   }
 
  private:
+  bool HasPlacesFor(EventKind kind) const {
+    if (kind == EventKind::kCutRegion) return plan_.options.regions > 1;
+    return kind != EventKind::kCutZone || plan_.options.zones > 1;
+  }
+
   void Draw(const Habit& habit, Stream& stream) {
     PlanEvent event;
     event.kind = habit.kind;
@@ -169,6 +179,10 @@ class Drawer {
       case EventKind::kSplit:
         if (nodes_ < 2) return;
         event.value = stream.Between(1, (int64_t{1} << nodes_) - 2);
+        break;
+      case EventKind::kCutZone:
+      case EventKind::kCutRegion:
+        event.value = stream.Half() ? 0 : stream.Between(1, 2);
         break;
       case EventKind::kFlap:
         event.value = stream.LogBetween(50 * kMs, 5 * kS);
@@ -273,8 +287,9 @@ class Drawer {
   void MoveOwners() {
     Stream stream(plan_.seed, "ring");
     PlanOptions& options = plan_.options;
-    if (options.owners == 0 || options.owners >= options.nodes ||
-        options.may_lose != 0 || !stream.OneIn(3)) {
+    if (options.ring != 0 || options.owners == 0 ||
+        options.owners >= options.nodes || options.may_lose != 0 ||
+        !stream.OneIn(3)) {
       return;
     }
     options.truncate_entries_per_turn = 0;
@@ -287,6 +302,52 @@ class Drawer {
       event.for_us = stream.LogBetween(1 * kMs, 20 * kS);
       plan_.events.push_back(std::move(event));
     }
+  }
+
+  // Some nodes are to join; members come, go, are replaced and weigh more or
+  // less. Now and then two operators do so at once. New owners are filled from
+  // logs, as above.
+  void ChangeMembers() {
+    Stream stream(plan_.seed, "members");
+    PlanOptions& options = plan_.options;
+    if (options.ring == 0 || options.may_lose != 0 || stream.Half()) return;
+    options.truncate_entries_per_turn = 0;
+    const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
+    options.joiners = stream.Between(0, spare);
+    const int64_t changes = stream.Between(1, 6);
+    for (int64_t i = 0; i < changes; ++i) {
+      const int64_t at = stream.Between(0, options.duration_us);
+      const int64_t wait = stream.LogBetween(100, 5 * kS);
+      const uint32_t node = stream.Below32(nodes_);
+      StageAndCommit(node, at, wait, stream);
+      if (!stream.OneIn(3)) continue;
+      StageAndCommit((node + 1 + stream.Below32(nodes_ - 1)) % nodes_,
+                     at + stream.LogBetween(100, 500 * kMs), wait, stream);
+    }
+  }
+
+  void StageAndCommit(uint32_t node, int64_t at_us, int64_t wait_us,
+                      Stream& stream) {
+    PlanEvent event;
+    event.kind = EventKind::kStage;
+    for (uint64_t n = 1 + stream.Below(2); n > 0; --n) {
+      event.at_us = at_us;
+      event.node = node;
+      event.peer = stream.Below32(nodes_);
+      const auto first = static_cast<uint32_t>(nodes_ - plan_.options.joiners);
+      const bool joins = plan_.options.joiners > 0 && stream.Half();
+      if (joins) event.peer = first + stream.Below32(nodes_ - first);
+      event.value = joins ? kStageJoin : stream.Between(1, 4);
+      if (event.value == kStageWeight) {
+        event.value += 8 * stream.Between(0, 300);
+      }
+      plan_.events.push_back(event);
+    }
+    event = PlanEvent();
+    event.kind = EventKind::kCommit;
+    event.at_us = at_us + wait_us;
+    event.node = stream.OneIn(4) ? stream.Below32(nodes_) : node;
+    plan_.events.push_back(event);
   }
 
   struct Told {

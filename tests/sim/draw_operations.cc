@@ -68,6 +68,8 @@ class Drawer {
     Stream ways(plan_.seed, "ways");
     forward_permille_ = ways.Half() ? ways.Between(100, 1000) : 0;
     session_permille_ = ways.Between(0, 1000);
+    const bool regions = plan_.options.regions > 1;
+    level_permille_ = ways.Half() ? ways.Between(50, regions ? 900 : 200) : 0;
   }
 
   void Run() {
@@ -406,6 +408,10 @@ class Drawer {
     Stream way(plan_.seed, "way", plan_.events.size());
     if (way.Permille(forward_permille_)) event.value |= kWayForward;
     if (way.Permille(session_permille_)) event.value |= kWaySession;
+    if (way.Permille(level_permille_)) {
+      event.value |=
+          WayOf(static_cast<WayLevel>(way.Between(1, kWayLevels - 1)));
+    }
     event.for_us =
         one_.OneIn(5) ? one_.LogBetween(1'000, 1'000'000) : 2'000'000;
     event.text = absl::StrCat(token.empty() ? "" : token + " = ", "n", node,
@@ -431,6 +437,7 @@ class Drawer {
   int64_t once_permille_ = 0;
   int64_t forward_permille_ = 0;
   int64_t session_permille_ = 0;
+  int64_t level_permille_ = 0;
   bool weak_ = false;
   int64_t number_ = 0;
   bool same_object_ = false;

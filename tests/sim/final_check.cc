@@ -45,7 +45,10 @@ bool Checker::Agree(uint64_t nodes) {
 }
 
 bool Checker::Converged() {
-  if (AnyAwaited() || !Agree(~uint64_t{0})) return false;
+  if (AnyAwaited() || !cluster_->GossipDiffers().empty() ||
+      !Agree(~uint64_t{0})) {
+    return false;
+  }
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
     for (const Lane& lane : cluster_->node(node).process->lanes) {
       if (lane.shard->stats().emptying > 0) return false;
@@ -102,6 +105,9 @@ void Checker::FinalCheck(bool converged) {
   if (!converged) {
     if (plan_.options.may_lose != 0 && LossIsLoud()) return;
     std::vector<std::string> parts;
+    if (const std::string gossip = cluster_->GossipDiffers(); !gossip.empty()) {
+      parts.push_back(gossip);
+    }
     for (uint32_t node = 0; node < cluster_->size(); ++node) {
       if (!cluster_->node(node).running()) {
         parts.push_back(absl::StrCat("node ", node, " is down"));

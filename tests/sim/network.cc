@@ -88,6 +88,10 @@ void Network::Replay(uint32_t from, uint32_t to) {
 
 void Network::HealAll() {
   healed_ = true;
+  HealLinks();
+}
+
+void Network::HealLinks() {
   for (Link& link : links_) {
     link.cut_until_us = 0;
     link.clogged_until_us = 0;

@@ -45,6 +45,8 @@ class Network {
   void Clog(uint32_t from, uint32_t to, int64_t until_us);
   // Brings again up to three frames of those lately sent.
   void Replay(uint32_t from, uint32_t to);
+  // Ends them.
+  void HealLinks();
   // Ends all of it, the random loss too.
   void HealAll();
 

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -19,6 +20,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "replica/cluster.h"
 #include "replica/message.h"
 #include "replica/request.h"
 #include "replica/shard.h"
@@ -75,7 +77,7 @@ class DiskDoor final : public replica::Storage {
 
 struct PeerChange {
   replica::NodeId peer{};
-  bool up = false;
+  crdt::ActorId incarnation{};  // that can be reached; 0: none
 };
 struct PeerInput {
   replica::NodeId from{};
@@ -85,6 +87,7 @@ struct PeerInput {
 struct FsyncDone {};
 struct RingChange {
   std::shared_ptr<const replica::Placement> placement;
+  replica::ConfigDigest ring = {};  // that it was made of, if it was
 };
 using Input = std::variant<replica::ClientRequest, PeerInput, PeerChange,
                            FsyncDone, RingChange>;
@@ -94,9 +97,22 @@ struct Lane {
   std::unique_ptr<replica::Shard> shard;
   // Who owns what, as far as it has heard.
   std::shared_ptr<const replica::Placement> placement;
+  replica::ConfigDigest ring;  // that it was made of; epoch 0: none
   std::deque<Input> inbox;
   int64_t wake_at_us = kNever;  // of the newest wake that is scheduled
   int64_t busy_until_us = 0;    // outputs of the last turn leave then
+};
+
+// What runs beside the shards: membership and the cluster's configuration
+// (sim_strand.cc).
+using StrandInput = std::function<void(replica::Cluster&, absl::Duration now)>;
+struct Strand {
+  replica::Cluster cluster;
+  uint64_t incarnation = 0;  // of gossip
+  std::deque<StrandInput> inbox = {};
+  int64_t wake_at_us = kNever;
+  bool unsaved = false;  // the configuration is not what is on disk
+  int64_t save_at_us = 0;
 };
 
 struct Process {
@@ -104,6 +120,7 @@ struct Process {
   SimStorage storage;
   DiskDoor door;
   std::vector<Lane> lanes;
+  std::unique_ptr<Strand> strand;  // nullptr: the plan has no ring
   crdt::ActorId actor{};
   int64_t started_us = 0;
 };
@@ -120,7 +137,8 @@ struct Node {
   std::unique_ptr<Process> process;  // nullptr: not running
   uint64_t starts = 0;               // numbers the incarnations
   NodeClock clock;
-  std::vector<bool> believes_up;  // by peer
+  // By peer: the process at the other end of a link that works; 0: none.
+  std::vector<crdt::ActorId> believes;
 
   // --- Faults ---
   int64_t start_at_us = kNever;  // a start that is due

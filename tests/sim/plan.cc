@@ -18,8 +18,9 @@ constexpr std::array<const char*, kEventKinds> kNames = {
     "clock-jump",  "cut-one-way", "cut-pair",    "isolate",   "split",
     "flap",        "clog",        "blink",       "replay",    "withhold",
     "fail-commit", "fail-sync",   "disk-full",   "slow-disk", "read-error",
-    "corrupt-row", "checkpoint",  "sync-now",    "ring"};
-static_assert(static_cast<int>(EventKind::kRing) + 1 == kEventKinds);
+    "corrupt-row", "checkpoint",  "sync-now",    "ring",      "cut-zone",
+    "cut-region",  "heal-links",  "stage",       "commit"};
+static_assert(static_cast<int>(EventKind::kCommit) + 1 == kEventKinds);
 
 std::optional<EventKind> KindOf(absl::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {
@@ -95,6 +96,12 @@ const std::vector<OptionField>& OptionFields() {
   static const std::vector<OptionField> fields = {
       {"nodes", &O::nodes},
       {"owners", &O::owners},
+      {"ring", &O::ring},
+      {"regions", &O::regions},
+      {"zones", &O::zones},
+      {"gossip_period_us", &O::gossip_period_us},
+      {"joiners", &O::joiners},
+      {"owners_far", &O::owners_far},
       {"partitions", &O::partitions},
       {"shards", &O::shards},
       {"row_cache_bytes", &O::row_cache_bytes},

@@ -34,6 +34,14 @@ struct PlanOptions {
   // The cluster.
   int64_t nodes = 3;
   int64_t owners = 0;  // of each partition; 0: all nodes
+  // 1: they are placed by a ring, with as many owners in each region; 0: their
+  // place in the list of nodes rotates.
+  int64_t ring = 0;
+  int64_t regions = 1;                   // in which the nodes are, by chance
+  int64_t zones = 1;                     // of a region
+  int64_t gossip_period_us = 1'000'000;  // of probes; the rest in proportion
+  int64_t joiners = 0;     // the last nodes, which are in no ring at first
+  int64_t owners_far = 0;  // in all regions but the first; 0: as in the first
   int64_t partitions = 4;
   int64_t shards = 1;
   // ShardOptions of the same name.
@@ -75,12 +83,19 @@ struct PlanOptions {
   int64_t duration_us = 20'000'000;
   // 1: faults may take every copy of a write; then the loss must be loud.
   int64_t may_lose = 0;
-  // Bit mask of a majority, or 0. At the end of plan time these nodes heal,
-  // the others are cut off from them: until the last operation of the plan
-  // they must do without (simulation.cc).
+  // Bit mask of a majority, or of a region, or 0. At the end of plan time these
+  // nodes heal, the others are cut off from them: until the last operation of
+  // the plan they must do without (simulation.cc).
   int64_t core = 0;
   friend bool operator==(const PlanOptions&, const PlanOptions&) = default;
 };
+
+// The time that membership takes in addition, to take back what it held of
+// nodes that were cut off.
+inline int64_t CoreSettlesUs(const PlanOptions& options) {
+  return kCoreSettlesUs + 2 * options.detect_us +
+         (options.ring != 0 ? 15 * options.gossip_period_us : 0);
+}
 
 struct OptionField {
   const char* name;
@@ -129,8 +144,20 @@ enum class EventKind {
   // The ring: other owners for some partitions, as `value` draws them; each
   // node learns of it within `for`.
   kRing,
+  // Places.
+  kCutZone,    // node: its zone; value=1: nothing gets out, 2: nothing in
+  kCutRegion,  // node: its region; value as kCutZone
+  kHealLinks,  // all links, clogs too
+  // An operator of a cluster with rings.
+  kStage,   // at node: what becomes of peer; value=one of kStage… below, and
+            // its weight times 8
+  kCommit,  // at node: what it knows to be staged
 };
-inline constexpr int kEventKinds = 29;
+inline constexpr int kEventKinds = 34;
+inline constexpr int64_t kStageJoin = 1;
+inline constexpr int64_t kStageLeave = 2;
+inline constexpr int64_t kStageReplace = 3;  // by a node that is no member
+inline constexpr int64_t kStageWeight = 4;
 const char* EventName(EventKind kind);
 
 // How an operation is done (PlanEvent::value).
@@ -139,6 +166,25 @@ inline constexpr int64_t kWayForward =
     2;  // who owns nothing of it passes it on
 inline constexpr int64_t kWaySession = 4;  // a write of a session (those on the
 // two tight objects are) comes after all that the session has seen
+
+// And at which level, if it is not the number that the sentence says: these
+// bits of the value.
+inline constexpr int kWayLevelShift = 3;
+enum class WayLevel : uint8_t {
+  kSaid = 0,
+  kLocalOne,
+  kLocalQuorum,
+  kEachQuorum,
+  kQuorum,
+  kAll,
+};
+inline constexpr int64_t kWayLevels = 6;
+inline WayLevel LevelOf(int64_t way) {
+  return static_cast<WayLevel>((way >> kWayLevelShift) % kWayLevels);
+}
+inline int64_t WayOf(WayLevel level) {
+  return static_cast<int64_t>(level) << kWayLevelShift;
+}
 
 struct PlanEvent {
   int64_t at_us = 0;

@@ -1,11 +1,15 @@
 #include "tests/sim/read_watch.h"
+
+#include <algorithm>
+#include <utility>
+
 #include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 namespace {
 
-// More would only be possible for a read that is asked again and again.
-constexpr size_t kCandidatesMax = 64;
+// More are possible only for a read of many that were asked again and again.
+constexpr size_t kCandidatesMax = 512;
 
 bool SamePlace(const crdt::ReadSpec& a, const crdt::ReadSpec& b) {
   return a.object == b.object && a.fields == b.fields && a.element == b.element;
@@ -20,9 +24,10 @@ void KeepNew(std::vector<crdt::EventSet>& sets, const crdt::EventSet& set) {
 void ReadWatch::OnQuerySent(replica::PartitionId partition,
                             const replica::ReadQuery& query,
                             const crdt::EventSet& applied) {
-  Read& read = reads_[{partition, query.ticket}];
-  read.spec = query.spec;
-  read.sent = applied;
+  // Sent again, it is still the question about the page of the first time.
+  const auto [it, first] = reads_.try_emplace({partition, query.ticket});
+  it->second.spec = query.spec;
+  if (first) it->second.sent = applied;
 }
 
 void ReadWatch::OnQueryAnswered(uint32_t node, replica::PartitionId partition,
@@ -51,7 +56,7 @@ bool ReadWatch::WentOn(replica::PartitionId partition, crdt::ActorId actor,
   return false;
 }
 
-std::vector<crdt::EventSet> ReadWatch::Candidates(
+std::optional<std::vector<crdt::EventSet>> ReadWatch::Candidates(
     replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
     const crdt::ReadSpec& spec, const crdt::EventSet& begun,
     const std::vector<replica::NodeId>& nodes) const {
@@ -74,12 +79,15 @@ std::vector<crdt::EventSet> ReadWatch::Candidates(
       std::vector<crdt::EventSet> next;
       for (const crdt::EventSet& so_far : joined) {
         for (const crdt::EventSet& theirs : answers->second) {
-          next.push_back(so_far);
-          next.back().UnionWith(theirs);
+          crdt::EventSet both = so_far;
+          both.UnionWith(theirs);
+          if (std::find(next.begin(), next.end(), both) == next.end()) {
+            next.push_back(std::move(both));
+          }
         }
       }
       joined = std::move(next);
-      if (joined.size() > kCandidatesMax) joined.resize(kCandidatesMax);
+      if (joined.size() > kCandidatesMax) return std::nullopt;
     }
     result.insert(result.end(), joined.begin(), joined.end());
   }

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -41,8 +42,8 @@ class ReadWatch {
 
   // What the coordinator `actor` and the others in `nodes` may have held
   // together when they answered a read of `spec` that began when the
-  // coordinator held `begun`.
-  std::vector<crdt::EventSet> Candidates(
+  // coordinator held `begun`; nullopt: they are too many to be looked at.
+  std::optional<std::vector<crdt::EventSet>> Candidates(
       replica::PartitionId partition, crdt::ActorId actor, uint32_t self,
       const crdt::ReadSpec& spec, const crdt::EventSet& begun,
       const std::vector<replica::NodeId>& nodes) const;

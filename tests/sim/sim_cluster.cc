@@ -11,6 +11,7 @@
 #include "net/peer_codec.h"
 #include "replica/hash.h"
 #include "tests/sim/seat.h"
+#include "tests/sim/sim_ring.h"
 
 namespace dovetail::sim {
 
@@ -47,24 +48,6 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   return options;
 }
 
-// Who owns what: the place in the list of nodes rotates with the partition.
-replica::Placement Place(const PlanOptions& plan) {
-  const auto nodes = static_cast<uint32_t>(plan.nodes);
-  const auto partitions = static_cast<uint32_t>(plan.partitions);
-  const replica::Placement all(nodes, partitions);
-  if (plan.owners == 0) return all;
-  std::vector<replica::Placement::Member> members;
-  for (const auto& [id, member] : all.members()) members.push_back(member);
-  std::vector<replica::Placement::Row> rows;
-  for (uint32_t p = 0; p < partitions; ++p) {
-    const auto order =
-        all.Owners(replica::PartitionId{static_cast<uint16_t>(p)});
-    rows.push_back({{order.begin(), order.end()},
-                    std::min(nodes, static_cast<uint32_t>(plan.owners))});
-  }
-  return replica::Placement(1, members, std::move(rows));
-}
-
 }  // namespace
 
 SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
@@ -75,7 +58,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
       hooks_(hooks),
       observer_(observer),
       shard_options_(ToShardOptions(plan.options)),
-      placement_(std::make_shared<replica::Placement>(Place(plan.options))),
+      placement_(FirstPlacement(plan)),
       network_(scheduler, plan,
                [this](uint32_t from, uint32_t to, const Frame& frame) {
                  OnFrame(from, to, frame);
@@ -88,7 +71,7 @@ SimCluster::SimCluster(const Plan& plan, Scheduler& scheduler, Trace& trace,
     const int64_t drift = plan.options.drift_ppm;
     nodes_[id].clock = {clock.Between(-offset, offset),
                         clock.Between(-drift, drift)};
-    nodes_[id].believes_up.assign(size(), false);
+    nodes_[id].believes.assign(size(), crdt::ActorId{});
   }
 }
 
@@ -111,7 +94,7 @@ void SimCluster::StartAll() {
 void SimCluster::Start(uint32_t id) {
   Node& node = nodes_[id];
   node.start_at_us = kNever;
-  if (node.running()) return;
+  if (node.running() || WaitsToJoin(id)) return;
   node.needs_restart = false;
   if (node.row_unreadable) {
     node.disk.ClearFaults();
@@ -132,7 +115,7 @@ void SimCluster::Start(uint32_t id) {
   for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
     Wake(id, lane, scheduler_.now_us());
   }
-  node.believes_up.assign(size(), false);
+  node.believes.assign(size(), crdt::ActorId{});
   ReconsiderAll(id, 1'000);
 }
 
@@ -151,16 +134,26 @@ absl::Status SimCluster::Open(uint32_t id) {
   }
   DOVETAIL_RETURN_IF_ERROR(
       replica::RecordActor(process.storage, process.actor));
+  std::shared_ptr<const replica::Placement> placement = placement_;
+  replica::ConfigDigest ring;
+  std::optional<replica::ClusterConfig> config;
+  if (plan_.options.ring != 0) {
+    config = StartConfig(id);
+    placement = PlacementFor(*config->ring);
+    ring = {config->ring->epoch(), config->ring->digest()};
+  }
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
   for (uint32_t i = 0; i < shards; ++i) {
     Lane lane;
     lane.shard = std::make_unique<Shard>(
-        shard_options_, *placement_,
+        shard_options_, *placement,
         Shard::Identity{NodeId{id}, process.actor, i, shards}, process.door);
-    lane.placement = placement_;
+    lane.placement = placement;
+    lane.ring = ring;
     DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));
     process.lanes.push_back(std::move(lane));
   }
+  if (config) StartStrand(id, *std::move(config));
   return absl::OkStatus();
 }
 
@@ -178,6 +171,8 @@ void SimCluster::Kill(uint32_t id, Death death, int64_t down_us) {
   } else if (death == Death::kDisk) {
     observer_.OnStopped(id, death);
   }
+  // A configuration that its disk could not take is gone with the process.
+  if (plan_.options.ring != 0) FindNewestRing();
   const int64_t at = scheduler_.now_us() + down_us;
   // The later of two wins: the earlier one finds another time written here.
   if (node.start_at_us == kNever || node.start_at_us < at) {
@@ -202,6 +197,7 @@ void SimCluster::Crash(uint32_t id, int64_t lose_permille, int64_t down_us) {
 void SimCluster::ReplaceDisk(uint32_t id, SimDisk disk, int64_t down_us) {
   Kill(id, Death::kDisk, down_us);
   nodes_[id].disk = std::move(disk);
+  if (plan_.options.ring != 0) FindNewestRing();
   nodes_[id].row_corrupt = false;
   nodes_[id].row_unreadable = false;
 }
@@ -243,60 +239,14 @@ void SimCluster::Heal(uint32_t id) {
   }
   node.disk.ClearFaults();
   if (!node.running()) Start(id);
+  if (node.running() && node.process->strand != nullptr) {
+    WakeStrand(id, scheduler_.now_us());
+  }
   for (uint32_t lane = 0; node.running() && lane < node.process->lanes.size();
        ++lane) {
     Wake(id, lane, scheduler_.now_us());
   }
   ReconsiderAll(id, 1'000);
-}
-
-// --- Links as nodes see them -------------------------------------------------
-
-void SimCluster::CutBetween(uint32_t from, uint32_t to, int64_t for_us) {
-  network_.Cut(from, to, scheduler_.now_us() + for_us);
-  for (const int64_t after : {plan_.options.detect_us, for_us + 1'000}) {
-    if (after > kNever / 4) continue;  // for ever: somebody will heal it
-    ReconsiderLater(from, to, after);
-    ReconsiderLater(to, from, after);
-  }
-}
-
-void SimCluster::Blink(uint32_t id, uint32_t peer) {
-  if (!nodes_[id].running() || !nodes_[id].believes_up[peer]) return;
-  nodes_[id].believes_up[peer] = false;
-  for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, false});
-  }
-  ReconsiderLater(id, peer, 5'000);
-}
-
-void SimCluster::ReconsiderAll(uint32_t id, int64_t after_us) {
-  for (uint32_t peer = 0; peer < size(); ++peer) {
-    if (peer == id) continue;
-    ReconsiderLater(id, peer, after_us);
-    ReconsiderLater(peer, id, after_us);
-  }
-}
-
-void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer, int64_t after_us) {
-  const int64_t jitter =
-      static_cast<int64_t>(chance_.Below(static_cast<uint64_t>(after_us) + 1));
-  scheduler_.After(after_us + jitter,
-                   [this, id, peer] { Reconsider(id, peer); });
-}
-
-void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
-  Node& node = nodes_[id];
-  if (!node.running()) return;
-  const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
-                  !network_.IsCut(peer, id);
-  if (node.believes_up[peer] == up) return;
-  node.believes_up[peer] = up;
-  trace_.Add(scheduler_.now_us(), up ? "link-up" : "link-down", id, peer, up,
-             [&] { return absl::StrCat("node ", id, " of node ", peer); });
-  for (uint32_t lane = 0; lane < node.process->lanes.size(); ++lane) {
-    Push(id, lane, PeerChange{NodeId{peer}, up});
-  }
 }
 
 // --- Inputs ------------------------------------------------------------------
@@ -347,7 +297,12 @@ void SimCluster::OnFrame(uint32_t from, uint32_t to, const Frame& frame) {
         absl::StrCat("a frame of node ", from,
                      " does not decode: ", decoded.status().ToString()));
   }
-  for (Message& message : std::get<net::PeerMessages>(*decoded).messages) {
+  if (auto* gossip = std::get_if<net::PeerGossip>(&*decoded)) {
+    return OnGossip(from, to, std::move(*gossip));
+  }
+  auto& messages = std::get<net::PeerMessages>(*decoded);
+  if (node.process->strand != nullptr) OnPlacedBy(from, to, messages.ring);
+  for (Message& message : messages.messages) {
     Push(to, LaneOf(to, message.partition),
          PeerInput{NodeId{from}, std::move(message)});
   }
@@ -479,18 +434,21 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     shard.HandleFsynced();
   } else if (const auto* ring = std::get_if<RingChange>(&input)) {
     for (Lane& lane : nodes_[id].process->lanes) {
+      // Of those without a configuration the newer counts.
       if (lane.shard.get() != &shard ||
-          lane.placement->epoch() >= ring->placement->epoch()) {
+          (ring->ring.epoch == 0 &&
+           lane.placement->epoch() >= ring->placement->epoch())) {
         continue;
       }
       lane.placement = ring->placement;
+      lane.ring = ring->ring;
       ring_heard_us_ = scheduler_.now_us();
       shard.HandlePlacement(*ring->placement, now);
     }
   } else {
     const auto& change = std::get<PeerChange>(input);
-    if (change.up) {
-      shard.HandlePeerUp(change.peer, now);
+    if (change.incarnation != crdt::ActorId{}) {
+      shard.HandlePeerUp(change.peer, now, change.incarnation);
     } else {
       observer_.BeforePeerDown(id, shard);
       shard.HandlePeerDown(change.peer, now);
@@ -509,7 +467,8 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
     own.push_back(std::move(envelope.message));
     return true;
   });
-  auto frames = Encode(id, output.messages);
+  auto frames =
+      Encode(id, output.messages, node.process->lanes[lane_index].ring);
   scheduler_.At(
       node.process->lanes[lane_index].busy_until_us,
       [this, id, starts = node.starts, frames = std::move(frames),
@@ -531,7 +490,8 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
 }
 
 std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
-    uint32_t id, const std::vector<Envelope>& messages) {
+    uint32_t id, const std::vector<Envelope>& messages,
+    const replica::ConfigDigest& ring) {
   std::vector<std::vector<const Message*>> by_peer(size());
   for (const Envelope& envelope : messages) {
     if (observer_.OnSend(id, envelope)) {
@@ -541,7 +501,7 @@ std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
   std::vector<std::pair<uint32_t, std::string>> frames;
   for (uint32_t to = 0; to < size(); ++to) {
     if (by_peer[to].empty()) continue;
-    auto bytes = net::EncodeMessages(by_peer[to]);
+    auto bytes = net::EncodeMessages(by_peer[to], ring);
     if (!bytes.ok()) {
       observer_.OnViolation(
           absl::StrCat("messages of node ", id,

@@ -5,11 +5,15 @@
 #define DOVETAIL_TESTS_SIM_SIM_CLUSTER_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "net/peer_codec.h"
+#include "replica/cluster.h"
 #include "replica/options.h"
 #include "replica/placement.h"
 #include "tests/sim/hooks.h"
@@ -69,8 +73,16 @@ class SimCluster {
   const replica::Placement& placement() const { return *placement_; }
   const replica::Placement& PlacementAt(uint32_t node,
                                         replica::PartitionId partition) const;
+  // Whether it was ever another than the first.
+  bool ring_changed() const { return ring_changed_; }
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
+  // What keeps nodes from reaching one another and having one configuration;
+  // empty if nothing does, and where there is no ring.
+  std::string GossipDiffers() const;
+  // Those in the same region as `node`, or in the same zone of it: a bit mask.
+  uint64_t RegionMates(uint32_t node) const;
+  uint64_t ZoneMates(uint32_t node) const;
   Node& node(uint32_t id) { return nodes_[id]; }
   Network& network() { return network_; }
   replica::Shard& ShardOf(uint32_t node, replica::PartitionId partition);
@@ -93,7 +105,12 @@ class SimCluster {
   void Blink(uint32_t node, uint32_t peer);
   // Draws other owners for some partitions.
   void ChangeRing(uint64_t draw, int64_t spread_us);
+  // An operator at `node` stages what PlanEvent says for `subject`, or commits
+  // what is staged there; what makes no sense is refused.
+  void Stage(uint32_t node, uint32_t subject, int64_t change);
+  void Commit(uint32_t node);
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
+  void HealLinks();
   // Ends every fault, starts who is down.
   void HealAll();
   // The same for the nodes of a bit mask; cuts off the others from them.
@@ -116,7 +133,8 @@ class SimCluster {
               replica::Now now);
   void Release(uint32_t node, uint32_t lane, replica::Output output);
   std::vector<std::pair<uint32_t, std::string>> Encode(
-      uint32_t node, const std::vector<replica::Envelope>& messages);
+      uint32_t node, const std::vector<replica::Envelope>& messages,
+      const replica::ConfigDigest& ring);
   absl::Status BeginFsync(uint32_t node, uint32_t lane);
   int64_t TurnTime(Node& node);
   replica::Now NowAt(const Node& node) const;
@@ -124,7 +142,30 @@ class SimCluster {
   // Whether `node` believes in its link to `peer` is looked at again then.
   void ReconsiderLater(uint32_t node, uint32_t peer, int64_t after_us);
   void Reconsider(uint32_t node, uint32_t peer);
+  // That this process of `peer` can be reached; 0: none.
+  void Believe(uint32_t node, uint32_t peer, crdt::ActorId process);
   void ReconsiderAll(uint32_t node, int64_t after_us);
+
+  // --- The node strand (sim_strand.cc); all require that the node runs ---
+  absl::Duration Steady() const;
+  std::optional<replica::ClusterConfig> StartConfig(uint32_t node) const;
+  void StartStrand(uint32_t node, replica::ClusterConfig config);
+  void OnStrand(uint32_t node, StrandInput input);
+  void OnGossip(uint32_t from, uint32_t to, net::PeerGossip gossip);
+  void OnPlacedBy(uint32_t from, uint32_t to,
+                  const replica::ConfigDigest& ring);
+  void WakeStrand(uint32_t node, int64_t at_us);
+  void RunStrand(uint32_t node);
+  void DrainStrand(uint32_t node);
+  void OnClusterEvent(uint32_t node, const replica::ClusterEvent::Any& event);
+  // The shards of `node` are told.
+  void Reach(uint32_t node, uint32_t peer, bool up);
+  void SaveCluster(uint32_t node);
+  std::shared_ptr<const replica::Placement> PlacementFor(
+      const replica::CommittedRing& ring);
+  void FindNewestRing();
+  // Starts it a little later if it is to join and nobody is there to ask.
+  bool WaitsToJoin(uint32_t node);
 
   const Plan& plan_;
   Scheduler& scheduler_;
@@ -133,6 +174,12 @@ class SimCluster {
   Observer& observer_;
   replica::ShardOptions shard_options_;
   std::shared_ptr<const replica::Placement> placement_;
+  bool ring_changed_ = false;
+  replica::ConfigDigest newest_ring_;  // that it was made of; epoch 0: none
+  // Of every ring that there was.
+  std::map<std::pair<uint64_t, replica::Hash128>,
+           std::shared_ptr<const replica::Placement>>
+      placements_;
   int64_t ring_heard_us_ = 0;  // when somebody last heard of a change
   Network network_;
   std::vector<Node> nodes_;

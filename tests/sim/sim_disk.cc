@@ -37,6 +37,7 @@ SimDisk::SimDisk(const SimDisk& other)
     : families_(other.families_),
       undo_(other.undo_),
       checkpoints_(other.checkpoints_),
+      file_(other.file_),
       reappearing_(other.reappearing_) {}
 
 SimDisk& SimDisk::operator=(const SimDisk& other) {
@@ -45,6 +46,7 @@ SimDisk& SimDisk::operator=(const SimDisk& other) {
   families_ = other.families_;
   undo_ = other.undo_;
   checkpoints_ = other.checkpoints_;
+  file_ = other.file_;
   reappearing_ = other.reappearing_;
   faults_ = Faults();
   return *this;

@@ -56,6 +56,10 @@ class SimDisk {
   void DropFailed() { reappearing_.reset(); }
   void Wipe();
 
+  // A small file beside the database, replaced as a whole and durable at once.
+  void SetFile(std::string bytes) { file_ = std::move(bytes); }
+  const std::string& file() const { return file_; }
+
   // --- Faults, for the process that runs or the next one ---
   // The `nth` Commit of a batch that is not empty from now on (1: the next)
   // fails with `error`, which must be one that Commit may return.
@@ -113,6 +117,7 @@ class SimDisk {
   Families families_;
   std::deque<Undo> undo_;  // of the un-synced batches, oldest first
   std::map<std::string, Families> checkpoints_;
+  std::string file_;
   bool in_use_ = false;
   Faults faults_;
   // Written by a commit that failed; takes effect when a process starts.

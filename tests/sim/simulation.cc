@@ -83,9 +83,8 @@ class Simulation {
     checker_.ReleaseWithheld();
     hooks_.SetBuggify(false);
     cluster_.HealCore(nodes);
-    checker_.RequireAnswers(
-        nodes,
-        scheduler_.now_us() + 2 * plan_.options.detect_us + kCoreSettlesUs);
+    checker_.RequireAnswers(nodes,
+                            scheduler_.now_us() + CoreSettlesUs(plan_.options));
     const int64_t asked_us =
         plan_.events.empty() ? 0 : plan_.events.back().at_us;
     RunUntil(std::max(asked_us, scheduler_.now_us()) + kCoreAnswersUs);
@@ -211,6 +210,16 @@ class Simulation {
       case EventKind::kReplay:
       case EventKind::kWithhold:
         return StrikeNetwork(event);
+      case EventKind::kCutZone:
+        return CutOff(cluster_.ZoneMates(event.node), event);
+      case EventKind::kCutRegion:
+        return CutOff(cluster_.RegionMates(event.node), event);
+      case EventKind::kHealLinks:
+        return cluster_.HealLinks();
+      case EventKind::kStage:
+        return cluster_.Stage(event.node, event.peer, event.value);
+      case EventKind::kCommit:
+        return cluster_.Commit(event.node);
       case EventKind::kFailCommit:
       case EventKind::kFailSync:
       case EventKind::kDiskFull:
@@ -301,6 +310,17 @@ class Simulation {
       for (uint32_t b = 0; b < cluster_.size(); ++b) {
         const bool crosses = ((side >> a) & 1) != ((side >> b) & 1);
         if (a != b && crosses) cluster_.CutBetween(a, b, for_us);
+      }
+    }
+  }
+
+  // A zone or region, from all others.
+  void CutOff(uint64_t place, const PlanEvent& event) {
+    for (uint32_t in = 0; in < cluster_.size(); ++in) {
+      for (uint32_t out = 0; out < cluster_.size(); ++out) {
+        if (((place >> in) & 1) == 0 || ((place >> out) & 1) != 0) continue;
+        if (event.value != 2) cluster_.CutBetween(in, out, event.for_us);
+        if (event.value != 1) cluster_.CutBetween(out, in, event.for_us);
       }
     }
   }
