@@ -147,8 +147,9 @@ void DrawCore(Plan& plan) {
     event.value = chance.OneIn(4) ? kWayFsync : 0;
     if (region) event.value |= WayOf(WayLevel::kLocalQuorum);
     event.at_us = at;
-    event.text = absl::StrCat("n", chance.Pick(core), " ",
-                              sentences[chance.Below(3)], i + 1, " w", quorum);
+    const int64_t writer = chance.Pick(core);
+    event.text = absl::StrCat("n", writer, " ", sentences[chance.Below(3)],
+                              i + 1, " w", quorum);
     plan.events.push_back(event);
     event.at_us += chance.Between(1'000'000, 3'000'000);
     event.text =

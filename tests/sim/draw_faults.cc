@@ -160,8 +160,8 @@ class Drawer {
         event.value = stream.Half() ? 0 : stream.Between(1, 1000);
         // Soon after some write, or there is little to take.
         if (event.value > 0 && stream.Half()) {
-          event.at_us = plan_.events[stream.Below(operations_)].at_us +
-                        stream.LogBetween(1 * kMs, 5 * kS);
+          event.at_us = plan_.events[stream.Below(operations_)].at_us;
+          event.at_us += stream.LogBetween(1 * kMs, 5 * kS);
         }
         break;
       case EventKind::kSlow:
@@ -321,8 +321,9 @@ class Drawer {
       const uint32_t node = stream.Below32(nodes_);
       StageAndCommit(node, at, wait, stream);
       if (!stream.OneIn(3)) continue;
-      StageAndCommit((node + 1 + stream.Below32(nodes_ - 1)) % nodes_,
-                     at + stream.LogBetween(100, 500 * kMs), wait, stream);
+      const uint32_t other = (node + 1 + stream.Below32(nodes_ - 1)) % nodes_;
+      const int64_t later = at + stream.LogBetween(100, 500 * kMs);
+      StageAndCommit(other, later, wait, stream);
     }
   }
 

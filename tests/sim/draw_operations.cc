@@ -112,8 +112,8 @@ class Drawer {
     if (one_.Permille(batch_permille_)) return DrawBatch(at);
     const Target target = DrawTarget(DrawKey());
     const std::string token = TokenFor(target);
-    const std::string sentence =
-        absl::StrCat(Sentence(target), " ", Level("w"), token);
+    const std::string said = Sentence(target);
+    const std::string sentence = absl::StrCat(said, " ", Level("w"), token);
     // A register's timestamps would be the client's; the fields of a map are
     // whatever it draws.
     const bool bare = target.type != "register" && target.path.empty() &&
@@ -207,8 +207,9 @@ class Drawer {
     }
     // A map: take out one of its fields. Cleared as a whole now and then.
     if (one_.OneIn(8)) return say("clear", "");
+    const uint64_t name = one_.Below(3);
     const std::string field =
-        absl::StrCat("f", one_.Below(3), ":", kTypes[one_.Below(9)]);
+        absl::StrCat("f", name, ":", kTypes[one_.Below(9)]);
     return t.path.empty() ? absl::StrCat("map ", t.key, " remove ", field)
                           : say("remove", field);
   }
@@ -270,8 +271,9 @@ class Drawer {
   void DrawTight(int64_t at) {
     const uint64_t kind = one_.Below(4);
     if (kind == 0) {
-      return AddOnce(at, absl::StrCat("counter add exact ",
-                                      one_.Between(1, 100), " ", Level("w")));
+      const int64_t amount = one_.Between(1, 100);
+      return AddOnce(
+          at, absl::StrCat("counter add exact ", amount, " ", Level("w")));
     }
     if (kind == 1) return TakeToken(at, "set", "unique");
     if (kind == 2 && !unremoved_.empty()) {
@@ -372,8 +374,9 @@ class Drawer {
             absl::StrCat("set clear hoard ", one_.Half() ? "w=1" : Level("w")));
       // The checker would not know whose parts it sees.
       plan_.events.back().value &= ~kWayForward;
+      const uint64_t element = 1000 + one_.Below(1000);
       Add(at + one_.Exponential(20'000),
-          absl::StrCat("set add hoard h", 1000 + one_.Below(1000), " w=1"));
+          absl::StrCat("set add hoard h", element, " w=1"));
     }
     Add(at + 200'000, absl::StrCat("set read hoard ", Level("r")));
   }

@@ -81,8 +81,9 @@ void Network::Replay(uint32_t from, uint32_t to) {
   Link& link = At(from, to);
   for (size_t i = 0; i < 3 && !link.recent.empty(); ++i) {
     ++stats_.replayed;
-    Schedule(from, to, link.recent[link.chance.Below(link.recent.size())],
-             link.chance.LogBetween(100, 5'000'000));
+    Frame frame = link.recent[link.chance.Below(link.recent.size())];
+    const int64_t delay_us = link.chance.LogBetween(100, 5'000'000);
+    Schedule(from, to, std::move(frame), delay_us);
   }
 }
 
