@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/compression.h"
 #include "net/socket.h"
 #include "replica/hash.h"
 #include "tests/net/support.h"
