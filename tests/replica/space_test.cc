@@ -140,7 +140,7 @@ TEST_CASE("Space: of a set that lost all its elements nothing is left") {
   const absl::StatusOr<uint64_t> bytes = sim::CompactedBytes(directory);
   REQUIRE_MESSAGE(bytes.ok(), bytes.status().ToString());
   MESSAGE("all tables after compaction: " << *bytes << " bytes");
-  CHECK(*bytes <= (256 << 10));
+  CHECK(*bytes <= (10 << 10));
 }
 
 }  // namespace

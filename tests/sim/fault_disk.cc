@@ -176,8 +176,12 @@ absl::StatusOr<uint64_t> CompactedBytes(const std::string& directory) {
   const std::unique_ptr<rocksdb::DB> db(opened);
   uint64_t bytes = 0;
   for (rocksdb::ColumnFamilyHandle* handle : handles) {
+    // What is deleted goes for good at the lowest level only.
+    rocksdb::CompactRangeOptions whole;
+    whole.bottommost_level_compaction =
+        rocksdb::BottommostLevelCompaction::kForce;
     const rocksdb::Status compacted =
-        db->CompactRange({}, handle, nullptr, nullptr);
+        db->CompactRange(whole, handle, nullptr, nullptr);
     if (!compacted.ok()) status = compacted;
     uint64_t of_family = 0;
     DOVETAIL_CHECK(db->GetIntProperty(
