@@ -441,6 +441,9 @@ void Checker::OnReadReply(const Pending& pending,
                           const replica::ReadReply& reply) {
   ++stats_.acknowledged;
   CheckReceipt(pending, reply.receipt);
+  // Whoever it was passed on to may have owned nothing by then, and asked
+  // others in turn, who need not be those that are named.
+  if (pending.ticket && !cluster_->RingKnownSince(pending.submitted_us)) return;
   const crdt::ReadSpec& spec = *pending.spec;
   const oracle::Object object = ToOracle(spec.object);
   const std::vector<oracle::Field> fields = ToOracle(spec.fields);
