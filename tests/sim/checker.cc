@@ -410,7 +410,15 @@ void Checker::OnWriteReply(const Pending& pending,
         acknowledged.holders.insert(id);
       }
     } else if (Holds(id, pending.partition, *pending.minted)) {
-      acknowledged.holders.insert(id);
+      // It may have lost it since its acknowledgement, and got it back from a
+      // peer without an fsync.
+      const bool lost = LossIsLegal(id, pending.submitted_us, pending.fsync);
+      if (!lost || !pending.fsync ||
+          cluster_->ShardOf(id, pending.partition)
+              .DurableOf(pending.partition)
+              .ContainsRun(*pending.minted)) {
+        acknowledged.holders.insert(id);
+      }
     } else if (!Owns(id, pending.partition) ||
                !cluster_->RingKnownSince(pending.submitted_us)) {
       // A stand-in that has handed it over meanwhile.
