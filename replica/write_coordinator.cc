@@ -153,7 +153,6 @@ void WriteCoordinator::Spread(RequestId id, Job& job, std::string delta,
   }
   job.stand_ins_asked = 0;
   job.delta = std::move(delta);
-  if (job.set.stand_ins().empty()) return;
   // This node is one of them already if it owns nothing of the partition.
   const uint32_t stands_in = core_.IsOwner(job.partition) ? 0 : 1;
   for (uint32_t i = stands_in; i < job.set.missing_owners(); ++i) {
