@@ -375,17 +375,15 @@ TEST_CASE(
     return cluster.Asked(1, key) + cluster.Asked(3, key);
   };
   Await([&] {
+    const size_t before = elsewhere();
     read_all();
-    return elsewhere() > 0;
+    return elsewhere() > before;
   });
   // Mutations, too; all but probes, which are reads, and wait for nobody.
   const std::string other = cluster.KeyOf(2, 1);
   const Result written = Start(*client, AddOne(other)).get();
   REQUIRE(written.ok());
   CHECK(cluster.Asked(1, other) + cluster.Asked(3, other) == 1);
-  const absl::Duration began = SteadyNow();
-  read_all();
-  CHECK(SteadyNow() - began < absl::Milliseconds(300));
   // Nobody tells the client that it is quick again: it finds out.
   cluster.node(2).SetDelay(absl::ZeroDuration());
   Await([&] {

@@ -50,9 +50,9 @@ TEST_CASE("Filling: an empty partition is complete, too") {
 
 TEST_CASE("Filling: a majority of those of before has to be heard") {
   Moving world(kFirst);
-  for (uint32_t node : {0u, 1u}) world.cluster.Part(node, 2);
+  for (uint32_t node : {0u, 1u}) world.Part(node, 2);
   world.FillWith(3);  // not at C
-  for (uint32_t node : {0u, 1u}) world.cluster.Meet(node, 2);
+  for (uint32_t node : {0u, 1u}) world.Meet(node, 2);
   world.Place(kSecond);
   world.cluster.Crash(0);
   world.cluster.Crash(1);
@@ -69,8 +69,8 @@ TEST_CASE("Filling: who can be reached has to be heard, majority or not") {
   Moving world(kFirst);
   world.Place(kSecond);
   world.cluster.network().clear();
-  world.cluster.Part(0, 1);
-  world.cluster.Part(0, 2);
+  world.Part(0, 1);
+  world.Part(0, 2);
   // A alone has it, and D hears of A's summaries last.
   const RequestId id = world.cluster.Begin(0, {Count("late", 4)}, [] {
     auto here = Cluster::W(1);
@@ -237,15 +237,15 @@ TEST_CASE("Filling: an owner that comes back is filled anew") {
   Moving world(kFirst);
   world.FillWith(5);
   world.Place(kSecond);
-  world.cluster.Part(0, 1);
-  world.cluster.Part(0, 2);
-  world.cluster.Part(0, 3);
+  world.Part(0, 1);
+  world.Part(0, 2);
+  world.Part(0, 3);
   world.cluster.network().clear();
   world.Rounds(5);
   world.Write(1, "since", 9);
-  world.cluster.Meet(0, 1);
-  world.cluster.Meet(0, 2);
-  world.cluster.Meet(0, 3);
+  world.Meet(0, 1);
+  world.Meet(0, 2);
+  world.Meet(0, 3);
   world.cluster.network().clear();
   world.Place({3, {0, 1, 2}, {3, 1, 2}});
   CHECK(world.Incomplete(0) == 1);

@@ -4,7 +4,10 @@
 #define DOVETAIL_TESTS_REPLICA_MOVING_H_
 
 #include <algorithm>
+#include <functional>
+#include <set>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -81,17 +84,36 @@ class Moving {
       : nodes_(nodes), cluster(Made(nodes, first), options) {}
 
   void Place(const RingOf& ring) { cluster.Place(Made(nodes_, ring)); }
+  // Nothing goes between the two any more, until they meet.
+  void Part(uint32_t a, uint32_t b) {
+    cuts_.insert(std::minmax(a, b));
+    cluster.Part(a, b);
+  }
+  void Meet(uint32_t a, uint32_t b) {
+    Deliver([](const InFlight&) { return false; });  // drops what was cut off
+    cuts_.erase(std::minmax(a, b));
+    cluster.Meet(a, b);
+  }
+  // What `which` says, and what that causes; what is cut off is lost.
+  void Deliver(const std::function<bool(const InFlight&)>& which) {
+    const auto cut = [&](const InFlight& item) {
+      return cuts_.contains(
+          std::minmax(sim::SeatOf(item.from), sim::SeatOf(item.to)));
+    };
+    cluster.DeliverAll(
+        [&](const InFlight& item) { return cut(item) || !which(item); });
+    std::erase_if(cluster.network(), cut);
+  }
   void Rounds(int rounds) {
+    const auto all = [](const InFlight&) { return true; };
     for (int i = 0; i < rounds; ++i) {
-      cluster.DeliverAll();
+      Deliver(all);
       cluster.Advance(absl::Seconds(1));
-      cluster.DeliverAll();
+      Deliver(all);
     }
   }
   // Only what requests send; sync stands still.
-  void Requests() {
-    cluster.DeliverAll([](const InFlight& item) { return !IsRequest(item); });
-  }
+  void Requests() { Deliver(IsRequest); }
   // A counter, at a majority of whom the coordinator reaches now.
   void Write(uint32_t at, std::string counter, int64_t amount) {
     const RequestId id = cluster.Begin(at, {Count(std::move(counter), amount)},
@@ -148,6 +170,9 @@ class Moving {
 
   const uint32_t nodes_;
   Cluster cluster;
+
+ private:
+  std::set<std::pair<uint32_t, uint32_t>> cuts_;
 };
 
 inline const RingOf kFirst{1, {0, 1, 2}};

@@ -17,17 +17,17 @@ TEST_CASE(
   Moving world(kFirst);
   world.Rounds(1);
   // At A and B alone; C is out of reach.
-  for (uint32_t node : {0u, 1u}) world.cluster.Part(node, 2);
+  for (uint32_t node : {0u, 1u}) world.Part(node, 2);
   world.Write(0, "before", 5);
-  for (uint32_t node : {0u, 1u}) world.cluster.Meet(node, 2);
+  for (uint32_t node : {0u, 1u}) world.Meet(node, 2);
   world.Place(kSecond);
   world.cluster.network().clear();
   // At D and C alone.
-  world.cluster.Part(2, 1);
-  world.cluster.Part(3, 1);
+  world.Part(2, 1);
+  world.Part(3, 1);
   world.Write(2, "since", 7);
-  world.cluster.Meet(2, 1);
-  world.cluster.Meet(3, 1);
+  world.Meet(2, 1);
+  world.Meet(3, 1);
   for (uint32_t node = 0; node < 4; ++node) {
     world.CheckReads(node, "before", 5);
     world.CheckReads(node, "since", 7);
@@ -39,16 +39,16 @@ TEST_CASE(
 TEST_CASE("Filling: with one owner down a former one stands for what was") {
   Moving world(kFirst);
   world.Rounds(1);
-  for (uint32_t node : {0u, 2u}) world.cluster.Part(node, 1);
+  for (uint32_t node : {0u, 2u}) world.Part(node, 1);
   world.Write(0, "before", 5);  // at A and C
-  for (uint32_t node : {0u, 2u}) world.cluster.Meet(node, 1);
+  for (uint32_t node : {0u, 2u}) world.Meet(node, 1);
   world.Place(kSecond);
   world.cluster.network().clear();
-  world.cluster.Part(2, 1);
-  world.cluster.Part(3, 1);
+  world.Part(2, 1);
+  world.Part(3, 1);
   world.Write(2, "since", 7);  // at D and C
-  world.cluster.Meet(2, 1);
-  world.cluster.Meet(3, 1);
+  world.Meet(2, 1);
+  world.Meet(3, 1);
   world.cluster.Crash(2);
   // B and D are not enough: D has nothing of before, and does not say it has.
   const RequestId id =
@@ -89,9 +89,9 @@ TEST_CASE("Filling: one that is filled says at R=1 what others know") {
 
 TEST_CASE("Filling: listings name what only owners of before hold") {
   Moving world(kFirst);
-  for (uint32_t node : {0u, 1u}) world.cluster.Part(node, 2);
+  for (uint32_t node : {0u, 1u}) world.Part(node, 2);
   world.FillWith(3);  // at A and B
-  for (uint32_t node : {0u, 1u}) world.cluster.Meet(node, 2);
+  for (uint32_t node : {0u, 1u}) world.Meet(node, 2);
   world.Place(kSecond);
   world.cluster.network().clear();
   for (uint32_t node = 0; node < 4; ++node) {
@@ -131,9 +131,9 @@ TEST_CASE("Filling: a mutation goes to an owner that sees what is there") {
 
 TEST_CASE("Filling: fewer owners than before know together what they knew") {
   Moving world(kFirst, 3);
-  for (uint32_t node : {1u, 2u}) world.cluster.Part(node, 0);
+  for (uint32_t node : {1u, 2u}) world.Part(node, 0);
   world.Write(1, "theirs", 3);  // not at A
-  for (uint32_t node : {1u, 2u}) world.cluster.Meet(node, 0);
+  for (uint32_t node : {1u, 2u}) world.Meet(node, 0);
   world.cluster.network().clear();
   world.Place({2, {0}, {0, 1, 2}});
   world.cluster.network().clear();

@@ -319,6 +319,7 @@ void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
     Pending pending;
     pending.event = kProbe;
     pending.node = node;
+    pending.level = replica::Level::Count(2);  // or more
     pending.spec.emplace();
     pending.spec->object = {"b", "(a listing)", crdt::Type::kMap};
     return OnError(pending, reply.body.status());

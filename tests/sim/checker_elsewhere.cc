@@ -152,8 +152,11 @@ void Checker::AfterWaits(uint32_t node, PartitionId partition,
     if (pending.once) {
       crdt::EventSet own;
       if (pending.once->count > 0) own.InsertRun(*pending.once);
-      if (!own.empty() && own.IsSubsetOf(applied))
+      // As in AfterOnce, this says nothing of what was passed on.
+      const bool passed_on = pending.content && pending.at == pending.node;
+      if (!passed_on && !own.empty() && own.IsSubsetOf(applied)) {
         pending.minted = pending.once;
+      }
     } else if (!minted.empty()) {
       Begin(node, pending, applied.Minus(minted));
       Mints(node, pending, minted);

@@ -33,9 +33,10 @@ void Checker::CheckReceipt(const Pending& pending,
   if (nodes.empty() || nodes.size() != receipt.nodes.size() ||
       counted < receipt.required ||
       !MayCoordinate(pending, SeatOf(receipt.nodes.front()))) {
-    return OnViolation(absl::StrCat(Story(pending), ": its receipt names ",
-                                    nodes.size(), " nodes of ",
-                                    receipt.required));
+    return OnViolation(absl::StrCat(
+        Story(pending), ": its receipt names ", nodes.size(), " nodes of ",
+        receipt.required, ", node ", SeatOf(receipt.nodes.front()),
+        " first; taken by node ", pending.at));
   }
   if (sure && pending.event != kProbe) CheckLevel(pending, receipt);
 }

@@ -82,12 +82,13 @@ void Checker::CheckLevel(const Pending& pending,
   for (const Demand& demand :
        DemandsOf(pending.level, coordinator, pending.partition)) {
     required += demand.required;
+    // A read of one replica is of this one, whatever it is and wherever.
+    if (pending.spec && receipt.required == 1) continue;
     uint32_t counted = 0;
     for (const NodeId node : receipt.nodes) {
       const bool here = ((demand.nodes >> SeatOf(node)) & 1) != 0;
-      const bool counts = plan_.options.strict == 0 ||
-                          Owns(SeatOf(node), pending.partition) ||
-                          (pending.spec && demand.required == 1);
+      const bool counts =
+          plan_.options.strict == 0 || Owns(SeatOf(node), pending.partition);
       counted += here && counts ? 1 : 0;
     }
     if (counted >= demand.required) continue;

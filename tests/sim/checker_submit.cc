@@ -159,6 +159,7 @@ void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {
     Pending pending;
     pending.event = kProbe;
     pending.node = node;
+    pending.level = replica::Level::Count(2);  // or more
     pending.spec.emplace();
     pending.spec->object = {"b", "(of a session)", crdt::Type::kMap};
     return OnError(pending, reply.body.status());
