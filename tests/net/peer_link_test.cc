@@ -167,10 +167,9 @@ TEST_CASE("PeerLinks: between regions frames leave compressed, in order") {
   Open(loop, b, std::move(config));
   Introduce(a, b, 1);
   RunUntil(loop, [&] { return a.links->up(Id(1)) && b.links->up(Id(0)); });
+  // Together they are cut into several batches.
   const auto delta = [](int i) {
-    // One of them is cut into several batches.
-    return std::to_string(i) + "/" +
-           std::string(i == 500 ? 3 * kBatchContentBytesMax : 20, 'x');
+    return std::to_string(i) + "/" + std::string(5'000, 'x');
   };
   for (int i = 0; i < 1000; ++i) {
     a.links->Send(Id(1), Frame(delta(i)));
