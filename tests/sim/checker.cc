@@ -105,6 +105,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
     disks_replaced_ |= ReplacesDisk(event.kind);
+    if (ReplacesDisk(event.kind)) frail_.insert(event.node);
     moves_ |=
         event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;

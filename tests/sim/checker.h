@@ -317,6 +317,8 @@ class Checker final : public Observer {
   // --- Who can be judged (checker_exact.cc) ---
   // Whether the rows are those of what was applied, as of the last commit.
   bool Exact(uint32_t node, replica::PartitionId partition) const;
+  // Whether all are that can be: what every owner's disk may have lost nobody
+  // can bring.
   bool AllExact() const;
   // Of all partitions of the node, or of the one shard.
   void LookAtExactness(uint32_t node, const replica::Shard* shard);
@@ -361,6 +363,7 @@ class Checker final : public Observer {
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
   bool disks_replaced_ = false;          // or all that some disk holds
+  std::set<uint32_t> frail_;             // whose disks those are
   bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event

@@ -138,7 +138,9 @@ bool Checker::LossIsLoud() {
     if (!cluster_->node(node).running()) return true;
     for (const Lane& lane : cluster_->node(node).process->lanes) {
       const replica::ShardStats stats = lane.shard->stats();
-      if (stats.log_gaps + stats.quarantined + stats.corruptions > 0) {
+      if (stats.log_gaps + stats.quarantined + stats.corruptions +
+              stats.filling >
+          0) {
         return true;
       }
     }
