@@ -343,7 +343,9 @@ void ReadCoordinator::Send(uint64_t sequence, const Job& job, NodeId peer) {
 void ReadCoordinator::Replace(Jobs::iterator it, NodeId peer,
                               absl::Status why) {
   Job& job = it->second;
-  if (absl::IsUnavailable(why)) job.refused.push_back(peer);
+  if (absl::IsUnavailable(why) && !job.tally.Failed(peer)) {
+    job.refused.push_back(peer);  // once, however often it refuses
+  }
   job.last_error = std::move(why);
   job.tally.AddFailure(peer);
   job.complete.AddFailure(peer);

@@ -105,6 +105,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
     disks_replaced_ |= ReplacesDisk(event.kind);
+    if (ReplacesDisk(event.kind)) frail_.insert(event.node);
     moves_ |=
         event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;
@@ -132,11 +133,7 @@ std::string Checker::Story(const Pending& pending) const {
 }
 
 void Checker::OnViolation(std::string what) {
-  // A sync by ranges may leave rows ahead of what was applied, for good if the
-  // disk of its source is lost: the oracle cannot judge those.
-  if (!violation_.empty() || (plan_.options.may_lose != 0 && ranges_seen_)) {
-    return;
-  }
+  if (!violation_.empty()) return;
   trace_.Add(scheduler_.now_us(), "VIOLATION", 0, 0, HashOf(what),
              [&] { return what; });
   violation_ = absl::StrCat("at ", scheduler_.now_us(), " µs (event ",
@@ -165,6 +162,7 @@ void Checker::Begin(uint32_t node, Pending& pending,
   pending.at = node;
   pending.visible = visible;
   if (pending.spec) return pending.tries.push_back({node, actor, visible});
+  pending.unknown = !IsKnown(node, pending);
   if (pending.must_refuse) return;
   if (pending.once) return LookForRoom(pending);
   pending.expected = OracleOf(pending.partition)
@@ -208,7 +206,7 @@ void Checker::Mints(uint32_t node, Pending& pending,
     return OnViolation(
         absl::StrCat(Story(pending), " minted no run of its node's events"));
   }
-  if (runs[0].count != pending.expected.events) {
+  if (!pending.unknown && runs[0].count != pending.expected.events) {
     return OnViolation(absl::StrCat(Story(pending), " minted ", runs[0].count,
                                     " events; it should be ",
                                     pending.expected.events));
@@ -216,9 +214,13 @@ void Checker::Mints(uint32_t node, Pending& pending,
   pending.minted = runs[0];
   pending.settled = !pending.expected.resume_after;
   CheckSession(pending);
-  OracleOf(pending.partition)
-      .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
-              runs[0].count, ToOracle(pending.visible));
+  if (pending.unknown) {
+    RecordUnknown(pending, runs[0]);
+  } else {
+    OracleOf(pending.partition)
+        .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
+                runs[0].count, ToOracle(pending.visible));
+  }
   in_turn_.push_back({node, pending.partition, runs[0], {}});
   for (Withheld& withheld : withheld_until_released_) {
     if (withheld.events || withheld.from_us > scheduler_.now_us() ||
@@ -324,8 +326,15 @@ void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
     return OnError(pending, reply.body.status());
   }
   ++stats_.checks;
-  std::string wrong = lists_.Judge(*cluster_, reply.id,
-                                   std::get<replica::ListReply>(*reply.body));
+  std::string wrong = lists_.Judge(
+      *cluster_, reply.id, std::get<replica::ListReply>(*reply.body),
+      [this](const crdt::ObjectId& object, int64_t since_us) {
+        if (!IsJudged(object)) return false;
+        for (uint32_t id = 0; id < cluster_->size(); ++id) {
+          if (!ExactSince(id, PartitionOf(object), since_us)) return false;
+        }
+        return true;
+      });
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 
@@ -346,7 +355,7 @@ void Checker::OnError(const Pending& pending, const absl::Status& status) {
       break;
     case absl::StatusCode::kResourceExhausted:
       explained = disk_faults_ || plan_.options.buggify != 0 || few_at_once ||
-                  HintsAreShort() || pending.full;
+                  HintsAreShort() || pending.full || pending.unknown;
       break;
     case absl::StatusCode::kInvalidArgument:
       explained =
@@ -385,18 +394,9 @@ void Checker::OnWriteReply(const Pending& pending,
   }
   sessions_.OnWritten(pending.event, reply);
   ++stats_.acknowledged;
-  const bool goes_on = pending.expected.resume_after.has_value();
-  if (goes_on && !pending.nothing_left) {
-    return OnViolation(absl::StrCat(Story(pending), " ended after a part"));
-  }
-  if (pending.minted.has_value() != pending.expected.mints()) {
-    return OnViolation(absl::StrCat(
-        Story(pending), pending.minted ? " minted events" : " minted nothing",
-        ", it should be ", pending.expected.events));
-  }
-  if (reply.not_observed != pending.expected.not_observed) {
-    return OnViolation(
-        absl::StrCat(Story(pending), ": wrong not_observed in its answer"));
+  const std::string wrong = pending.unknown ? "" : WrongIn(pending, reply);
+  if (!wrong.empty()) {
+    return OnViolation(absl::StrCat(Story(pending), wrong));
   }
   if (!pending.minted || pending.nothing_left) return;
   CheckReceipt(pending, reply.receipt);
@@ -437,6 +437,20 @@ void Checker::OnWriteReply(const Pending& pending,
   acknowledged_.push_back(std::move(acknowledged));
 }
 
+std::string Checker::WrongIn(const Pending& pending,
+                             const replica::WriteReply& reply) {
+  const bool goes_on = pending.expected.resume_after.has_value();
+  if (goes_on && !pending.nothing_left) return " ended after a part";
+  if (pending.minted.has_value() != pending.expected.mints()) {
+    return absl::StrCat(pending.minted ? " minted events" : " minted nothing",
+                        ", it should be ", pending.expected.events);
+  }
+  if (reply.not_observed != pending.expected.not_observed) {
+    return ": wrong not_observed in its answer";
+  }
+  return "";
+}
+
 void Checker::OnReadReply(const Pending& pending,
                           const replica::ReadReply& reply) {
   ++stats_.acknowledged;
@@ -445,6 +459,11 @@ void Checker::OnReadReply(const Pending& pending,
   // others in turn, who need not be those that are named.
   if (pending.ticket && !cluster_->RingKnownSince(pending.submitted_us)) return;
   const crdt::ReadSpec& spec = *pending.spec;
+  if (!IsJudged(spec.object) ||
+      !ExactSince(reply.receipt.nodes, pending.partition,
+                  pending.submitted_us)) {
+    return;
+  }
   const oracle::Object object = ToOracle(spec.object);
   const std::vector<oracle::Field> fields = ToOracle(spec.fields);
   oracle::Oracle& oracle = OracleOf(pending.partition);
@@ -520,6 +539,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
 }
 
 void Checker::OnStarted(uint32_t node) {
+  LookAtExactness(node, nullptr);
   // What may be gone: several ends may lie before one start that works.
   bool disk = false;
   bool power = false;

@@ -16,6 +16,8 @@
 //   a hand-over  (checker_handover.cc) a stand-in forgets only what the owners
 //                have on disk
 //   an error     has a cause in the plan
+//   (what a replica answers in the middle of a sync by ranges is not judged:
+//                checker_exact.cc)
 //   at the end   (final_check.cc) everybody agrees, and with the oracle, and
 //                nothing acknowledged is missing; every request was answered
 #ifndef DOVETAIL_TESTS_SIM_CHECKER_H_
@@ -133,11 +135,12 @@ class Checker final : public Observer {
     oracle::Expectation expected;
     // Of a large clear, its last delta.
     std::optional<crdt::DotRun> minted;
-    bool nothing_left = false;         // for the rest of a large clear
-    bool settled = false;              // it mints nothing any more
-    crdt::EventSet session;            // it must come after these
-    bool must_refuse = false;          // checker_once.cc: nobody may take it
-    bool full = false;                 // likewise, unless it was taken before
+    bool nothing_left = false;  // for the rest of a large clear
+    bool settled = false;       // it mints nothing any more
+    crdt::EventSet session;     // it must come after these
+    bool must_refuse = false;   // checker_once.cc: nobody may take it
+    bool full = false;          // likewise, unless it was taken before
+    bool unknown = false;  // checker_exact.cc: nobody can say what it acts on
     std::optional<crdt::DotRun> once;  // with op=: what it mints, or has minted
     // Reads.
     std::optional<crdt::ReadSpec> spec;
@@ -254,11 +257,14 @@ class Checker final : public Observer {
 
   // --- Turns (checker_turn.cc) ---
   void AfterClears(uint32_t node, replica::Shard& shard);
+  void AfterUnknownClear(uint32_t node, replica::Shard& shard,
+                         Pending& pending);
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
                   const crdt::DotRun& minted);
   void NoteReceived(uint32_t node, replica::PartitionId partition,
                     const std::string& delta);
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
+  std::string WrongIn(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnSessionReply(uint32_t node, const replica::ClientReply& reply);
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
@@ -308,6 +314,23 @@ class Checker final : public Observer {
   // Whether those who answered meet the level.
   void CheckLevel(const Pending& pending, const replica::Receipt& receipt);
 
+  // --- Who can be judged (checker_exact.cc) ---
+  // Whether the rows are those of what was applied, as of the last commit.
+  bool Exact(uint32_t node, replica::PartitionId partition) const;
+  // Whether all are that can be: what every owner's disk may have lost nobody
+  // can bring.
+  bool AllExact() const;
+  // Of all partitions of the node, or of the one shard.
+  void LookAtExactness(uint32_t node, const replica::Shard* shard);
+  bool ExactSince(uint32_t node, replica::PartitionId partition,
+                  int64_t since_us) const;
+  bool ExactSince(const std::vector<replica::NodeId>& nodes,
+                  replica::PartitionId partition, int64_t since_us) const;
+  // Whether the oracle can say what the write acts on at `node`.
+  bool IsKnown(uint32_t node, const Pending& pending) const;
+  void RecordUnknown(const Pending& pending, const crdt::DotRun& minted);
+  bool IsJudged(const crdt::ObjectId& object) const;
+
   // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   static bool MayCoordinate(const Pending& pending, uint32_t node);
@@ -331,6 +354,7 @@ class Checker final : public Observer {
   void CheckAcknowledged();
   void CheckAnswered();
   bool LossIsLoud();
+  bool Unfinished(replica::PartitionId partition) const;
 
   const Plan& plan_;
   Scheduler& scheduler_;
@@ -338,8 +362,8 @@ class Checker final : public Observer {
   SimCluster* cluster_ = nullptr;
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
-  bool ranges_seen_ = false;             // a sync by ranges has got an answer
   bool disks_replaced_ = false;          // or all that some disk holds
+  std::set<uint32_t> frail_;             // whose disks those are
   bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition
   std::vector<std::optional<scenario::Action>> actions_;  // by plan event
@@ -385,6 +409,13 @@ class Checker final : public Observer {
   std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
   std::map<replica::PartitionId, OnceSession> once_sessions_;
   std::map<uint64_t, OnceSent> once_sent_;
+  struct Exactness {
+    bool now = true;
+    int64_t not_until_us = -1;  // when it was not for the last time
+  };
+  std::map<std::pair<uint32_t, replica::PartitionId>, Exactness> exactness_;
+  // Written by who saw nobody knows what.
+  std::set<oracle::Object> unjudged_;
   // The tight objects of draw_operations.cc.
   int64_t exact_attempted_ = 0;
   std::map<size_t, int64_t> exact_acknowledged_;  // by plan event

@@ -115,6 +115,7 @@ bool Checker::Misuse(const OnceSent& sent, replica::WriteRequest& write,
 void Checker::LookForRoom(Pending& pending) {
   const oracle::Mutation& first = pending.batch.front();
   pending.full = false;
+  if (pending.unknown) return;
   if (first.verb != oracle::Verb::kWriteBlind ||
       pending.visible.ContainsRun(*pending.once)) {
     return;

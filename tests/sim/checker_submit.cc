@@ -164,9 +164,13 @@ void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {
     pending.spec->object = {"b", "(of a session)", crdt::Type::kMap};
     return OnError(pending, reply.body.status());
   }
+  const auto& read = std::get<replica::ReadReply>(*reply.body);
+  if (!ExactSince(read.receipt.nodes, sessions_.PartitionOf(reply.id),
+                  sessions_.AskedAt(reply.id))) {
+    return sessions_.Forget(reply.id);
+  }
   ++stats_.checks;
-  std::string wrong =
-      sessions_.Judge(reply.id, std::get<replica::ReadReply>(*reply.body));
+  std::string wrong = sessions_.Judge(reply.id, read);
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 

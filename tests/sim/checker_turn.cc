@@ -41,7 +41,9 @@ void Checker::BeforeTimers(uint32_t node, Shard& shard) {
       continue;
     }
     const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
-    if (pending.expected.resume_after) pending.visible = applied;
+    if (pending.expected.resume_after || pending.unknown) {
+      pending.visible = applied;
+    }
     if (!pending.session.empty() && !pending.settled) {
       before_timers_[pending.partition] = applied;
     }
@@ -58,8 +60,14 @@ void Checker::AfterTimers(uint32_t node, Shard& shard) {
 
 void Checker::AfterClears(uint32_t node, Shard& shard) {
   for (auto& [id, pending] : pending_) {
-    if (pending.at != node || !pending.expected.resume_after ||
+    if (pending.at != node ||
+        (!pending.expected.resume_after && !pending.unknown) ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
+      continue;
+    }
+    pending.unknown = pending.unknown || !IsKnown(node, pending);
+    if (pending.unknown) {
+      AfterUnknownClear(node, shard, pending);
       continue;
     }
     std::vector<oracle::Mutation> rest = pending.batch;
@@ -77,6 +85,24 @@ void Checker::AfterClears(uint32_t node, Shard& shard) {
     pending.expected.resume_after = expected.resume_after;
     Mints(node, pending, minted);
   }
+}
+
+// Whatever this node has minted that nobody knows of is taken for its next
+// part.
+void Checker::AfterUnknownClear(uint32_t node, Shard& shard, Pending& pending) {
+  const crdt::ActorId actor = cluster_->node(node).process->actor;
+  const oracle::Events& known = OracleOf(pending.partition).AllEvents();
+  crdt::EventSet minted;
+  shard.ContextOf(pending.partition)
+      .applied.Minus(pending.visible)
+      .ForEachRun([&](const crdt::DotRun& run) {
+        if (run.actor == actor &&
+            !known.Contains(crdt::ActorBits(actor), run.first)) {
+          minted.InsertRun(run);
+        }
+        return true;
+      });
+  if (!minted.empty()) Mints(node, pending, minted);
 }
 
 void Checker::BeforeMessage(uint32_t node, Shard& shard,
@@ -102,7 +128,6 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
         "node ", node, " and a peer have applied the same events and hold ",
         "different rows"));
   }
-  ranges_seen_ |= std::holds_alternative<replica::RangeAnswer>(message.body);
   const auto note = [&](const std::string& delta) {
     const crdt::DotRun events = messages_.EventsOf(delta);
     if (applied.ContainsRun(events) && !before_message_.ContainsRun(events)) {
@@ -178,9 +203,11 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
       reads_.OnQuerySent(partition, *query, shard.ContextOf(partition).applied);
     }
   }
+  LookAtExactness(node, &shard);
   CheckDurable(node, output);
   CheckTruncated(node);
-  CheckHandedOver(node, shard);
+  // A process that gives up may not know what it holds.
+  if (output.fatal.ok()) CheckHandedOver(node, shard);
 }
 
 // The timestamps that a write to registers was given stand in its log entry;
@@ -207,6 +234,7 @@ bool Checker::ReadStamps(uint32_t node, PartitionId partition,
       if (stamped == nullptr) continue;
       const oracle::Stamp stamp{stamped->stamp.wall_ms, stamped->stamp.logical};
       stamps.emplace_back(dot.counter, stamp);
+      if (!IsJudged(leaf.object)) continue;
       OracleOf(partition).SetStamp(ToOracle(leaf.object),
                                    crdt::ActorBits(dot.actor), dot.counter,
                                    stamp);
@@ -258,7 +286,7 @@ void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
   if (rows.empty() || disks_replaced_ || cluster_->ring_changed()) {
-    return;  // such plans truncate no log
+    return;
   }
   for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
     auto frail = FrailEvents(owner);

@@ -95,6 +95,19 @@ void DrawRandomFaults(Stream& chance, const std::string& profile,
   }
 }
 
+bool LosesRows(EventKind kind) {
+  switch (kind) {
+    case EventKind::kWipe:
+    case EventKind::kRestore:
+    case EventKind::kLie:
+    case EventKind::kClone:
+    case EventKind::kCorruptRow:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // All nodes of one region.
 std::vector<int64_t> DrawRegion(const Plan& plan, Stream& chance) {
   const std::string region =
@@ -131,6 +144,14 @@ void DrawCore(Plan& plan) {
     if (event.kind == EventKind::kRing || event.kind == EventKind::kCommit) {
       return;
     }
+  }
+  // Who waits to be filled refuses reads, and who could fill it may be left
+  // out.
+  if (plan.options.truncate_entries_per_turn > 0 &&
+      std::any_of(
+          plan.events.begin(), plan.events.end(),
+          [](const PlanEvent& event) { return LosesRows(event.kind); })) {
+    return;
   }
   const bool region = plan.options.regions > 1 && chance.Half();
   const std::vector<int64_t> core =

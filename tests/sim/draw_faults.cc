@@ -113,15 +113,17 @@ class Drawer {
       if (!Allows(profile, habit.sort) || !coin.Half()) continue;
       if (!HasPlacesFor(habit.kind)) continue;
       if (ReplacesDisk(habit.kind)) {
-        // Rarer than the rest: such plans cannot truncate logs.
+        // Rarer than the rest: there is less to be checked in such plans.
         if (frail_.empty() || !coin.Half()) continue;
         replaces = true;
       }
       chosen.push_back(habit);
     }
-    // A disk that lost events which no log holds any more is filled by ranges,
-    // which is another mechanism; without it logs must be kept.
-    if (replaces && plan_.options.may_lose == 0) {
+    // What no log holds any more a disk that lost it gets by ranges, from an
+    // owner that has all of it. Half of the plans go by logs alone.
+    const bool logs_alone = Stream(plan_.seed, "logs-alone").Half();
+    if (replaces && plan_.options.may_lose == 0 &&
+        (logs_alone || !OneOwnerStays())) {
       plan_.options.truncate_entries_per_turn = 0;
     }
     for (const Habit& habit : chosen) {
@@ -202,6 +204,13 @@ class Drawer {
         habit.sort == Sort::kNetwork || habit.kind == EventKind::kClone;
     if (needs_peer && nodes_ < 2) return;
     plan_.events.push_back(std::move(event));
+  }
+
+  // Whether each partition has an owner that keeps its disk, for good.
+  bool OneOwnerStays() const {
+    const PlanOptions& options = plan_.options;
+    const int64_t owners = options.owners == 0 ? options.nodes : options.owners;
+    return options.ring == 0 && static_cast<int64_t>(frail_.size()) < owners;
   }
 
   // FoundationDB's: half of the nodes stop one by one, and go on in another

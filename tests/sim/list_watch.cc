@@ -117,8 +117,9 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   return oracle.Read(object, {}, oracle.AllEvents()).present;
 }
 
-std::string ListWatch::Judge(SimCluster& cluster, RequestId id,
-                             const replica::ListReply& reply) {
+std::string ListWatch::Judge(
+    SimCluster& cluster, RequestId id, const replica::ListReply& reply,
+    absl::FunctionRef<bool(const ObjectId&, int64_t)> is_known) {
   const auto it = asked_.find(id);
   DOVETAIL_CHECK(it != asked_.end());
   const Asked asked = std::move(it->second);
@@ -132,7 +133,8 @@ std::string ListWatch::Judge(SimCluster& cluster, RequestId id,
   for (const ObjectId& object : listed) {
     const PartitionId partition =
         replica::PartitionOf(object.bucket, object.key, cluster.partitions());
-    if (oracles_[Index(partition)].WritesOf(ToOracle(object)) == 0) {
+    if (oracles_[Index(partition)].WritesOf(ToOracle(object)) == 0 &&
+        is_known(object, asked.at_us)) {
       return absl::StrCat(story, "shows ", crdt::ToString(object),
                           ", which nobody wrote");
     }
@@ -141,7 +143,7 @@ std::string ListWatch::Judge(SimCluster& cluster, RequestId id,
     if (asked.request.after && object <= *asked.request.after) continue;
     if (reply.more && reply.objects.back() < object) break;
     const std::optional<bool> expected = Expect(cluster, asked, object, known);
-    if (!expected) continue;
+    if (!expected || !is_known(object, asked.at_us)) continue;
     ++judged_;
     if (*expected != listed.contains(object)) {
       return absl::StrCat(

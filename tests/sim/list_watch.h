@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/sim_cluster.h"
 
@@ -40,8 +41,12 @@ class ListWatch {
     return static_cast<uint64_t>(id) >= kFirstRequest;
   }
   // What is wrong with the page; empty: nothing. Requires: it was asked for.
-  std::string Judge(SimCluster& cluster, replica::RequestId id,
-                    const replica::ListReply& reply);
+  // `is_known(object, since_us)`: whether the oracle can say what every node
+  // has shown of it since then.
+  std::string Judge(
+      SimCluster& cluster, replica::RequestId id,
+      const replica::ListReply& reply,
+      absl::FunctionRef<bool(const crdt::ObjectId&, int64_t)> is_known);
   // Nobody waits for it any more.
   void Forget(replica::RequestId id) { asked_.erase(id); }
   bool Awaits(replica::RequestId id) const { return asked_.contains(id); }

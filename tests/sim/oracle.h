@@ -64,6 +64,12 @@ class Oracle {
   void Record(const std::vector<Mutation>& batch, uint64_t actor,
               uint64_t first, uint64_t count, const Events& before);
 
+  // Something happened of which nobody can say what it saw. The caller must not
+  // ask about its objects any more.
+  void Skip(uint64_t actor, uint64_t first, uint64_t count) {
+    all_.Insert(actor, first, count);
+  }
+
   // Somebody read `object` at `fields`, or one element there, from a replica
   // that had applied `visible`, or from several that had so together, and took
   // a token. (A token of one element serves for no other, so whether it saw the

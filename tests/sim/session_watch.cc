@@ -49,7 +49,7 @@ void SessionWatch::ReadAny(SimCluster& cluster, Stream& chance) {
   request.options.timeout = absl::Seconds(2);
   request.body = std::move(read);
   const RequestId id = request.id;
-  asked_[id] = {which, node, exact, session.seen};
+  asked_[id] = {which, node, exact, session.seen, cluster.now_us(), partition};
   if (!cluster.Submit(node, std::move(request))) asked_.erase(id);
 }
 

@@ -46,6 +46,10 @@ class SessionWatch {
   }
   bool Awaits(replica::RequestId id) const { return asked_.contains(id); }
   void Forget(replica::RequestId id) { asked_.erase(id); }
+  int64_t AskedAt(replica::RequestId id) const { return asked_.at(id).at_us; }
+  replica::PartitionId PartitionOf(replica::RequestId id) const {
+    return asked_.at(id).partition;
+  }
   // What is wrong with the answer; empty: nothing. Requires: it was asked for.
   std::string Judge(replica::RequestId id, const replica::ReadReply& reply);
   void OnStopped(uint32_t node);
@@ -70,6 +74,8 @@ class SessionWatch {
     uint32_t node = 0;
     bool exact = false;
     Seen seen;  // when it was asked for
+    int64_t at_us = 0;
+    replica::PartitionId partition{};
   };
   struct Write {
     size_t session = 0;
