@@ -463,17 +463,12 @@ void Node::Impl::WatchForData() {
 
 // All is given up once every owner has it on stable storage (hints.h).
 void Node::Impl::WatchHandOver() {
-  Gather<int>(
-      [](replica::Shard& shard) {
-        if (shard.stats().emptying > 0) return 1;
-        for (const replica::PartitionDigest& digest : shard.Digests()) {
-          if (digest.events > 0) return 1;
-        }
-        return 0;
-      },
-      [this](std::vector<int> parts) {
-        const bool holds =
-            std::find(parts.begin(), parts.end(), 1) != parts.end();
+  Gather<replica::ShardStats>(
+      [](replica::Shard& shard) { return shard.stats(); },
+      [this](std::vector<replica::ShardStats> parts) {
+        const bool holds = std::any_of(
+            parts.begin(), parts.end(),
+            [](const auto& part) { return part.held + part.emptying > 0; });
         const bool leave = !holds && cluster_ != nullptr;
         if (leave) {
           cluster_

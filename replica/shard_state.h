@@ -94,7 +94,7 @@ struct Shard::State {
   void AskForFsync();
   // `regular`: a round in which idle partitions are looked at too. Returns
   // whether there may be more to remove than one turn does.
-  bool TruncateIdleOrFull(bool regular, Now now);
+  bool TruncateIdleOrFull(bool regular);
   size_t Truncate(Partition& partition, size_t max);
   // What may go of its log, and what an owner may lack of that.
   struct Removable {

@@ -186,20 +186,21 @@ void Shard::HandleTimers(Now now) {
     }
   }
   if (DOVETAIL_BUGGIFY("timers: a checkpoint now")) CheckpointAll();
+  const auto truncate = [&](bool regular) {
+    s.next_truncation = s.TruncateIdleOrFull(regular)
+                            ? now.steady + s.core.options.truncate_again_after
+                            : absl::InfiniteDuration();
+  };
   if (now.steady >= s.next_maintenance) {
     s.next_maintenance = now.steady + s.core.options.sync_period_min;
     s.LookAtLogs(now);
-    s.next_truncation = s.TruncateIdleOrFull(/*regular=*/true, now)
-                            ? now.steady + s.core.options.truncate_again_after
-                            : absl::InfiniteDuration();
+    truncate(/*regular=*/true);
     s.filling.Round();
     s.hints.Round(now);
     s.scrub.Round();
     s.ranges.Round(now);
   } else if (now.steady >= s.next_truncation) {
-    s.next_truncation = s.TruncateIdleOrFull(/*regular=*/false, now)
-                            ? now.steady + s.core.options.truncate_again_after
-                            : absl::InfiniteDuration();
+    truncate(/*regular=*/false);
   }
 }
 
@@ -274,8 +275,7 @@ Shard::State::Removable Shard::State::RemovableOf(
   return removable;
 }
 
-bool Shard::State::TruncateIdleOrFull(bool regular, Now now) {
-  core.steady = now.steady;
+bool Shard::State::TruncateIdleOrFull(bool regular) {
   if (DOVETAIL_BUGGIFY("truncate: nothing in this round")) return false;
   size_t budget = core.options.truncate_entries_per_turn;
   if (DOVETAIL_BUGGIFY("truncate: one entry at the most")) {

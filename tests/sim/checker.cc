@@ -8,6 +8,7 @@
 #include "crdt/check.h"
 #include "replica/hash.h"
 #include "tests/sim/convert.h"
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/seat.h"
 
 namespace dovetail::sim {
@@ -30,12 +31,6 @@ bool FailsWrites(EventKind kind) {
          kind == EventKind::kCorruptRow;
 }
 
-bool ReplacesDisk(EventKind kind) {
-  return kind == EventKind::kWipe || kind == EventKind::kRestore ||
-         kind == EventKind::kLie || kind == EventKind::kClone ||
-         kind == EventKind::kCorruptRow;
-}
-
 bool TakesWrites(const PlanEvent& event) {
   switch (event.kind) {
     case EventKind::kCrash:
@@ -45,7 +40,7 @@ bool TakesWrites(const PlanEvent& event) {
     case EventKind::kFailSync:
       return true;
     default:
-      return ReplacesDisk(event.kind);
+      return LosesRows(event.kind);
   }
 }
 
@@ -104,8 +99,8 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     const PlanEvent& event = plan.events[i];
     disk_faults_ |= FailsWrites(event.kind);
     losses_ |= TakesWrites(event);
-    disks_replaced_ |= ReplacesDisk(event.kind);
-    if (ReplacesDisk(event.kind)) frail_.insert(event.node);
+    disks_replaced_ |= LosesRows(event.kind);
+    if (LosesRows(event.kind)) frail_.insert(event.node);
     moves_ |=
         event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/sim_ring.h"
 
 namespace dovetail::sim {
@@ -92,19 +93,6 @@ void DrawRandomFaults(Stream& chance, const std::string& profile,
   if (clock && chance.Half()) {
     constexpr int64_t kTenYearsMs = int64_t{10} * 365 * 86'400'000;
     options.offset_ms = chance.LogBetween(1, kTenYearsMs);
-  }
-}
-
-bool LosesRows(EventKind kind) {
-  switch (kind) {
-    case EventKind::kWipe:
-    case EventKind::kRestore:
-    case EventKind::kLie:
-    case EventKind::kClone:
-    case EventKind::kCorruptRow:
-      return true;
-    default:
-      return false;
   }
 }
 

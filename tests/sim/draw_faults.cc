@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/draw.h"
 
 namespace dovetail::sim {
@@ -59,17 +60,7 @@ constexpr Habit kHabits[] = {
 };
 
 bool ReplacesDisk(EventKind kind) {
-  switch (kind) {
-    case EventKind::kBackup:
-    case EventKind::kWipe:
-    case EventKind::kRestore:
-    case EventKind::kLie:
-    case EventKind::kClone:
-    case EventKind::kCorruptRow:
-      return true;
-    default:
-      return false;
-  }
+  return kind == EventKind::kBackup || LosesRows(kind);
 }
 
 bool Allows(const std::string& profile, Sort sort) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "tests/sim/disk_faults.h"
 
 namespace dovetail::sim {
 namespace {
@@ -19,23 +20,10 @@ constexpr uint64_t kOtherSeeds = 20;
 
 using Words = std::vector<std::string>;
 
-bool TakesDisk(EventKind kind) {
-  switch (kind) {
-    case EventKind::kWipe:
-    case EventKind::kRestore:
-    case EventKind::kLie:
-    case EventKind::kClone:
-    case EventKind::kCorruptRow:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool HasTakenDisks(const Plan& plan) {
   return std::any_of(
       plan.events.begin(), plan.events.end(),
-      [](const PlanEvent& event) { return TakesDisk(event.kind); });
+      [](const PlanEvent& event) { return LosesRows(event.kind); });
 }
 
 // The word that names the coordinator: "n0", or behind "T1 =".
@@ -300,7 +288,7 @@ std::optional<Plan> WithoutNode(const Plan& plan, uint32_t node) {
       event.value = static_cast<int64_t>(
           MaskWithout(static_cast<uint64_t>(event.value), node));
     }
-    if (TakesDisk(event.kind) && event.node < frail.size()) {
+    if (LosesRows(event.kind) && event.node < frail.size()) {
       frail[event.node] = true;
     }
     smaller.events.push_back(std::move(event));
