@@ -58,7 +58,7 @@ wire::ErrorCode AsWire(absl::StatusCode code) {
     case absl::StatusCode::kPermissionDenied:
       return wire::ErrorCode::PERMISSION_DENIED;
     default:  // no other codes exist in this code base
-      DOVETAIL_CHECK(!"a status code that the schema has no name for");
+      DOVETAIL_CHECK(false && "a status code that the schema has no name for");
   }
   return wire::ErrorCode::NONE;
 }

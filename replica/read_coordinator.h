@@ -95,6 +95,7 @@ class ReadCoordinator {
   };
   // Of a read with a session.
   struct Session {
+    Session() {}              // clang 14 refuses emplace() without it, here
     SessionToken seen;        // what the answer has to show
     crdt::EventSet answered;  // E of those who have answered, united
     // What pages that showed nothing and were passed over have told.

@@ -254,7 +254,8 @@ absl::StatusOr<std::vector<std::string>> ChooseMutants(
         "no mutants are compiled in; use dovetail-sim-mutants");
   }
   if (texts.size() == 1 && texts[0] == "all") return all;
-  absl::string_view count = texts.size() == 1 ? texts[0] : "";
+  absl::string_view count;
+  if (texts.size() == 1) count = texts[0];
   if (absl::ConsumePrefix(&count, "random:")) {
     size_t n = 0;
     if (!absl::SimpleAtoi(count, &n) || n == 0) {
