@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
@@ -67,6 +69,10 @@ class ClusterDriver::Impl : public std::enable_shared_from_this<Impl> {
   absl::Duration armed_for_ = absl::InfiniteDuration();
   bool unsaved_ = false;
   absl::Duration save_at_ = -absl::InfiniteDuration();
+  // As stored last by this process; empty before.
+  std::optional<std::pair<replica::ClusterConfig,
+                          std::vector<replica::MemberRecord>>>
+      saved_;
 };
 
 absl::Status ClusterDriver::Impl::Start(Config config) {
@@ -200,10 +206,19 @@ void ClusterDriver::Impl::Handle(const ClusterEvent::Any& event) {
 // restart, from anybody. Its operator is told.
 absl::Status ClusterDriver::Impl::Save() {
   if (!unsaved_ || now() < save_at_) return absl::OkStatus();
-  const absl::Status saved =
-      events_.save(cluster_->config(), cluster_->KnownPeers());
+  // What gossip says of a peer also changes in things that are not stored: how
+  // many partitions it is yet to fill, once a second while data moves.
+  auto state = std::pair(cluster_->config(), cluster_->KnownPeers());
+  if (saved_ == state) {
+    unsaved_ = false;
+    return absl::OkStatus();
+  }
+  const absl::Status saved = events_.save(state.first, state.second);
   unsaved_ = !saved.ok();
-  if (saved.ok()) return saved;
+  if (saved.ok()) {
+    saved_ = std::move(state);
+    return saved;
+  }
   save_at_ = now() + kSaveRetry;
   const absl::Status told = absl::UnavailableError(
       absl::StrCat("it takes effect, but could not be stored at this node: ",

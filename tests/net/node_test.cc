@@ -249,6 +249,37 @@ TEST_CASE("Node: who joins before the first write owns a part after a commit") {
         absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_CASE("Node: what is known of the cluster is stored when it changes alone") {
+  Cluster cluster(4, 3);
+  const auto caller = cluster.Call(0);
+  auto& scope = cluster.loop.wait_scope();
+  const auto administer = [&](const ClusterAdmin& admin) {
+    auto request = caller->node.clusterAdminRequest();
+    EncodeClusterAdmin(admin, request);
+    return DecodeClusterAdminReply(request.send().wait(scope));
+  };
+  for (int i = 0; i < 50; ++i) {
+    const std::string key = "k" + std::to_string(i);
+    REQUIRE(cluster.Execute(*caller, {Add(key, "x")}, {})[0].ok());
+  }
+  const auto staged = administer(StageJoins{});
+  REQUIRE_MESSAGE(staged.ok(), staged.status().ToString());
+  REQUIRE(administer(CommitPlan{staged->epoch}).ok());
+  // The new owner tells all how much it is yet to fill, which is not stored.
+  replica::NamedChange heavier;
+  heavier.kind = replica::ChangeKind::kWeight;
+  heavier.name = "d";
+  heavier.weight = 200;
+  absl::StatusOr<PlanView> next = administer(heavier);
+  REQUIRE_MESSAGE(next.ok(), next.status().ToString());
+  // Refused for as long as not all have said that they are complete.
+  do {
+    next = administer(CommitPlan{});
+  } while (!next.ok());
+  CHECK(next->epoch == 3);
+  CHECK(cluster.stored_again == 0);
+}
+
 TEST_CASE("Node: every node hears what the others carry") {
   Cluster cluster(3);
   auto caller = cluster.Call(0);

@@ -95,8 +95,13 @@ class Cluster {
            .fatal = [](const absl::Status&) { std::abort(); },
            .storage = nullptr,
            .save =
-               [this, i](const replica::ClusterConfig& saved, const auto&) {
+               [this, i](const replica::ClusterConfig& saved,
+                         const std::vector<replica::MemberRecord>& peers) {
+                 const bool again = stored.contains(i) && stored[i] == saved &&
+                                    stored_peers[i] == peers;
+                 stored_again += again ? 1 : 0;
                  stored[i] = saved;
+                 stored_peers[i] = peers;
                  return absl::OkStatus();
                }});
       REQUIRE(node.ok());
@@ -150,6 +155,8 @@ class Cluster {
   EventLoop loop;
   std::vector<std::string> log;
   std::map<uint32_t, replica::ClusterConfig> stored;
+  std::map<uint32_t, std::vector<replica::MemberRecord>> stored_peers;
+  uint32_t stored_again = 0;  // that nothing had changed
 
  private:
   bool AllUp() {
