@@ -209,7 +209,7 @@ class Host::Lane {
         index_(index),
         shard_(host.config_.shard, host.config_.placement,
                {host.config_.self, host.config_.actor, index,
-                host.config_.options.shards},
+                host.config_.options.shards, host.config_.region},
                storage),
         ring_(host.config_.ring),
         clients_(host.config_.options.queue_inputs_max,

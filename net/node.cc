@@ -142,7 +142,8 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
                                 ring, before ? &*before : nullptr, gone),
                             .ring = placed_,
                             .self = self_,
-                            .actor = config_.actor};
+                            .actor = config_.actor,
+                            .region = config_.region};
   // Turns end on shard threads; sockets belong to the loop's.
   auto on_output = [this, weak = weak_from_this()](HostOutput output) {
     auto shared = std::make_shared<HostOutput>(std::move(output));

@@ -20,7 +20,7 @@ constexpr absl::Duration kForwardAgainAfter = absl::Milliseconds(200);
 }  // namespace
 
 std::optional<NodeId> Forwarder::PickOwner(PartitionId partition) const {
-  const std::string& here = core_.placement.RegionOf(core_.identity.self);
+  const std::string& here = core_.Region();
   // Region before speed: a local level means the coordinator's region.
   // Before either, who is not being filled: a mutation sees what is there.
   const auto rank = [&](NodeId node) {

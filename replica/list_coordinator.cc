@@ -110,7 +110,7 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
   }
   absl::StatusOr<std::vector<uint32_t>> required =
       RequiredOwners(core_.placement, options.read, core_.options.read_default,
-                     core_.placement.RegionOf(core_.identity.self));
+                     core_.Region());
   if (!required.ok()) return core_.Reply(id, required.status());
   Job job;
   job.id = id;
@@ -118,7 +118,7 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
   job.required = *std::move(required);
   job.before =
       RequiredBefore(core_.placement, options.read, core_.options.read_default,
-                     core_.placement.RegionOf(core_.identity.self));
+                     core_.Region());
   job.local = IsLocal(options.read);
   job.here = options.here;
   job.deadline = now.steady + options.timeout;
@@ -159,7 +159,7 @@ absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
   const auto usable = [&](NodeId node) {
     return core_.IsUp(node) && !Has(job.asked, node) &&
            (!job.local || placement.RegionOf(node) ==
-                              placement.RegionOf(core_.identity.self));
+                              core_.Region());
   };
   // Local levels too may need to know what there was elsewhere.
   const auto reachable = [&](NodeId node) {

@@ -58,7 +58,7 @@ absl::StatusOr<ReplicaSet> ReplicaSet::Resolve(
                               : options.quorums;
   set.strict_ = quorums == Quorums::kStrict;
   const absl::Span<const NodeId> owners = core.placement.Owners(partition);
-  const std::string& here = core.placement.RegionOf(core.identity.self);
+  const std::string& here = core.Region();
   if (level.kind == Level::Kind::kEachQuorum) {
     std::set<std::string> regions;
     for (NodeId owner : owners) regions.insert(core.placement.RegionOf(owner));
@@ -164,7 +164,7 @@ size_t ReplicaSet::DemandOfBefore(NodeId node) const {
 void ReplicaSet::ListNodes() {
   const ShardCore& core = *core_;
   const Placement& placement = core.placement;
-  const std::string& here = placement.RegionOf(core.identity.self);
+  const std::string& here = core.Region();
   std::set<std::string> missing_in;
   for (NodeId owner : placement.Owners(partition_)) {
     if (owner != core.identity.self) other_owners_.push_back(owner);

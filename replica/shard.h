@@ -127,6 +127,8 @@ class Shard {
     crdt::ActorId actor{};
     uint32_t shard = 0;
     uint32_t shards = 1;
+    // Its label. Counts while it is no member: else the ring says it.
+    std::string region = {};
   };
 
   // The references must outlive the shard.

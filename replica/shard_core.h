@@ -64,6 +64,14 @@ struct ShardCore {
   // How quickly they answer.
   PeerTimes peer_times;
 
+  // Whose replicas a local level at this node means. Empty while there is one
+  // region only.
+  const std::string& Region() const {
+    const bool member = placement.Find(identity.self) != nullptr;
+    return member || placement.one_region() ? placement.RegionOf(identity.self)
+                                            : identity.region;
+  }
+
   // The owners of a partition without this node, in order of preference.
   std::vector<NodeId> OtherOwners(PartitionId partition) const {
     const absl::Span<const NodeId> all = placement.Owners(partition);

@@ -45,7 +45,10 @@ Cluster::Cluster(Placement placement, ShardOptions options)
   const auto nodes = static_cast<uint32_t>(placement_.members().size());
   nodes_.resize(nodes);
   for (Node& node : nodes_) node.disk = std::make_unique<sim::SimDisk>();
-  for (uint32_t i = 0; i < nodes; ++i) DOVETAIL_CHECK(Start(i).ok());
+  for (uint32_t i = 0; i < nodes; ++i) {
+    nodes_[i].region = placement_.RegionOf(NodeId{i});
+    DOVETAIL_CHECK(Start(i).ok());
+  }
   network_.clear();
 }
 
@@ -72,7 +75,8 @@ absl::Status Cluster::Start(uint32_t node) {
   n.actor = actor;
   DOVETAIL_RETURN_IF_ERROR(RecordActor(*n.storage, actor));
   n.shard = std::make_unique<Shard>(options_, placement_,
-                                    Shard::Identity{NodeId{node}, actor, 0, 1},
+                                    Shard::Identity{NodeId{node}, actor, 0, 1,
+                                                    n.region},
                                     *n.storage);
   DOVETAIL_RETURN_IF_ERROR(n.shard->Open(now()));
   for (uint32_t peer = 0; peer < size(); ++peer) {

@@ -120,6 +120,7 @@ class Cluster {
     std::unique_ptr<sim::SimStorage> storage;
     std::unique_ptr<Shard> shard;
     crdt::ActorId actor{};
+    std::string region;  // as labelled
     // Its fsync is done; the shard hears of it only after one more turn, which
     // the fsync does not cover.
     bool fsynced = false;

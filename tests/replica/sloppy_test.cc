@@ -274,6 +274,25 @@ TEST_CASE("Regions: a local quorum waits for nobody elsewhere") {
   REQUIRE(cluster.Take(read)->body.ok());
 }
 
+// It was held to be in region "", where there is no replica.
+TEST_CASE("Regions: who is no member has local levels of its label's region") {
+  const std::vector<std::string> regions = {"east", "east", "east", "west",
+                                            "west", "west", "east"};
+  Cluster cluster(Owned(7, 6, regions), {});
+  cluster.Place(Owned(6, 6, regions));  // G owns nothing any more
+  const auto elsewhere = [](const InFlight& item) {
+    return sim::SeatOf(item.to) >= 3 && sim::SeatOf(item.to) < 6;
+  };
+  const RequestId id =
+      cluster.Begin(6, {Count("k", 1)}, Writes(Level::LocalQuorum()));
+  cluster.DeliverAll(elsewhere);
+  CHECK(Written(cluster.Take(id)).receipt.required == 2);
+  const RequestId read =
+      cluster.BeginRead(6, SpecOf("k"), Reads(Level::LocalQuorum()));
+  cluster.DeliverAll(elsewhere);
+  REQUIRE(cluster.Take(read)->body.ok());
+}
+
 // Each missing owner was given a stand-in, wherever it was. With the other
 // region away a local quorum was then one owner and one that stood in for an
 // owner elsewhere, and a local quorum of the other owners did not show the

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/seat.h"
+#include "tests/sim/sim_ring.h"
 
 namespace dovetail::sim {
 
@@ -40,7 +41,11 @@ std::vector<Checker::Demand> Checker::DemandsOf(const Level& level,
                                                 uint32_t node,
                                                 PartitionId partition) const {
   const replica::Placement& placement = cluster_->placement();
-  const std::string here = placement.RegionOf(NodeId{node});
+  // A node that is no member has its label alone.
+  const bool member = placement.Find(NodeId{node}) != nullptr;
+  const std::string here = member || placement.one_region()
+                               ? placement.RegionOf(NodeId{node})
+                               : RegionOf(plan_, node);
   const bool each = level.kind == Level::Kind::kEachQuorum;
   const bool local = level.kind == Level::Kind::kLocalOne ||
                      level.kind == Level::Kind::kLocalQuorum;
@@ -48,7 +53,7 @@ std::vector<Checker::Demand> Checker::DemandsOf(const Level& level,
   std::map<std::string, Demand> demands;
   for (uint32_t id = 0; id < cluster_->size(); ++id) {
     const std::string& its = placement.RegionOf(NodeId{id});
-    if (local && its != here) continue;
+    if (local && its != here && id != node) continue;
     Demand& demand = demands[each ? its : ""];
     demand.nodes |= uint64_t{1} << id;
     demand.owners += Owns(id, partition) ? 1 : 0;

@@ -41,6 +41,16 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.hint_bytes_max = static_cast<size_t>(plan.hint_bytes_max);
   options.hint_age_max = absl::Microseconds(plan.hint_age_max_us);
   options.empty_rows_per_turn = static_cast<size_t>(plan.empty_rows_per_turn);
+  options.log_bytes_max = static_cast<uint64_t>(plan.log_bytes_max);
+  options.log_age_max = absl::Microseconds(plan.log_age_max_us);
+  options.truncate_again_after =
+      absl::Microseconds(plan.truncate_again_after_us);
+  options.range_chunk_bytes = static_cast<size_t>(plan.range_chunk_bytes);
+  options.transfers_at_once = static_cast<size_t>(plan.transfers_at_once);
+  options.transfer_bytes_per_second =
+      static_cast<uint64_t>(plan.transfer_bytes_per_second);
+  options.scrub_rows_per_round =
+      static_cast<uint64_t>(plan.scrub_rows_per_round);
   options.quorums_default =
       plan.strict != 0 ? replica::Quorums::kStrict : replica::Quorums::kSloppy;
   options.requests_in_flight_max =
@@ -147,7 +157,9 @@ absl::Status SimCluster::Open(uint32_t id) {
     Lane lane;
     lane.shard = std::make_unique<Shard>(
         shard_options_, *placement,
-        Shard::Identity{NodeId{id}, process.actor, i, shards}, process.door);
+        Shard::Identity{NodeId{id}, process.actor, i, shards,
+                        RegionOf(plan_, id)},
+        process.door);
     lane.placement = placement;
     lane.ring = ring;
     DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));
