@@ -288,6 +288,7 @@ class Checker final : public Observer {
       uint32_t node) const;
   void CheckDurable(uint32_t node, const replica::Output& output);
   void CheckTruncated(uint32_t node);
+  bool MayGiveUp(uint32_t node, uint32_t owner, const DiskDoor::Rows& cut) const;
 
   // --- Levels (checker_levels.cc) ---
   // That of the plan's event, which says `number` if it says no other.

@@ -54,6 +54,22 @@ void DrawPlacement(Stream& chance, PlanOptions& options) {
   options.empty_rows_per_turn = chance.LogBetween(1, 2048);
 }
 
+// What is kept for an owner that cannot be reached, and how rows are sent to
+// one that was given up.
+void DrawRepair(Stream& chance, PlanOptions& options) {
+  if (chance.OneIn(4)) options.log_bytes_max = chance.LogBetween(1, 50'000);
+  if (chance.OneIn(4)) {
+    options.log_age_max_us = chance.LogBetween(100'000, 60'000'000);
+  }
+  options.truncate_again_after_us = chance.LogBetween(1'000, 1'000'000);
+  options.range_chunk_bytes = chance.LogBetween(1, 256 << 10);
+  options.transfers_at_once = chance.Between(1, 4);
+  if (chance.OneIn(4)) {
+    options.transfer_bytes_per_second = chance.LogBetween(10'000, 32 << 20);
+  }
+  options.scrub_rows_per_round = chance.LogBetween(1, 1'000);
+}
+
 // Two thirds of the larger clusters have real rings.
 void DrawRing(Stream& chance, PlanOptions& options) {
   if (options.nodes < 3 || chance.OneIn(3)) return;
@@ -190,6 +206,8 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   DrawWeather(chance, plan.options);
   Stream placement(seed, "placement");
   DrawPlacement(placement, plan.options);
+  Stream repair(seed, "repair");
+  DrawRepair(repair, plan.options);
   Stream ring(seed, "real-ring");
   DrawRing(ring, plan.options);
   const bool calm = chance.OneIn(10);

@@ -60,6 +60,13 @@ struct PlanOptions {
   int64_t hint_bytes_max = 256 << 20;
   int64_t hint_age_max_us = int64_t{3} * 3600 * 1'000'000;
   int64_t empty_rows_per_turn = 2048;
+  int64_t log_bytes_max = 1 << 30;
+  int64_t log_age_max_us = int64_t{24} * 3600 * 1'000'000;
+  int64_t truncate_again_after_us = 50'000;
+  int64_t range_chunk_bytes = 256 << 10;
+  int64_t transfers_at_once = 4;
+  int64_t transfer_bytes_per_second = 32 << 20;
+  int64_t scrub_rows_per_round = 1000;
   int64_t strict = 0;  // 1: quorums of owners alone
   int64_t requests_in_flight_max = 65'536;
   int64_t turn_inputs_max = 256;
