@@ -70,8 +70,8 @@ class ClusterDriver::Impl : public std::enable_shared_from_this<Impl> {
   bool unsaved_ = false;
   absl::Duration save_at_ = -absl::InfiniteDuration();
   // As stored last by this process; empty before.
-  std::optional<std::pair<replica::ClusterConfig,
-                          std::vector<replica::MemberRecord>>>
+  std::optional<
+      std::pair<replica::ClusterConfig, std::vector<replica::MemberRecord>>>
       saved_;
 };
 

@@ -100,7 +100,7 @@ class Host {
     replica::Placement placement;
     replica::ConfigDigest ring;  // that the placement was made of
     replica::NodeId self{};
-    crdt::ActorId actor{};  // recorded already (replica::RecordActor)
+    crdt::ActorId actor{};    // recorded already (replica::RecordActor)
     std::string region = {};  // the label of this node
   };
   // Both are called on shard threads, OnFatal on that of the fsync too. After

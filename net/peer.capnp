@@ -151,7 +151,7 @@ struct PeerMessage {
       salt @56 :UInt64;
       contextPrint @57 :UInt64;
       asks @58 :Data;  # docs/formats.md, "sync by ranges"
-      vouched @64 :Bool;
+      unused @64 :Bool;  # whether the rows had to be vouched for: all are
     }
     rangeAnswer :group {
       ticket @59 :ReadTicket;

@@ -275,7 +275,6 @@ struct BodyEncoder {
     Encode(m.ticket, body.initTicket());
     body.setSalt(m.salt);
     body.setContextPrint(m.context_print);
-    body.setVouched(m.vouched);
     body.setAsks(AsData(replica::EncodeRangeAsks(m.asks)));
   }
   void operator()(const replica::RangeAnswer& m) {

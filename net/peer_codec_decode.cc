@@ -255,7 +255,6 @@ absl::StatusOr<replica::RangeQuery> DecodeRangeQuery(
   DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(in.getTicket()));
   query.salt = in.getSalt();
   query.context_print = in.getContextPrint();
-  query.vouched = in.getVouched();
   DOVETAIL_ASSIGN_OR_RETURN(query.asks,
                             replica::DecodeRangeAsks(AsView(in.getAsks())));
   return query;

@@ -116,9 +116,8 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
   job.id = id;
   job.request = std::move(request);
   job.required = *std::move(required);
-  job.before =
-      RequiredBefore(core_.placement, options.read, core_.options.read_default,
-                     core_.Region());
+  job.before = RequiredBefore(core_.placement, options.read,
+                              core_.options.read_default, core_.Region());
   job.local = IsLocal(options.read);
   job.here = options.here;
   job.deadline = now.steady + options.timeout;
@@ -158,8 +157,7 @@ absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
   const Placement& placement = core_.placement;
   const auto usable = [&](NodeId node) {
     return core_.IsUp(node) && !Has(job.asked, node) &&
-           (!job.local || placement.RegionOf(node) ==
-                              core_.Region());
+           (!job.local || placement.RegionOf(node) == core_.Region());
   };
   // Local levels too may need to know what there was elsewhere.
   const auto reachable = [&](NodeId node) {
@@ -421,9 +419,8 @@ void ListCoordinator::OnPeerDown(NodeId peer) {
     DOVETAIL_MARK("list: a node that was asked goes down");
     std::vector<NodeId> hoped = job.asked;
     const std::vector<NodeId>& failed = job.failed;
-    std::erase_if(hoped, [&](NodeId node) {
-      return node == peer || Has(failed, node);
-    });
+    std::erase_if(
+        hoped, [&](NodeId node) { return node == peer || Has(failed, node); });
     // Without others, its answer may be on its way: the deadline decides.
     AskMore(sequence, job, std::move(hoped)).IgnoreError();
   }

@@ -197,9 +197,6 @@ struct RangeQuery {
   ReadTicket ticket;
   uint64_t salt = 0;           // of the prints
   uint64_t context_print = 0;  // of the context that the asker has of it
-  // The asker was damaged and takes what is answered for the truth: it must
-  // have been compared with the digest.
-  bool vouched = false;
   std::vector<RangeAsk> asks;
 };
 

@@ -332,22 +332,4 @@ void Partition::MarkedSynced() {
   syncing_.reset();
 }
 
-absl::Status Partition::VerifySums() {
-  if (emptying_) return absl::OkStatus();
-  SumChanges recomputed;
-  DOVETAIL_RETURN_IF_ERROR(ForEachLeaf(
-      rows_, RowRange(),
-      [&](const crdt::ObjectId& object, const crdt::Path& path,
-          const crdt::Leaf& leaf) {
-        const ObjectKey key = MakeObjectKey(object);
-        AddLeafChange(key.prefix, DigestLeafOf(key.hash_high, partitions_),
-                      path, crdt::Leaf(), leaf, recomputed);
-      }));
-  DigestSums sums;
-  sums.Apply(recomputed);
-  if (sums == sums_) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("the rows of partition ", Index(id_),
-                                          " do not add up to its digest"));
-}
-
 }  // namespace dovetail::replica

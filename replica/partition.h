@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -200,8 +201,12 @@ class Partition {
   // index on disk does not name. Requires: this turn has not changed it.
   // Cost: O(rows). DataLoss: the disk does not let go of them.
   absl::StatusOr<std::vector<uint32_t>> FindDamage(LeafSpan leaves);
-  // Quarantines the partition if there is any in `range`: DataLoss.
+  // Quarantines the partition if rows of digest leaves that lie in `range`, in
+  // part or as a whole, do not decode or do not add up: DataLoss. A leaf that
+  // was looked at is not again until VouchAgain: one with a large object is
+  // asked about in many parts. Cost: O(rows of those leaves).
   absl::Status Vouch(const KeyRange& range);
+  void VouchAgain() { vouched_.clear(); }
   // Removes what does not decode, makes the rest consistent, and remembers the
   // leaf as lost. Returns how many rows did not decode.
   absl::StatusOr<uint64_t> ClearDamage(uint32_t leaf);
@@ -302,6 +307,9 @@ class Partition {
   void KnowLive(crdt::Dot dot);
   void WriteProgress();
   bool KnowsAll(const FoundRow& row) const;
+  absl::StatusOr<std::vector<bool>> CompareRows(
+      LeafSpan leaves,
+      absl::FunctionRef<void(uint32_t leaf, std::string key)> listed);
   // By row key: what the deltas that a source lacks do to it.
   using Replay =
       std::map<std::string,
@@ -347,6 +355,7 @@ class Partition {
   uint64_t checkpoint_ = 0;  // sequence_ at the last checkpoint
   uint64_t log_entries_ = 0;
   uint64_t log_bytes_ = 0;
+  std::set<uint32_t> vouched_;  // digest leaves, since VouchAgain
   uint64_t version_ = 1;
   bool superseded_changed_ = false;
   // Deltas of sessions that this turn applied: their log entries cannot be

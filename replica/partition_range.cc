@@ -442,9 +442,10 @@ void Partition::WriteProgress() {
   if (!progress_changed_) return;
   progress_changed_ = false;
   if (over) {
-    return rows_.DeleteOther(Family::kMeta, RangesKey(id_));
+    rows_.DeleteOther(Family::kMeta, RangesKey(id_));
+  } else {
+    rows_.PutOther(Family::kMeta, RangesKey(id_), progress_.Encode());
   }
-  rows_.PutOther(Family::kMeta, RangesKey(id_), progress_.Encode());
   // The log does not tell how these rows have changed the sums.
   Checkpoint();
 }

@@ -21,44 +21,121 @@ namespace {
 // most; a source that lacks more is asked later.
 constexpr uint64_t kReplayedMax = 10'000;
 
+// What the rows that are there make of one object.
+struct Remains {
+  crdt::ObjectId object;
+  bool header = false;
+  bool inline_rows = false;  // its leaves stand in its header
+  bool hidden = false;       // and yet there are rows of leaves
+  uint64_t visible = 0;
+  uint64_t count = 0;
+  uint64_t header_visible = 0;
+  uint64_t header_count = 0;
+
+  explicit Remains(crdt::ObjectId of = {}) : object(std::move(of)) {}
+  void Add(const FoundRow& row) {
+    header |= row.header;
+    inline_rows |= row.header && !row.exploded;
+    hidden |= !row.header && inline_rows;
+    if (row.header) {
+      header_visible = row.decoded.visible;
+      header_count = row.decoded.count;
+    }
+    for (const auto& [path, leaf] : row.leaves) {
+      const crdt::Type type = crdt::LeafTypeOf(object.type, path.bytes());
+      visible += crdt::IsVisible(type, leaf) ? 1 : 0;
+      ++count;
+    }
+  }
+  // Whether readers, who begin at the header, see all of it.
+  bool Fits() const {
+    return inline_rows
+               ? !hidden
+               : header && header_count == count && header_visible == visible;
+  }
+};
+
 }  // namespace
 
 // --- Finding -----------------------------------------------------------------
 
-absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
+// Where the rows do not decode or do not add up, or an object's do not fit its
+// header. `listed` is given the leaf and the index key of each object that is
+// to be listed.
+absl::StatusOr<std::vector<bool>> Partition::CompareRows(
+    LeafSpan leaves,
+    absl::FunctionRef<void(uint32_t leaf, std::string key)> listed) {
   std::map<uint32_t, LeafSum> found;
-  std::vector<bool> unreadable(leaves.end - leaves.first);
-  std::vector<std::pair<uint32_t, std::string>> listed;  // leaf, index key
+  std::vector<bool> damaged(leaves.end - leaves.first);
   const KeyRange range =
       RowsOfLeaves(id_, partitions_, leaves.first, leaves.end);
+  // Rows of one object are next to each other, its header before the others.
+  std::optional<Remains> current;
+  uint32_t its_leaf = leaves.first;
+  const auto end_object = [&] {
+    if (current && !current->Fits()) damaged[its_leaf - leaves.first] = true;
+    current.reset();
+  };
   DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
     const uint32_t leaf = LeafOfRowKey(row.key, partitions_);
     if (!row.object) {
-      unreadable[leaf - leaves.first] = true;
+      damaged[leaf - leaves.first] = true;
       return;
     }
+    if (!current || !(current->object == *row.object)) {
+      end_object();
+      current.emplace(*row.object);
+      its_leaf = leaf;
+    }
+    current->Add(row);
     for (auto& [path, value] : row.leaves) {
       found[leaf].Merge(SumOfRow({"", *row.object, path, value}));
     }
     if (row.header && row.decoded.visible > 0) {
-      listed.emplace_back(leaf, IndexKey(*row.object));
+      listed(leaf, IndexKey(*row.object));
     }
   }));
-  for (const auto& [leaf, key] : listed) {
-    DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
-                              storage_.Get(Family::kIndex, key));
-    if (!entry) unreadable[leaf - leaves.first] = true;
-  }
-  std::vector<uint32_t> damaged;
+  end_object();
   for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
     const auto it = found.find(leaf);
     const LeafSum sum = it == found.end() ? LeafSum{} : it->second;
-    if (unreadable[leaf - leaves.first] ||
-        !(sum == sums_.leaf(static_cast<uint16_t>(leaf)))) {
-      damaged.push_back(leaf);
+    if (!(sum == sums_.leaf(static_cast<uint16_t>(leaf)))) {
+      damaged[leaf - leaves.first] = true;
     }
   }
   return damaged;
+}
+
+absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
+  std::vector<std::pair<uint32_t, std::string>> listed;
+  DOVETAIL_ASSIGN_OR_RETURN(
+      std::vector<bool> damaged,
+      CompareRows(leaves, [&](uint32_t leaf, std::string key) {
+        listed.emplace_back(leaf, std::move(key));
+      }));
+  for (const auto& [leaf, key] : listed) {
+    DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
+                              storage_.Get(Family::kIndex, key));
+    if (!entry) damaged[leaf - leaves.first] = true;
+  }
+  std::vector<uint32_t> places;
+  for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
+    if (damaged[leaf - leaves.first]) places.push_back(leaf);
+  }
+  return places;
+}
+
+absl::Status Partition::VerifySums() {
+  if (emptying_) return absl::OkStatus();
+  DOVETAIL_ASSIGN_OR_RETURN(
+      const std::vector<bool> damaged,
+      CompareRows({0, kLeavesPerPartition}, [](uint32_t, auto) {}));
+  const auto first = std::find(damaged.begin(), damaged.end(), true);
+  if (first == damaged.end()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat(
+      "the rows of partition ", Index(id_), " do not add up to its digest, in ",
+      std::count(damaged.begin(), damaged.end(), true), " leaves, the first ",
+      first - damaged.begin()));
 }
 
 absl::Status Partition::Vouch(const KeyRange& range) {
@@ -66,39 +143,32 @@ absl::Status Partition::Vouch(const KeyRange& range) {
   if (range.begin < all.begin || EndBefore(all.end, range.end)) {
     return absl::InvalidArgumentError("a range of another partition");
   }
-  const uint32_t first =
+  uint32_t first =
       range.begin == all.begin ? 0 : LeafOfRowKey(range.begin, partitions_);
   uint32_t end = kLeavesPerPartition;
   if (range.end != all.end) {
     end = LeafOfRowKey(range.end, partitions_);
     if (RowsOfLeaves(id_, partitions_, end, end + 1).begin != range.end) ++end;
   }
+  while (first < end && vouched_.contains(first)) ++first;
+  while (first < end && vouched_.contains(end - 1)) --end;
   if (first >= end) return absl::OkStatus();
-  DOVETAIL_ASSIGN_OR_RETURN(const std::vector<uint32_t> damaged,
-                            FindDamage({first, end}));
-  if (damaged.empty()) return absl::OkStatus();
-  const absl::Status why = absl::DataLossError(absl::StrCat(
-      "rows of digest leaf ", damaged.front(), " do not add up to its digest"));
-  Quarantine(why);
-  return why;
+  DOVETAIL_ASSIGN_OR_RETURN(const std::vector<bool> damaged,
+                            CompareRows({first, end}, [](uint32_t, auto) {}));
+  for (uint32_t leaf = first; leaf < end; ++leaf) {
+    if (!damaged[leaf - first]) {
+      vouched_.insert(leaf);
+      continue;
+    }
+    const absl::Status why = absl::DataLossError(absl::StrCat(
+        "rows of digest leaf ", leaf, " do not add up to its digest"));
+    Quarantine(why);
+    return why;
+  }
+  return absl::OkStatus();
 }
 
 // --- Clearing away -----------------------------------------------------------
-
-namespace {
-
-// What is left of one object.
-struct Remains {
-  crdt::ObjectId object;
-  bool header = false;
-  bool inline_rows = false;
-  uint64_t visible = 0;
-  uint64_t count = 0;
-  uint64_t header_visible = 0;
-  uint64_t header_count = 0;
-};
-
-}  // namespace
 
 // A dot that this replica never knew (N1) is an altered one.
 bool Partition::KnowsAll(const FoundRow& row) const {
@@ -123,28 +193,22 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
       return;
     }
     Remains& remains = objects[MakeObjectKey(*row.object).HeaderKey()];
-    remains.object = *row.object;
-    remains.header |= row.header;
-    remains.inline_rows |= row.header && !row.exploded;
-    if (row.header) {
-      remains.header_visible = row.decoded.visible;
-      remains.header_count = row.decoded.count;
+    if (remains.inline_rows) {  // written since the header was lost
+      ++unreadable;
+      gone.push_back(std::move(row.key));
+      return;
     }
+    remains.object = *row.object;
+    remains.Add(row);
     for (auto& [path, value] : row.leaves) {
-      const crdt::Type type = crdt::LeafTypeOf(row.object->type, path.bytes());
-      remains.visible += crdt::IsVisible(type, value) ? 1 : 0;
-      ++remains.count;
       sum.Merge(SumOfRow({"", *row.object, path, value}));
     }
   }));
   for (const std::string& key : gone) rows_.Delete(key);
   for (const auto& [key, remains] : objects) {
-    const bool counts_fit = remains.header &&
-                            remains.header_count == remains.count &&
-                            remains.header_visible == remains.visible;
     if (remains.count == 0) {
       rows_.Delete(key);
-    } else if (!remains.inline_rows && !counts_fit) {
+    } else if (!remains.Fits()) {
       rows_.Put(key, EncodeExplodedHeader(remains.visible, remains.count));
     }
     // What was listed stays so until a peer has said what is there; what is

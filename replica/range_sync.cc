@@ -15,6 +15,10 @@ namespace {
 constexpr absl::Duration kPatience = absl::Seconds(2);
 // And given up after so many times.
 constexpr int kFailuresMax = 3;
+// So many rounds a partition waits for events that rows it was mended with show
+// already. They come with the next summaries of who answered; if it is gone for
+// good, perhaps nobody else has them.
+constexpr uint64_t kAheadRoundsMax = 30;
 // Prints in one question: 16 KiB, so that a loss costs little.
 constexpr size_t kPrintsPerQuery = 2048;
 
@@ -91,10 +95,27 @@ void RangeSync::Unite(NodeId peer, PartitionId id, Now now) {
   Open(peer, id, now, std::nullopt, Kind::kUnite);
 }
 
+bool RangeSync::WaitsInVain(const Partition& partition) {
+  const RangeProgress& progress = partition.progress();
+  if (progress.active || !progress.lost.empty() || partition.exact()) {
+    ahead_since_.erase(partition.id());
+    return false;
+  }
+  const auto since = ahead_since_.try_emplace(partition.id(), rounds_).first;
+  return rounds_ - since->second >= kAheadRoundsMax;
+}
+
 void RangeSync::Round(Now now) {
   ++rounds_;
   for (const auto& partition : core_.partitions) {
+    partition->VouchAgain();
     const PartitionId id = partition->id();
+    if (WaitsInVain(*partition) && partition->Available().ok()) {
+      DOVETAIL_MARK("ranges: what it is ahead by does not come");
+      core_.touched.push_back(id);
+      ++core_.stats.range_syncs;
+      partition->BeginRanges();
+    }
     const RangeProgress& progress = partition->progress();
     const bool mends = !progress.active && !progress.lost.empty();
     if (!mends && !HasRoom()) continue;
@@ -213,7 +234,6 @@ void RangeSync::Ask(PartitionId id, Session& session, Now now) {
   query.ticket = {core_.identity.actor, session.sequence};
   query.salt = session.salt;
   query.context_print = PrintOfContext(session.context);
-  query.vouched = session.kind == Kind::kMend;
   partition.WatchAgain();
   size_t prints = 0;
   while (!session.todo.empty() && query.asks.size() < kRangePartsMax &&
@@ -447,9 +467,11 @@ void RangeSync::OnQuery(NodeId from, PartitionId id, const RangeQuery& query) {
     if (!answer.status.ok()) break;
     if (bytes > core_.options.range_chunk_bytes) break;
     const auto* rows = std::get_if<AskRows>(&ask);
-    const absl::Status vouched = query.vouched && rows != nullptr
-                                     ? partition.Vouch(rows->range)
-                                     : absl::OkStatus();
+    // The asker takes it for the truth: what is not there it removes.
+    const bool vouch =
+        rows != nullptr && !DOVETAIL_MUTANT("ranges: answers what is damaged");
+    const absl::Status vouched =
+        vouch ? partition.Vouch(rows->range) : absl::OkStatus();
     absl::StatusOr<RangePart> part =
         vouched.ok() ? partition.Answer(ask, query.salt,
                                         core_.options.range_chunk_bytes - bytes)

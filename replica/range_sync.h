@@ -125,6 +125,8 @@ class RangeSync {
   // Counts what came, and returns when the next question may be asked.
   absl::Duration Pace(PartitionId partition, const RangeAnswer& answer,
                       Now now);
+  // Whether rows here show, for long, events that nobody has brought.
+  bool WaitsInVain(const Partition& partition);
   void End(PartitionId partition);
   void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
   void Finish(PartitionId partition);
@@ -133,6 +135,8 @@ class RangeSync {
   std::map<PartitionId, Session> sessions_;
   uint64_t next_sequence_ = 1;
   uint64_t rounds_ = 0;
+  // Since which round a partition is ahead of its events (WaitsInVain).
+  std::map<PartitionId, uint64_t> ahead_since_;
   bool paused_ = false;
   // Until then what has come is what may come.
   absl::Duration paced_until_ = -absl::InfiniteDuration();

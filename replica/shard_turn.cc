@@ -24,8 +24,10 @@ Output Shard::EndTurn(Now now) {
   if (core.rows.dirty() && DOVETAIL_BUGGIFY("turn: fsynced unasked")) {
     core.turn_synced = true;
   }
+  // Before it is known whether there is anything to commit: a sync by ranges
+  // may have ended, or damage have been mended, without changing a row.
+  for (PartitionId partition : core.touched) core.Get(partition).FlushTurn();
   if (core.rows.dirty() || core.turn_synced) {
-    for (PartitionId partition : core.touched) core.Get(partition).FlushTurn();
     s.SaveClock();
     const bool synced = core.turn_synced;
     const absl::Status status =

@@ -249,7 +249,8 @@ TEST_CASE("Node: who joins before the first write owns a part after a commit") {
         absl::StatusCode::kFailedPrecondition);
 }
 
-TEST_CASE("Node: what is known of the cluster is stored when it changes alone") {
+TEST_CASE(
+    "Node: what is known of the cluster is stored when it changes alone") {
   Cluster cluster(4, 3);
   const auto caller = cluster.Call(0);
   auto& scope = cluster.loop.wait_scope();

@@ -153,7 +153,6 @@ TEST_CASE("Peer codec: a sync by ranges comes back as it went") {
     query.ticket = {ActorId{77}, 8};
     query.salt = 5;
     query.context_print = 6;
-    query.vouched = true;
     query.asks = {
         replica::AskLeaves{{0, 4096}, {1, 2, 3, 4, 5, 6, 7, 8}},
         replica::AskCuts{"abc", {"abd", "abe", ""}, {1, 2, 3}},
@@ -165,7 +164,6 @@ TEST_CASE("Peer codec: a sync by ranges comes back as it went") {
     CHECK(got.ticket == query.ticket);
     CHECK(got.salt == 5);
     CHECK(got.context_print == 6);
-    CHECK(got.vouched);
     CHECK(got.asks == query.asks);
   }
   SUBCASE("answers") {

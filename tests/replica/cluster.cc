@@ -74,10 +74,9 @@ absl::Status Cluster::Start(uint32_t node) {
       crdt::MakeActorId(crdt::ActorKind::kNode, next_actor_++);
   n.actor = actor;
   DOVETAIL_RETURN_IF_ERROR(RecordActor(*n.storage, actor));
-  n.shard = std::make_unique<Shard>(options_, placement_,
-                                    Shard::Identity{NodeId{node}, actor, 0, 1,
-                                                    n.region},
-                                    *n.storage);
+  n.shard = std::make_unique<Shard>(
+      options_, placement_,
+      Shard::Identity{NodeId{node}, actor, 0, 1, n.region}, *n.storage);
   DOVETAIL_RETURN_IF_ERROR(n.shard->Open(now()));
   for (uint32_t peer = 0; peer < size(); ++peer) {
     if (peer == node || !running(peer)) continue;

@@ -58,7 +58,8 @@ std::optional<absl::StatusCode> CodeOf(absl::string_view name) {
   // Upper case without underscores, so that InvalidArgument is one as well.
   std::string plain;
   for (const char c : name) {
-    if (c != '_') plain.push_back(absl::ascii_toupper(static_cast<unsigned char>(c)));
+    if (c != '_')
+      plain.push_back(absl::ascii_toupper(static_cast<unsigned char>(c)));
   }
   static constexpr std::pair<const char*, absl::StatusCode> kCodes[] = {
       {"UNAVAILABLE", absl::StatusCode::kUnavailable},

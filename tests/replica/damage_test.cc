@@ -1,0 +1,106 @@
+// Damage that no read tells of: what finds it, and that mending ends. Random
+// schedules with damage are in range_test.cc.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include "replica/keys.h"
+#include "tests/replica/cluster.h"
+
+namespace dovetail::replica {
+namespace {
+
+constexpr PartitionId kZero{0};
+constexpr crdt::Type kSet = crdt::Type::kSet;
+
+ShardOptions LargeAtOnce() {
+  ShardOptions options;
+  options.inline_leaves_max = 1;     // two elements have rows of their own
+  options.scrub_rows_per_round = 0;  // it is looked at when a test says so
+  return options;
+}
+
+std::string HeaderOf(const std::string& key) {
+  return MakeObjectKey({"b", key, kSet}).HeaderKey();
+}
+
+// Both hold {a, b} in k and {c} in l, and have no logs.
+struct Pair {
+  Cluster cluster{2, 1, LargeAtOnce()};
+
+  Pair() {
+    REQUIRE(cluster.Write(0, AddTo("k", {"a"})).ok());
+    REQUIRE(cluster.Write(0, AddTo("k", {"b"})).ok());
+    REQUIRE(cluster.Write(0, AddTo("l", {"c"})).ok());
+    REQUIRE(cluster.Settle(50).has_value());
+    REQUIRE(cluster.disk(1).keys(Family::kRows).contains(HeaderOf("k")));
+  }
+  void LoseHeader() {
+    cluster.Crash(1);
+    cluster.disk(1).Damage(HeaderOf("k"), std::nullopt);
+    REQUIRE(cluster.Start(1).ok());
+    cluster.DeliverAll();
+  }
+  bool Mending() {
+    return cluster.disk(1).keys(Family::kMeta).contains(RangesKey(kZero));
+  }
+};
+
+// Its leaves still added up to the digest, and readers began at the header.
+TEST_CASE("Damage: the lost header of a large object is found") {
+  Pair pair;
+  pair.LoseHeader();
+  CHECK_FALSE(pair.cluster.at(1).VerifyDigests().ok());
+  pair.cluster.Scrub(1);
+  REQUIRE(pair.cluster.Settle(50).has_value());
+  CHECK(pair.cluster.Show(1, kSet, "k") == "{a, b}");
+}
+
+// What is written next begins a small object, beside rows that nobody sees.
+TEST_CASE("Damage: a header that was lost is found after a write, too") {
+  Pair pair;
+  pair.LoseHeader();
+  REQUIRE(pair.cluster.Write(1, AddTo("k", {"d"})).ok());
+  CHECK(pair.cluster.Show(1, kSet, "k") == "{d}");
+  CHECK_FALSE(pair.cluster.at(1).VerifyDigests().ok());
+  pair.cluster.Scrub(1);
+  REQUIRE(pair.cluster.Settle(50).has_value());
+  CHECK(pair.cluster.Show(0, kSet, "k") == "{a, b, d}");
+  CHECK(pair.cluster.Show(1, kSet, "k") == "{a, b, d}");
+  CHECK(pair.cluster.Differences() == "");
+}
+
+// The leaf was cleared and nothing of it was lost: the turn that ended the
+// mending changed no row, and so its end was not recorded until the next write.
+TEST_CASE("Damage: mending ends though it changes no row") {
+  Pair pair;
+  pair.LoseHeader();
+  pair.cluster.Scrub(1);
+  REQUIRE(pair.Mending());
+  REQUIRE(pair.cluster.Settle(50).has_value());
+  CHECK_FALSE(pair.Mending());
+  CHECK(pair.cluster.Show(1, kSet, "k") == "{a, b}");
+  CHECK(pair.cluster.Write(1, AddTo("k", {"d"})).ok());
+}
+
+// The digest on disk was still that of what the damage had left.
+TEST_CASE("Damage: what was mended adds up after a restart") {
+  Pair pair;
+  pair.cluster.Crash(1);
+  pair.cluster.disk(1).Damage(HeaderOf("l"), std::nullopt);
+  REQUIRE(pair.cluster.Start(1).ok());
+  pair.cluster.Scrub(1);
+  REQUIRE(pair.Mending());
+  // Not longer: an idle partition writes its digest by itself.
+  while (pair.Mending()) {
+    pair.cluster.Advance(absl::Milliseconds(100));
+    pair.cluster.DeliverAll();
+  }
+  REQUIRE(pair.cluster.Show(1, kSet, "l") == "{c}");
+  pair.cluster.Crash(1);
+  REQUIRE(pair.cluster.Start(1).ok());
+  CHECK(pair.cluster.at(1).VerifyDigests().ok());
+}
+
+}  // namespace
+}  // namespace dovetail::replica
