@@ -28,7 +28,7 @@ bool IsExtra(RequestId id) {
 bool FailsWrites(EventKind kind) {
   return kind == EventKind::kFailCommit || kind == EventKind::kFailSync ||
          kind == EventKind::kDiskFull || kind == EventKind::kReadError ||
-         kind == EventKind::kCorruptRow;
+         kind == EventKind::kCorruptRow || kind == EventKind::kDamage;
 }
 
 bool TakesWrites(const PlanEvent& event) {

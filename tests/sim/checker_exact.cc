@@ -2,7 +2,8 @@
 // applied a set of events. A replica in the middle of a sync by ranges, or of
 // having damage mended, shows more or less than that: its rows are ahead of
 // what it has applied, or were lost (RangeProgress). The node's own disk says
-// so, for as long as it lasts.
+// so, for as long as it lasts. Nor can one be judged whose disk was damaged and
+// that has yet to find out.
 //
 // What such a replica answers is not held against the oracle, and what it
 // writes then observes nobody knows what: those objects are not judged any more
@@ -11,7 +12,9 @@
 // must be exact again.
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "replica/keys.h"
+#include "replica/range_progress.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/convert.h"
 #include "tests/sim/seat.h"
@@ -22,19 +25,67 @@ using replica::PartitionId;
 using replica::Shard;
 
 bool Checker::Exact(uint32_t node, PartitionId partition) const {
-  return !cluster_->node(node)
-              .disk.keys(replica::Family::kMeta)
+  const SimDisk& disk = cluster_->node(node).disk;
+  if (!disk.damaged().empty()) {
+    const replica::KeyRange rows =
+        replica::RowsOfPartition(partition, cluster_->partitions());
+    const auto first = disk.damaged().lower_bound(rows.begin);
+    if (first != disk.damaged().end() &&
+        (rows.end.empty() || *first < rows.end)) {
+      return false;
+    }
+  }
+  return !disk.keys(replica::Family::kMeta)
               .contains(replica::RangesKey(partition));
 }
 
+std::string Checker::WhyInexact(uint32_t node, PartitionId partition) const {
+  const SimDisk::Keys& meta =
+      cluster_->node(node).disk.keys(replica::Family::kMeta);
+  const auto row = meta.find(replica::RangesKey(partition));
+  if (row == meta.end()) return "damaged, and does not know";
+  const auto progress = replica::RangeProgress::Decode(row->second);
+  if (!progress.ok()) return progress.status().ToString();
+  return absl::StrCat(progress->active ? "in a sync by ranges" : "",
+                      progress->filling ? " being filled" : "",
+                      progress->mending ? " being mended" : "",
+                      progress->lost.empty() ? "" : " with rows lost",
+                      progress->ahead.empty() ? "" : " ahead of its events");
+}
+
+// Damage is there for as long as the rows do not add up, or are being mended.
+void Checker::LookAtDamage(uint32_t node) {
+  Node& its = cluster_->node(node);
+  if (its.disk.damaged().empty() || !its.running()) return;
+  for (const Lane& lane : its.process->lanes) {
+    if (!lane.shard->VerifyDigests().ok()) return;
+    if (lane.shard->stats().emptying > 0) return;  // it is not looked at
+  }
+  for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    if (its.disk.keys(replica::Family::kMeta)
+            .contains(replica::RangesKey(partition))) {
+      return;
+    }
+  }
+  its.disk.ForgetDamage();
+}
+
 void Checker::LookAtExactness(uint32_t node, const Shard* shard) {
+  LookAtDamage(node);
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
     if (shard != nullptr && &cluster_->ShardOf(node, partition) != shard) {
       continue;
     }
     Exactness& its = exactness_[{node, partition}];
-    const bool now = Exact(node, partition);
+    bool now = Exact(node, partition);
+    // It shows values whose events went with the only disk that had them.
+    if (losses_ && now && cluster_->node(node).running()) {
+      now = cluster_->ShardOf(node, partition)
+                .ContextOf(partition)
+                .superseded.empty();
+    }
     // What was asked in this turn may have been answered before it changed.
     if (!now || !its.now) its.not_until_us = scheduler_.now_us();
     its.now = now;

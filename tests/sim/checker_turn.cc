@@ -281,7 +281,8 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
 }
 
 // Whether a log may be cut although `owner` lacks what is cut off: there is
-// more of it than its budget, or an owner out of reach has lacked some for long.
+// more of it than its budget, or an owner out of reach has lacked some for
+// long.
 bool Checker::MayGiveUp(uint32_t node, uint32_t owner,
                         const DiskDoor::Rows& cut) const {
   const Node& its = cluster_->node(node);

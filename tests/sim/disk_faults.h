@@ -16,6 +16,7 @@ inline bool LosesRows(EventKind kind) {
     case EventKind::kLie:
     case EventKind::kClone:
     case EventKind::kCorruptRow:
+    case EventKind::kDamage:
       return true;
     default:
       return false;

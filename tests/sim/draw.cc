@@ -94,8 +94,10 @@ void DrawWeather(Stream& chance, PlanOptions& options) {
 
 void DrawRandomFaults(Stream& chance, const std::string& profile,
                       PlanOptions& options) {
-  const bool network = profile == "swarm" || profile == "network";
-  const bool clock = profile == "swarm" || profile == "clock";
+  const bool network =
+      profile == "swarm" || profile == "damage" || profile == "network";
+  const bool clock =
+      profile == "swarm" || profile == "damage" || profile == "clock";
   if (network && chance.Half()) {
     options.loss_permille = chance.LogBetween(1, 300);
   }
@@ -149,12 +151,14 @@ void DrawCore(Plan& plan) {
       return;
     }
   }
-  // Who waits to be filled refuses reads, and who could fill it may be left
-  // out.
-  if (plan.options.truncate_entries_per_turn > 0 &&
-      std::any_of(
-          plan.events.begin(), plan.events.end(),
-          [](const PlanEvent& event) { return LosesRows(event.kind); })) {
+  // Who waits to be filled, or mended, refuses reads, and who could fill it may
+  // be left out. Where logs are kept nobody is filled.
+  const bool logs = plan.options.truncate_entries_per_turn == 0;
+  if (std::any_of(plan.events.begin(), plan.events.end(),
+                  [&](const PlanEvent& event) {
+                    return event.kind == EventKind::kDamage ||
+                           (!logs && LosesRows(event.kind));
+                  })) {
     return;
   }
   const bool region = plan.options.regions > 1 && chance.Half();
@@ -187,8 +191,9 @@ void DrawCore(Plan& plan) {
 }  // namespace
 
 const std::vector<std::string>& ProfileNames() {
-  static const std::vector<std::string> names = {
-      "swarm", "quiet", "network", "process", "disk", "clock", "loss"};
+  static const std::vector<std::string> names = {"swarm",   "quiet", "network",
+                                                 "process", "disk",  "clock",
+                                                 "loss",    "damage"};
   return names;
 }
 

@@ -54,6 +54,7 @@ constexpr Habit kHabits[] = {
     {EventKind::kLie, Sort::kDisk, 2, 1 * kMs, 5 * kS},
     {EventKind::kClone, Sort::kDisk, 1, 1 * kMs, 5 * kS},
     {EventKind::kCorruptRow, Sort::kDisk, 1, 0, 0},
+    {EventKind::kDamage, Sort::kDisk, 3, 1 * kMs, 5 * kS},
     {EventKind::kCutZone, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
     {EventKind::kCutRegion, Sort::kNetwork, 3, 10 * kMs, 60 * kS},
     {EventKind::kHealLinks, Sort::kNetwork, 3, 0, 0},
@@ -65,7 +66,9 @@ bool ReplacesDisk(EventKind kind) {
 
 bool Allows(const std::string& profile, Sort sort) {
   if (profile == "quiet") return false;
-  if (profile == "swarm" || profile == "loss") return true;
+  if (profile == "swarm" || profile == "loss" || profile == "damage") {
+    return true;
+  }
   switch (sort) {
     case Sort::kNetwork:
       return profile == "network";
@@ -103,9 +106,12 @@ class Drawer {
       Stream coin(plan_.seed, "kind", static_cast<uint64_t>(habit.kind));
       if (!Allows(profile, habit.sort) || !coin.Half()) continue;
       if (!HasPlacesFor(habit.kind)) continue;
+      // Of a campaign of its own.
+      if (habit.kind == EventKind::kDamage && profile != "damage") continue;
       if (ReplacesDisk(habit.kind)) {
         // Rarer than the rest: there is less to be checked in such plans.
-        if (frail_.empty() || !coin.Half()) continue;
+        if (frail_.empty()) continue;
+        if (habit.kind != EventKind::kDamage && !coin.Half()) continue;
         replaces = true;
       }
       chosen.push_back(habit);
@@ -118,6 +124,11 @@ class Drawer {
       plan_.options.truncate_entries_per_turn = 0;
     }
     for (const Habit& habit : chosen) {
+      // All is looked at in the time that a run has.
+      if (habit.kind == EventKind::kDamage) {
+        plan_.options.scrub_rows_per_round +=
+            1000 * plan_.options.partitions / plan_.options.shards;
+      }
       Stream stream(plan_.seed, "fault", static_cast<uint64_t>(habit.kind));
       const int64_t count = stream.Between(1, habit.count_max);
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
@@ -131,6 +142,8 @@ class Drawer {
 
  private:
   bool HasPlacesFor(EventKind kind) const {
+    // With one owner nobody else could say what was there.
+    if (kind == EventKind::kDamage) return plan_.options.owners != 1;
     if (kind == EventKind::kCutRegion) return plan_.options.regions > 1;
     return kind != EventKind::kCutZone || plan_.options.zones > 1;
   }

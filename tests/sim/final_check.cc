@@ -114,7 +114,16 @@ void Checker::FinalCheck(bool converged) {
         parts.push_back(absl::StrCat("node ", node, " is down"));
         continue;
       }
+      for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+        const PartitionId partition{static_cast<uint16_t>(p)};
+        if (Exact(node, partition)) continue;
+        parts.push_back(absl::StrCat("n", node, "/p", p, " is not exact: ",
+                                     WhyInexact(node, partition)));
+      }
       for (const Lane& lane : cluster_->node(node).process->lanes) {
+        if (const absl::Status sums = lane.shard->VerifyDigests(); !sums.ok()) {
+          parts.push_back(absl::StrCat("n", node, ": ", sums.message()));
+        }
         for (const replica::PartitionDigest& d : lane.shard->Digests()) {
           parts.push_back(absl::StrCat("n", node, "/p", Index(d.partition), " ",
                                        d.events, " events, ", d.log_entries,

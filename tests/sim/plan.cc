@@ -19,8 +19,8 @@ constexpr std::array<const char*, kEventKinds> kNames = {
     "flap",        "clog",        "blink",       "replay",    "withhold",
     "fail-commit", "fail-sync",   "disk-full",   "slow-disk", "read-error",
     "corrupt-row", "checkpoint",  "sync-now",    "ring",      "cut-zone",
-    "cut-region",  "heal-links",  "stage",       "commit"};
-static_assert(static_cast<int>(EventKind::kCommit) + 1 == kEventKinds);
+    "cut-region",  "heal-links",  "stage",       "commit",    "damage"};
+static_assert(static_cast<int>(EventKind::kDamage) + 1 == kEventKinds);
 
 std::optional<EventKind> KindOf(absl::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {

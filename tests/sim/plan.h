@@ -159,8 +159,11 @@ enum class EventKind {
   kStage,   // at node: what becomes of peer; value=one of kStage… below, and
             // its weight times 8
   kCommit,  // at node: what it knows to be staged
+  // One more of disks.
+  kDamage,  // node: some rows are gone, or say something else, and reading them
+            // gives no error; its process starts again after `for`
 };
-inline constexpr int kEventKinds = 34;
+inline constexpr int kEventKinds = 35;
 inline constexpr int64_t kStageJoin = 1;
 inline constexpr int64_t kStageLeave = 2;
 inline constexpr int64_t kStageReplace = 3;  // by a node that is no member

@@ -124,6 +124,7 @@ TEST_CASE("Draw: without the loss profile somebody keeps his disk") {
         case EventKind::kLie:
         case EventKind::kClone:
         case EventKind::kCorruptRow:
+        case EventKind::kDamage:
           lost.insert(event.node);
           break;
         default:

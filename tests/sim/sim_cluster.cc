@@ -155,11 +155,11 @@ absl::Status SimCluster::Open(uint32_t id) {
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
   for (uint32_t i = 0; i < shards; ++i) {
     Lane lane;
-    lane.shard = std::make_unique<Shard>(
-        shard_options_, *placement,
-        Shard::Identity{NodeId{id}, process.actor, i, shards,
-                        RegionOf(plan_, id)},
-        process.door);
+    lane.shard =
+        std::make_unique<Shard>(shard_options_, *placement,
+                                Shard::Identity{NodeId{id}, process.actor, i,
+                                                shards, RegionOf(plan_, id)},
+                                process.door);
     lane.placement = placement;
     lane.ring = ring;
     DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));

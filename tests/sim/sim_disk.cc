@@ -38,6 +38,7 @@ SimDisk::SimDisk(const SimDisk& other)
       undo_(other.undo_),
       checkpoints_(other.checkpoints_),
       file_(other.file_),
+      damaged_(other.damaged_),
       reappearing_(other.reappearing_) {}
 
 SimDisk& SimDisk::operator=(const SimDisk& other) {
@@ -47,6 +48,7 @@ SimDisk& SimDisk::operator=(const SimDisk& other) {
   undo_ = other.undo_;
   checkpoints_ = other.checkpoints_;
   file_ = other.file_;
+  damaged_ = other.damaged_;
   reappearing_ = other.reappearing_;
   faults_ = Faults();
   return *this;
@@ -152,6 +154,12 @@ void SimDisk::UndoNewest() {
     Set(Own(entry.family), entry);
   }
   undo_.pop_back();
+}
+
+void SimDisk::Damage(std::string key, std::optional<std::string> value) {
+  DOVETAIL_CHECK(!in_use_);
+  Set(Own(Family::kRows), {Family::kRows, key, std::move(value)});
+  damaged_.insert(std::move(key));
 }
 
 void SimDisk::StartProcess() {

@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -73,6 +74,13 @@ class SimDisk {
   // Both give bytes that are none of anybody's for it.
   void GarbleRead(replica::Family family, absl::string_view key);
   void ClearFaults();
+  // The row at `key` is this now, or gone, though nobody wrote that. No process
+  // uses the disk.
+  void Damage(std::string key, std::optional<std::string> value);
+  // Rows that were damaged and that nobody has found to be whole again since.
+  // Goes with copies.
+  const std::set<std::string>& damaged() const { return damaged_; }
+  void ForgetDamage() { damaged_.clear(); }
 
   // --- Queries ---
   size_t unsynced_batches() const { return undo_.size(); }
@@ -120,6 +128,7 @@ class SimDisk {
   std::string file_;
   bool in_use_ = false;
   Faults faults_;
+  std::set<std::string> damaged_;
   // Written by a commit that failed; takes effect when a process starts.
   std::optional<replica::WriteBatch> reappearing_;
 };

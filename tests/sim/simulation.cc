@@ -226,6 +226,7 @@ class Simulation {
       case EventKind::kSlowDisk:
       case EventKind::kReadError:
       case EventKind::kCorruptRow:
+      case EventKind::kDamage:
         return StrikeDisk(event);
       case EventKind::kCheckpoint:
         return cluster_.Control(
@@ -365,9 +366,30 @@ class Simulation {
         node.disk_slow_until_us = now + event.for_us;
         node.disk_slow_us = event.value;
         return;
+      case EventKind::kDamage:
+        cluster_.Crash(event.node, 0, event.for_us);
+        for (uint64_t rows = 1 + chance_.Below(3); rows > 0; --rows) {
+          DamageRow(node);
+        }
+        return;
       default:
         return SpoilRow(event);
     }
+  }
+
+  void DamageRow(Node& node) {
+    const SimDisk::Keys& rows = node.disk.keys(replica::Family::kRows);
+    if (rows.empty()) return;
+    const auto row = std::next(
+        rows.begin(), static_cast<std::ptrdiff_t>(chance_.Below(rows.size())));
+    node.disk_failed_ever = true;
+    if (chance_.Half() || row->second.empty()) {
+      return node.disk.Damage(row->first, std::nullopt);
+    }
+    std::string value = row->second;
+    char& spoilt = value[chance_.Below(value.size())];
+    spoilt = static_cast<char>(spoilt ^ (1 << chance_.Below(8)));
+    node.disk.Damage(row->first, std::move(value));
   }
 
   void SpoilRow(const PlanEvent& event) {
