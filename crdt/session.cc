@@ -111,6 +111,9 @@ bool NeedsToken(const Operation& operation) {
       return operation.target_type() == Type::kRemoveSet;
     case Verb::kWriteBlind:
       return false;
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+    case Verb::kPersist:
     case Verb::kRemove:
     case Verb::kClear:
     case Verb::kWrite:

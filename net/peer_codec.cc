@@ -127,6 +127,7 @@ crdt::Type TypeOfPayload(const crdt::Payload& payload) {
       return crdt::Type::kRegister;
     }
     crdt::Type operator()(const crdt::Tally&) { return crdt::Type::kCounter; }
+    crdt::Type operator()(crdt::Expiry) { return crdt::Type::kExpiry; }
   };
   return std::visit(Visitor{}, payload);
 }
