@@ -183,6 +183,7 @@ struct BodyEncoder {
     body.setStateHigh(m.state.high);
     body.setStateLow(m.state.low);
     body.setStanding(static_cast<uint8_t>(m.standing));
+    body.setWallMs(m.wall_ms);
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();

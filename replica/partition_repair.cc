@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "replica/hash.h"
 #include "replica/partition.h"
@@ -28,7 +29,12 @@ constexpr uint64_t kReplayedMax = 10'000;
 absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
   std::map<uint32_t, LeafSum> found;
   std::vector<bool> unreadable(leaves.end - leaves.first);
-  std::vector<std::pair<uint32_t, std::string>> listed;  // leaf, index key
+  struct Named {
+    uint32_t leaf = 0;
+    Family family = Family::kIndex;
+    std::string key;
+  };
+  std::vector<Named> named;  // what the indexes are to have
   const KeyRange range =
       RowsOfLeaves(id_, partitions_, leaves.first, leaves.end);
   DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
@@ -41,12 +47,17 @@ absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
       found[leaf].Merge(SumOfRow({"", *row.object, path, value}));
     }
     if (row.header && row.decoded.visible > 0) {
-      listed.emplace_back(leaf, IndexKey(*row.object));
+      named.push_back({leaf, Family::kIndex, IndexKey(*row.object)});
+    }
+    if (row.header && row.decoded.expires_ms > 0) {
+      named.push_back(
+          {leaf, Family::kMeta,
+           ExpiryKey(id_, row.decoded.expires_ms, *row.object)});
     }
   }));
-  for (const auto& [leaf, key] : listed) {
+  for (const auto& [leaf, family, key] : named) {
     DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
-                              storage_.Get(Family::kIndex, key));
+                              storage_.Get(family, key));
     if (!entry) unreadable[leaf - leaves.first] = true;
   }
   std::vector<uint32_t> damaged;
@@ -92,10 +103,8 @@ struct Remains {
   crdt::ObjectId object;
   bool header = false;
   bool inline_rows = false;
-  uint64_t visible = 0;
-  uint64_t count = 0;
-  uint64_t header_visible = 0;
-  uint64_t header_count = 0;
+  ObjectHeader there;    // what its rows come to
+  ObjectHeader decoded;  // what its header says, without leaves
 };
 
 }  // namespace
@@ -127,30 +136,39 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
     remains.header |= row.header;
     remains.inline_rows |= row.header && !row.exploded;
     if (row.header) {
-      remains.header_visible = row.decoded.visible;
-      remains.header_count = row.decoded.count;
+      remains.decoded.visible = row.decoded.visible;
+      remains.decoded.count = row.decoded.count;
+      remains.decoded.expires_ms = row.decoded.expires_ms;
     }
     for (auto& [path, value] : row.leaves) {
       const crdt::Type type = crdt::LeafTypeOf(row.object->type, path.bytes());
-      remains.visible += crdt::IsVisible(type, value) ? 1 : 0;
-      ++remains.count;
+      remains.there.visible += crdt::IsVisible(type, value) ? 1 : 0;
+      ++remains.there.count;
+      if (path.IsExpiry()) remains.there.expires_ms = crdt::ExpiresMs(value);
       sum.Merge(SumOfRow({"", *row.object, path, value}));
     }
   }));
   for (const std::string& key : gone) rows_.Delete(key);
   for (const auto& [key, remains] : objects) {
-    const bool counts_fit = remains.header &&
-                            remains.header_count == remains.count &&
-                            remains.header_visible == remains.visible;
-    if (remains.count == 0) {
+    const ObjectHeader& there = remains.there;
+    const bool fits = remains.header &&
+                      remains.decoded.count == there.count &&
+                      remains.decoded.visible == there.visible &&
+                      remains.decoded.expires_ms == there.expires_ms;
+    if (there.count == 0) {
       rows_.Delete(key);
-    } else if (!remains.inline_rows && !counts_fit) {
-      rows_.Put(key, EncodeExplodedHeader(remains.visible, remains.count));
+    } else if (!remains.inline_rows && !fits) {
+      rows_.Put(key, EncodeExplodedHeader(there));
     }
     // What was listed stays so until a peer has said what is there; what is
-    // not, the pass over the index finds (scrub.h).
-    if (remains.visible > 0) {
-      rows_.PutOther(Family::kIndex, IndexKey(remains.object), "");
+    // not, the passes over the indexes find (scrub.h, reaper.h).
+    if (there.visible > 0) {
+      rows_.PutOther(Family::kIndex, IndexKey(remains.object),
+                     IndexValue(there.expires_ms));
+    }
+    if (there.expires_ms > 0) {
+      rows_.PutOther(Family::kMeta,
+                     ExpiryKey(id_, there.expires_ms, remains.object), "");
     }
   }
   LeafSum change = sum;

@@ -61,6 +61,8 @@ Json ViewOut(const View& view) {
       }
       return out;
     }
+    case Type::kExpiry:
+      break;  // of no object
   }
   return nullptr;
 }

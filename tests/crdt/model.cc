@@ -306,6 +306,8 @@ View Spec::ViewOf(const Sight& live, const ObjectId& object,
       view.present = !here.empty();
       for (FactId id : here) view.number += facts_[id].amount;
       break;
+    case Type::kExpiry:
+      break;  // of no object
     case Type::kMap:
       for (const Field& child : children) {
         std::vector<Field> below = fields;

@@ -113,6 +113,10 @@ class Cluster {
   std::string Differences();
 
   Now now() const { return {steady_, wall_ms_}; }
+  // From now on its wall clock is that far off.
+  void SetClock(uint32_t node, absl::Duration off) {
+    nodes_[node].clock_off = off;
+  }
 
  private:
   struct Node {
@@ -120,11 +124,16 @@ class Cluster {
     std::unique_ptr<sim::SimStorage> storage;
     std::unique_ptr<Shard> shard;
     crdt::ActorId actor{};
+    absl::Duration clock_off;
     // Its fsync is done; the shard hears of it only after one more turn, which
     // the fsync does not cover.
     bool fsynced = false;
   };
   void EndTurn(uint32_t node);
+  Now NowAt(uint32_t node) const {
+    const int64_t off = absl::ToInt64Milliseconds(nodes_[node].clock_off);
+    return {steady_, static_cast<uint64_t>(static_cast<int64_t>(wall_ms_) + off)};
+  }
 
   ShardOptions options_;
   Placement placement_;

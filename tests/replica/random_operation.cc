@@ -59,6 +59,8 @@ Operation RandomOperation(Rng& rng) {
       operation.child = {absl::StrCat("f", rng.Below(2)),
                          crdt::kAllTypes[rng.Below(9)]};
       break;
+    case Type::kExpiry:
+      break;  // of no object
   }
   if (rng.OneIn(12)) {
     operation = Operation();

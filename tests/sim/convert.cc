@@ -29,6 +29,10 @@ oracle::Verb ToOracle(crdt::Verb verb) {
       return oracle::Verb::kRemoveField;
     case crdt::Verb::kDelete:
       return oracle::Verb::kDelete;
+    case crdt::Verb::kExpireIn:
+    case crdt::Verb::kExpireAt:
+    case crdt::Verb::kPersist:
+      break;  // the oracle does not know of time
   }
   DOVETAIL_CHECK(false);
   return oracle::Verb::kAdd;
