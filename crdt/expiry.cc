@@ -27,10 +27,9 @@ bool HasExpired(uint64_t expires_ms, uint64_t now_ms) {
 }
 
 void MakeAbsolute(Operation& operation, uint64_t now_ms) {
-  if (operation.verb != Verb::kExpireIn) return;
-  // Both are below 2^48 once the operation has been validated.
-  const uint64_t in_ms =
-      operation.amount < 0 ? 0 : static_cast<uint64_t>(operation.amount);
+  // What is no time to live must not become a time.
+  if (operation.verb != Verb::kExpireIn || operation.amount < 1) return;
+  const auto in_ms = static_cast<uint64_t>(operation.amount);
   const uint64_t at_ms =
       std::min(kExpiresMsMax, std::min(now_ms, kExpiresMsMax) +
                                   std::min(in_ms, kExpiresMsMax));

@@ -33,7 +33,7 @@ uint64_t ExpiresMs(const Leaf& leaf);
 bool HasExpired(uint64_t expires_ms, uint64_t now_ms);
 
 // Makes a time to live into a time, which every replica understands alike.
-// Other operations stay as they are.
+// Other operations, and those that are not valid, stay as they are.
 void MakeAbsolute(Operation& operation, uint64_t now_ms);
 
 // The mutators. Errors: those of the state; InvalidArgument for a time to live

@@ -18,9 +18,7 @@ bool Reaper::IsMine(const Partition& partition) const {
   }
   for (const NodeId owner : core_.placement.Owners(id)) {
     if (owner == self) return true;
-    if (core_.IsUp(owner) && core_.IsProbablyWhole(owner, id)) {
-      return DOVETAIL_MUTANT("reaper: every owner removes");
-    }
+    if (core_.IsUp(owner) && core_.IsProbablyWhole(owner, id)) return false;
   }
   return false;
 }
@@ -66,12 +64,7 @@ void Reaper::Round(Now now) {
   for (size_t i = 0; i < partitions.size(); ++i) {
     Partition& partition =
         *partitions[(next_partition_ + i) % partitions.size()];
-    // What this turn wrote is not in the index yet.
-    if (!IsMine(partition) ||
-        std::count(core_.touched.begin(), core_.touched.end(),
-                   partition.id()) > 0) {
-      continue;
-    }
+    if (!IsMine(partition)) continue;
     // Any clock may be the wrong one: it is asked about only where it matters.
     const absl::StatusOr<bool> any = AnyUntil(
         partition, std::max(now.wall_ms, core_.peer_clocks.Time(now)));
@@ -84,6 +77,11 @@ void Reaper::Round(Now now) {
     if (until_ms == 0) {
       DOVETAIL_MARK("reaper: the clock does not agree with enough others");
       differs = true;
+      continue;
+    }
+    // What this turn wrote is not in the index yet.
+    if (std::count(core_.touched.begin(), core_.touched.end(),
+                   partition.id()) > 0) {
       continue;
     }
     const size_t looked = AskDue(partition, until_ms, budget, now);

@@ -219,6 +219,10 @@ TEST_CASE("Expiry: a time to live becomes a time, and no later than can be") {
   MakeAbsolute(far, 1'000'000);
   CHECK(far.amount == static_cast<int64_t>(kExpiresMsMax));
   CHECK(Validate(far).ok());
+  Operation past = Op(Type::kSet, Verb::kExpireIn);
+  past.amount = -1;
+  MakeAbsolute(past, 1'000'000);
+  CHECK_FALSE(Validate(past).ok());
 }
 
 TEST_CASE("Expiry: times that cannot be are refused") {

@@ -179,6 +179,10 @@ bool Spec::Run(size_t replica, GroupId group, const Step& step) {
       return observe(operation.fields);
     case Verb::kDelete:
       return observe({});
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+    case Verb::kPersist:
+      break;  // the model knows nothing of time
     case Verb::kRemoveField: {
       std::vector<Field> child = operation.fields;
       child.push_back(operation.child);

@@ -129,6 +129,17 @@ TEST_CASE("Expiry: what is set anew before its time lives on") {
   CHECK(Rows(cluster, 2) == 0);
 }
 
+TEST_CASE("Expiry: of settings made apart the longest holds") {
+  Cluster cluster(2);
+  WriteEverywhere(cluster, 0, AddTo("k", {"x"}));
+  REQUIRE(cluster.Write(0, ExpireIn(Type::kSet, "k", absl::Seconds(5))).ok());
+  REQUIRE(cluster.Write(1, ExpireIn(Type::kSet, "k", absl::Seconds(50))).ok());
+  Live(cluster, 30);
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x}");
+  CHECK(cluster.Show(1, Type::kSet, "k") == "{x}");
+  CHECK(Removed(cluster) == 0);
+}
+
 TEST_CASE("Expiry: an extension that the first owner has missed holds") {
   // Node 0 is the first owner; it hears of nobody while the time is extended.
   Cluster cluster(3);
