@@ -32,6 +32,8 @@ crdt::Operation WriteTo(std::string reg, std::string value);
 
 class Cluster {
  public:
+  static constexpr uint64_t kWallStartMs = 1'700'000'000'000;
+
   explicit Cluster(uint32_t nodes, uint32_t partitions = 1,
                    ShardOptions options = {});
   // With other owners than all.
@@ -143,7 +145,7 @@ class Cluster {
   uint64_t next_request_ = 1;
   uint64_t next_actor_ = 1;
   absl::Duration steady_;
-  uint64_t wall_ms_ = 1'700'000'000'000;
+  uint64_t wall_ms_ = kWallStartMs;
 };
 
 }  // namespace dovetail::replica
