@@ -8,6 +8,13 @@
 #include "replica/keys.h"
 
 namespace dovetail::replica {
+namespace {
+
+// What one turn looks at, some milliseconds of work, and when the next one does.
+constexpr size_t kObjectsPerTurn = 100;
+constexpr absl::Duration kNextTurnAfter = absl::Milliseconds(50);
+
+}  // namespace
 
 bool Reaper::IsMine(const Partition& partition) const {
   const PartitionId id = partition.id();
@@ -58,7 +65,14 @@ uint64_t Reaper::UntilMs(PartitionId partition, Now now) const {
 }
 
 void Reaper::Round(Now now) {
-  size_t budget = core_.options.expiry_objects_per_round;
+  left_ = core_.options.expiry_objects_per_round;
+  Turn(now);
+}
+
+void Reaper::Turn(Now now) {
+  size_t budget = std::min(left_, kObjectsPerTurn);
+  left_ -= budget;
+  next_turn_ = absl::InfiniteDuration();
   bool differs = false;
   const auto& partitions = core_.partitions;
   for (size_t i = 0; i < partitions.size(); ++i) {
@@ -87,7 +101,8 @@ void Reaper::Round(Now now) {
     const size_t looked = AskDue(partition, until_ms, budget, now);
     budget -= std::min(budget, looked);
     if (budget == 0) {
-      DOVETAIL_MARK("reaper: the rest waits for another round");
+      DOVETAIL_MARK("reaper: the rest waits for another turn");
+      if (left_ > 0) next_turn_ = now.steady + kNextTurnAfter;
       next_partition_ = (next_partition_ + i) % partitions.size();
       break;
     }
@@ -176,11 +191,12 @@ void Reaper::OnTimers(Now now) {
     busy_.erase(it->second);
     removing_.erase(it);
   }
+  if (now.steady >= next_turn_) Turn(now);
 }
 
 absl::Duration Reaper::next_deadline() const {
   return core_.reaped.empty() && core_.own_done.empty()
-             ? absl::InfiniteDuration()
+             ? next_turn_
              : absl::ZeroDuration();
 }
 

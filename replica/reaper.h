@@ -45,6 +45,7 @@ class Reaper {
              remove)
       : core_(core), ask_(std::move(ask)), remove_(std::move(remove)) {}
 
+  // Once a second.
   void Round(Now now);
   void OnTimers(Now now);
   absl::Duration next_deadline() const;
@@ -52,6 +53,8 @@ class Reaper {
   void OnTurnFailed() { seen_.clear(); }
 
  private:
+  // A part of a round, so that no turn is long.
+  void Turn(Now now);
   // The first entry of a partition, as of so many times set.
   struct Seen {
     uint64_t expiries_set = 0;
@@ -77,6 +80,8 @@ class Reaper {
   std::set<crdt::ObjectId> busy_;
   std::map<RequestId, crdt::ObjectId> removing_;
   uint64_t next_request_ = ShardCore::kOwnRequests;
+  size_t left_ = 0;  // objects that this round may still look at
+  absl::Duration next_turn_ = absl::InfiniteDuration();
   size_t next_partition_ = 0;  // where a round begins: each has its turn
 };
 

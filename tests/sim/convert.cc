@@ -60,6 +60,8 @@ oracle::Kind ToOracle(crdt::Type type) {
       return oracle::Kind::kCounter;
     case crdt::Type::kMap:
       return oracle::Kind::kMap;
+    case crdt::Type::kExpiry:
+      break;  // of no object
   }
   DOVETAIL_CHECK(false);
   return oracle::Kind::kMap;
