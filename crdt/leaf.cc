@@ -43,6 +43,14 @@ Stamped ReadStamped(Reader& in) {
   return stamped;
 }
 
+Expiry ReadExpiry(Reader& in) {
+  const Expiry expiry{in.Varint()};
+  if (expiry.at_ms < 1 || expiry.at_ms > kExpiresMsMax) {
+    in.Fail("expires at a time that cannot be");
+  }
+  return expiry;
+}
+
 // A reset never exceeds what it reset: true of every tally written, and kept
 // by the join, since both are raised by maximum.
 Tally ReadTally(Reader& in) {
@@ -88,6 +96,8 @@ bool PayloadMatches(Type leaf_type, const Payload& payload) {
       return std::holds_alternative<Stamped>(payload);
     case Type::kCounter:
       return std::holds_alternative<Tally>(payload);
+    case Type::kExpiry:
+      return std::holds_alternative<Expiry>(payload);
     case Type::kMap:
       return false;
   }
@@ -113,6 +123,8 @@ bool IsVisible(Type leaf_type, const Leaf& leaf) {
     case Type::kEnableFlag:
     case Type::kDisableFlag:
       return !entries.empty();
+    case Type::kExpiry:
+      return false;
     case Type::kMap:
       break;
   }
@@ -127,7 +139,8 @@ size_t PayloadBytesMax(const Payload& payload) {
   if (const auto* stamped = std::get_if<Stamped>(&payload)) {
     return 3 * kVarintBytesMax + stamped->bytes.size();
   }
-  return std::holds_alternative<Tally>(payload) ? 4 * kVarintBytesMax : 1;
+  if (std::holds_alternative<Tally>(payload)) return 4 * kVarintBytesMax;
+  return std::holds_alternative<Expiry>(payload) ? kVarintBytesMax : 1;
 }
 
 void AppendPayload(Writer& out, const Payload& payload) {
@@ -147,6 +160,7 @@ void AppendPayload(Writer& out, const Payload& payload) {
       out.Varint(tally.reset_added);
       out.Varint(tally.reset_subtracted);
     }
+    void operator()(Expiry expiry) const { out.Varint(expiry.at_ms); }
   };
   std::visit(Visitor{out}, payload);
 }
@@ -166,6 +180,8 @@ Payload ReadPayload(Reader& in, Type leaf_type) {
       return ReadStamped(in);
     case Type::kCounter:
       return ReadTally(in);
+    case Type::kExpiry:
+      return ReadExpiry(in);
     case Type::kMap:
       break;
   }

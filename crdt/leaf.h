@@ -9,6 +9,7 @@
 //   mv                       Value
 //   register                 Stamped   value with the writer's timestamp
 //   counter                  Tally     joins pointwise, the others do not join
+//   expiry                   Expiry    when the object expires
 #ifndef DOVETAIL_CRDT_LEAF_H_
 #define DOVETAIL_CRDT_LEAF_H_
 
@@ -53,7 +54,12 @@ struct Tally {
   friend auto operator<=>(const Tally&, const Tally&) = default;
 };
 
-using Payload = std::variant<Unit, Polarity, Value, Stamped, Tally>;
+struct Expiry {
+  uint64_t at_ms = 0;  // wall clock, milliseconds since 1970; never 0
+  friend auto operator<=>(const Expiry&, const Expiry&) = default;
+};
+
+using Payload = std::variant<Unit, Polarity, Value, Stamped, Tally, Expiry>;
 
 // Tallies join by pointwise maximum. Every other payload belongs to its dot
 // for good: two different ones under one dot are dot reuse, and false.
@@ -68,7 +74,8 @@ bool PayloadMatches(Type leaf_type, const Payload& payload);
 
 // Whether a reader can see this leaf: an element that is in its set, a flag
 // written, a register or a counter that is there. A remove-wins element with a
-// removal and a counter entry that is wholly reset are rows, yet not visible.
+// removal, a counter entry that is wholly reset and when an object expires are
+// rows, yet not visible.
 bool IsVisible(Type leaf_type, const Leaf& leaf);
 
 // Grammar: docs/formats.md, "leaf". A leaf without entries is not encodable.

@@ -38,6 +38,9 @@ inline constexpr size_t kReplyBytesMax = 2 << 20;
 // Concurrent values of one multi-value register or register; a blind write on
 // top of so many is refused.
 inline constexpr size_t kSiblingsMax = 100;
+// When an object may expire: the end of the year 9999, in milliseconds since
+// 1970. A longer time to live is a mistake of units.
+inline constexpr uint64_t kExpiresMsMax = 253'402'300'799'999;
 // One writer's additions (and, apart, subtractions) in one counter entry.
 inline constexpr uint64_t kTallyMax = uint64_t{1} << 62;
 

@@ -2,6 +2,7 @@
 
 #include "crdt/counter.h"
 #include "crdt/dot_codec.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
 
@@ -23,6 +24,7 @@ absl::StatusOr<MutationOutcome> RemoveAll(DeltaBuilder& builder,
   size_t bytes = 0;
   DOVETAIL_RETURN_IF_ERROR(builder.ObserveAll(
       place, resume_after, [&](const Path& path, const ObservedLeaf& leaf) {
+        if (path.IsExpiry()) return true;
         const bool counter = LeafTypeOf(root, path.bytes()) == Type::kCounter;
         const size_t here = counter ? EntriesToReset(leaf) : leaf.dots.size();
         if (here == 0) return true;
@@ -48,6 +50,10 @@ absl::StatusOr<MutationOutcome> RemoveAll(DeltaBuilder& builder,
         }
         return true;
       }));
+  // Last of all, so that what is left of an expired object stays expired.
+  if (place.bytes().empty() && !outcome.more) {
+    DOVETAIL_RETURN_IF_ERROR(RemoveExpiry(builder));
+  }
   return outcome;
 }
 

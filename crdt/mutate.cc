@@ -8,6 +8,7 @@
 #include "crdt/check.h"
 #include "crdt/counter.h"
 #include "crdt/dot_codec.h"
+#include "crdt/expiry.h"
 #include "crdt/flag.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
@@ -125,6 +126,13 @@ absl::StatusOr<MutationOutcome> DeltaBuilder::Dispatch(
     case Verb::kReset:
     case Verb::kDelete:
       return RemoveAll(*this, place, resume_after);
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+      status = SetExpiry(*this);
+      break;
+    case Verb::kPersist:
+      status = RemoveExpiry(*this);
+      break;
   }
   DOVETAIL_RETURN_IF_ERROR(status);
   return MutationOutcome();

@@ -55,6 +55,9 @@ bool Fits(Verb verb, Type type) {
     case Verb::kRemoveField:
       return type == Type::kMap;
     case Verb::kDelete:
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+    case Verb::kPersist:
       return true;
   }
   return false;
@@ -78,6 +81,12 @@ absl::Status CheckElements(const std::vector<std::string>& elements) {
                    "kDeltaBytesMax");
 }
 
+absl::Status CheckWholeObject(const Operation& operation) {
+  if (operation.fields.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(VerbName(operation.verb), " takes no fields"));
+}
+
 absl::Status CheckArguments(const Operation& operation) {
   switch (operation.verb) {
     case Verb::kAdd:
@@ -95,9 +104,18 @@ absl::Status CheckArguments(const Operation& operation) {
     case Verb::kRemoveField:
       DOVETAIL_RETURN_IF_ERROR(CheckField(operation.child));
       return CheckNesting(operation.fields.size() + 1);
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+      if (operation.amount < 1 ||
+          operation.amount > static_cast<int64_t>(kExpiresMsMax)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("a time of ", operation.amount,
+                         " ms; it is from 1 to ", kExpiresMsMax));
+      }
+      return CheckWholeObject(operation);
     case Verb::kDelete:
-      if (operation.fields.empty()) return absl::OkStatus();
-      return absl::InvalidArgumentError("delete takes no fields");
+    case Verb::kPersist:
+      return CheckWholeObject(operation);
     case Verb::kClear:
     case Verb::kEnable:
     case Verb::kDisable:
@@ -161,6 +179,12 @@ absl::string_view VerbName(Verb verb) {
       return "remove-field";
     case Verb::kDelete:
       return "delete";
+    case Verb::kExpireIn:
+      return "expire";
+    case Verb::kExpireAt:
+      return "expire-at";
+    case Verb::kPersist:
+      return "persist";
   }
   return "unknown";
 }

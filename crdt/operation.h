@@ -25,6 +25,10 @@ enum class Verb : uint8_t {
   kReset,       // counter
   kRemoveField,  // map: `child`, all of it that was observed
   kDelete,      // the whole object, any type; `fields` must be empty
+  // The whole object, any type (expiry.h); `fields` must be empty.
+  kExpireIn,  // `amount` milliseconds from now
+  kExpireAt,  // at the wall clock time `amount`, milliseconds since 1970
+  kPersist,   // never: what was observed of when it expires is removed
 };
 
 absl::string_view VerbName(Verb verb);

@@ -103,6 +103,7 @@ absl::Status ForEachUnit(StateView& state, const ReadSpec& spec,
   DOVETAIL_RETURN_IF_ERROR(state.Scan(
       spec.object, place, PageStart(spec, place),
       [&](const Path& path, const Leaf& leaf) {
+        if (path.IsExpiry()) return true;  // no part of the value
         // Within a field there is no need to look for the field's end again.
         const bool same = !unit.leaves.empty() && path.HasPrefix(unit.end);
         if (!same) {

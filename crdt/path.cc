@@ -14,6 +14,7 @@ namespace {
 constexpr char kZero = '\x00';
 constexpr char kEscape = '\xff';      // after 00: it was a 00
 constexpr char kTerminator = '\x01';  // after 00: the component ends
+constexpr absl::string_view kExpiryPath("\x00\x02", 2);
 
 absl::Status Malformed(absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("path: ", why));
@@ -106,6 +107,10 @@ std::optional<std::string> ConsumeEscaped(absl::string_view& in) {
   return std::nullopt;
 }
 
+Path Path::OfExpiry() { return FromTrustedBytes(std::string(kExpiryPath)); }
+
+bool Path::IsExpiry() const { return bytes_ == kExpiryPath; }
+
 Path Path::OfFields(absl::Span<const Field> fields) {
   Path path;
   for (const Field& field : fields) path = path.ChildField(field);
@@ -130,6 +135,11 @@ bool Path::HasPrefix(const Path& prefix) const {
 }
 
 absl::StatusOr<ParsedPath> ParseLeafPath(Type root, absl::string_view bytes) {
+  if (bytes == kExpiryPath) {
+    ParsedPath expiry;
+    expiry.leaf_type = Type::kExpiry;
+    return expiry;
+  }
   DOVETAIL_ASSIGN_OR_RETURN(ParsedPath parsed, Parse(root, bytes));
   if (parsed.leaf_type == Type::kMap) return Malformed("ends at a map");
   if (HasElements(parsed.leaf_type) && !parsed.element) {
@@ -143,6 +153,7 @@ absl::StatusOr<ParsedPath> ParsePlace(Type root, absl::string_view bytes) {
 }
 
 Type LeafTypeOf(Type root, absl::string_view bytes) {
+  if (bytes == kExpiryPath) return Type::kExpiry;
   Type type = root;
   while (type == Type::kMap) {
     SkipEscaped(bytes);
@@ -154,6 +165,7 @@ Type LeafTypeOf(Type root, absl::string_view bytes) {
 }
 
 std::string DebugString(Type root, const Path& path) {
+  if (path.IsExpiry()) return "(expiry)";
   const absl::StatusOr<ParsedPath> parsed = ParsePlace(root, path.bytes());
   if (!parsed.ok()) return QuoteJson(path.bytes());
   std::string out;

@@ -12,6 +12,9 @@
 // exactly one leaf of one type, and no path is a prefix of another leaf's.
 //   set at the top:          "milk" 00 01
 //   map field "tags" (set):  "tags" 00 01 03 "red" 00 01
+//
+// One leaf stands beside these in any object: when it expires (expiry.h), at
+// 00 02, which begins no component. A scan of a whole object comes upon it.
 #ifndef DOVETAIL_CRDT_PATH_H_
 #define DOVETAIL_CRDT_PATH_H_
 
@@ -36,6 +39,8 @@ std::optional<std::string> ConsumeEscaped(absl::string_view& in);
 class Path {
  public:
   Path() = default;
+  // Of the leaf that says when an object expires.
+  static Path OfExpiry();
   static Path OfFields(absl::Span<const Field> fields);
   // Takes bytes that are known to be well formed (our own rows, a decoded
   // delta); ParsePath checks foreign ones.
@@ -50,6 +55,7 @@ class Path {
 
   const std::string& bytes() const { return bytes_; }
   bool HasPrefix(const Path& prefix) const;
+  bool IsExpiry() const;
 
   friend auto operator<=>(const Path&, const Path&) = default;
 

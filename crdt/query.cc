@@ -1,8 +1,11 @@
 #include "crdt/query.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/counter.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "crdt/operation.h"
@@ -56,6 +59,7 @@ void ShowLeaf(View& view, const Leaf& leaf) {
     case Type::kRemoveSet:
     case Type::kGrowSet:
     case Type::kMap:
+    case Type::kExpiry:
       return;
   }
 }
@@ -135,7 +139,8 @@ absl::Status Validate(const ReadSpec& spec) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec) {
+absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec,
+                                 uint64_t now_ms) {
   DOVETAIL_RETURN_IF_ERROR(Validate(spec));
   const Path place = Path::OfFields(spec.fields);
   ReadResult result;
@@ -145,6 +150,17 @@ absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec) {
         spec.object, spec.element ? place.Element(*spec.element) : place, {}};
   }
   ShowLeaf(result.view, Leaf());  // what is read if nothing is there
+  DOVETAIL_ASSIGN_OR_RETURN(const Leaf expiry,
+                            state.Get(spec.object, Path::OfExpiry()));
+  result.expires_ms = ExpiresMs(expiry);
+  if (HasExpired(result.expires_ms, now_ms)) {
+    DOVETAIL_MARK("query: the object has expired");
+    result.expired = true;
+    return result;
+  }
+  if (result.token && result.token->scope.bytes().empty()) {
+    result.token->Observe(Path::OfExpiry(), Type::kExpiry, expiry);
+  }
   PageLimits page(spec, PageLimits::Mode::kShown);
   absl::Status status;
   DOVETAIL_RETURN_IF_ERROR(ForEachUnit(state, spec, [&](PageUnit&& unit) {
@@ -173,6 +189,8 @@ absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec) {
 absl::StatusOr<LeafPage> CollectPage(StateView& state, const ReadSpec& spec) {
   DOVETAIL_RETURN_IF_ERROR(Validate(spec));
   LeafPage result;
+  DOVETAIL_ASSIGN_OR_RETURN(Leaf expiry,
+                            state.Get(spec.object, Path::OfExpiry()));
   PageLimits page(spec, PageLimits::Mode::kBounded);
   absl::Status status;
   DOVETAIL_RETURN_IF_ERROR(ForEachUnit(state, spec, [&](PageUnit&& unit) {
@@ -194,6 +212,9 @@ absl::StatusOr<LeafPage> CollectPage(StateView& state, const ReadSpec& spec) {
   }));
   DOVETAIL_RETURN_IF_ERROR(status);
   if (!result.truncated) result.end = Path();
+  if (!expiry.empty()) {
+    result.leaves.Set(Path::OfExpiry(), std::move(expiry));
+  }
   return result;
 }
 

@@ -51,13 +51,19 @@ struct ReadResult {
   View view;
   // There is more after the last element or field of `view`.
   bool more = false;
+  // When the object expires, in milliseconds since 1970; 0: never.
+  uint64_t expires_ms = 0;
+  // That has come: `view` and `token` are those of an object that is absent.
+  bool expired = false;
   std::optional<ObservedToken> token;  // if asked for
 };
 
-// Reads one page. Cost: O(leaves visited). Errors: InvalidArgument from
+// Reads one page at the wall clock time `now_ms`; at 0 nothing has expired.
+// Cost: O(leaves visited). Errors: InvalidArgument from
 // Validate; ResourceExhausted if a map's single field, or an object that has no
 // pages, is over kReplyBytesMax; whatever `state` returns.
-absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec);
+absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec,
+                                 uint64_t now_ms = 0);
 
 // The leaves that Query(spec) would visit, as a Store that gives the same
 // result. This is what replicas send each other for a quorum read: pages of
@@ -66,6 +72,7 @@ absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec);
 // A page is made of whole units: an element of a set, a field (with all that
 // is below it) of a map. Invisible leaves count towards its bytes, so that a
 // run of them cannot make it grow: a truncated page may show nothing.
+// Every page has the leaf that says when the object expires.
 struct LeafPage {
   Store leaves;
   // Meaningful if `truncated`: the path of the last unit covered, which for a
@@ -76,7 +83,7 @@ struct LeafPage {
 
   // Whether the page says all there is to say of `path` at its replica.
   bool Covers(const Path& path) const {
-    return !truncated || path <= end || path.HasPrefix(end);
+    return !truncated || path <= end || path.HasPrefix(end) || path.IsExpiry();
   }
 };
 absl::StatusOr<LeafPage> CollectPage(StateView& state, const ReadSpec& spec);

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "crdt/mutate.h"
@@ -111,6 +112,9 @@ bool NeedsToken(const Operation& operation) {
       return operation.target_type() == Type::kRemoveSet;
     case Verb::kWriteBlind:
       return false;
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+    case Verb::kPersist:
     case Verb::kRemove:
     case Verb::kClear:
     case Verb::kWrite:
@@ -129,7 +133,10 @@ absl::StatusOr<SessionWriter::Prepared> SessionWriter::Prepare(
   Prepared prepared;
   prepared.id = {{session_, next_}, stamp};
   prepared.operations = std::move(operations);
-  for (Operation& operation : prepared.operations) CarryOwn(operation);
+  for (Operation& operation : prepared.operations) {
+    MakeAbsolute(operation, stamp.wall_ms);
+    CarryOwn(operation);
+  }
   DOVETAIL_ASSIGN_OR_RETURN(
       const SessionDelta built,
       BuildSessionDelta(prepared.operations, prepared.id,
@@ -172,7 +179,8 @@ void SessionWriter::Remember(const Delta& delta,
     for (const Dot dot : leaf.superseded) own.Erase(dot);
     for (const auto& [dot, payload] : leaf.store.entries()) {
       if (dot.actor != session_ || std::holds_alternative<Value>(payload) ||
-          std::holds_alternative<Stamped>(payload)) {
+          std::holds_alternative<Stamped>(payload) ||
+          std::holds_alternative<Expiry>(payload)) {
         continue;
       }
       Payload joined = payload;

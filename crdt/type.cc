@@ -26,6 +26,8 @@ absl::string_view TypeName(Type type) {
       return "counter";
     case Type::kMap:
       return "map";
+    case Type::kExpiry:
+      return "expiry";
   }
   return "unknown";
 }

@@ -21,6 +21,9 @@ enum class Type : uint8_t {
   kDisableFlag = 7,  // disable wins
   kCounter = 8,
   kMap = 9,
+  // Of one leaf of any object, never of an object or a field: when it expires
+  // (expiry.h). No name, and no byte that TypeFromByte knows.
+  kExpiry = 255,
 };
 
 // In the order of their bytes.

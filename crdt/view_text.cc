@@ -46,6 +46,8 @@ std::string ToString(const View& view) {
                                           ToString(child));
                         }),
           "}");
+    case Type::kExpiry:
+      break;
   }
   return "unknown";
 }

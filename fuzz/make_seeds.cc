@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "crdt/check.h"
+#include "crdt/mutate.h"
 #include "replica/gossip_message.h"
 #include "replica/session_token.h"
 #include "tests/crdt/world.h"
@@ -75,6 +76,30 @@ void WriteSeeds(const std::filesystem::path& root) {
   }
 }
 
+// When an object expires, which the schedules do not know of.
+void WriteExpirySeeds(const std::filesystem::path& root) {
+  Operation add;
+  add.object = {"default", "k", Type::kSet};
+  add.elements = {"a"};
+  Operation expire;
+  expire.object = add.object;
+  expire.verb = Verb::kExpireAt;
+  expire.amount = 1'767'225'600'000;
+  const Store nothing;
+  StoreView view(nothing);
+  const auto stamp = [](Timestamp) { return Timestamp{}; };
+  DeltaBuilder builder(view, {ActorId{7}, 1}, stamp);
+  DOVETAIL_CHECK(builder.Add(add).ok() && builder.Add(expire).ok());
+  const Delta delta = *builder.Finish();
+  Write(root / "decode_delta" / "expiry", delta.Encode());
+  ObservedToken token{add.object, Path(), {}};
+  for (const DeltaLeaf& leaf : delta.leaves) {
+    token.Observe(leaf.path, LeafTypeOf(Type::kSet, leaf.path.bytes()),
+                  leaf.store);
+  }
+  Write(root / "decode_token" / "expiry", token.Encode());
+}
+
 // The node of decode_gossip is 1; the messages tell of it and of others.
 void WriteGossipSeeds(const std::filesystem::path& folder) {
   using namespace dovetail::replica;
@@ -118,6 +143,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   dovetail::crdt::model::WriteSeeds(argv[1]);
+  dovetail::crdt::model::WriteExpirySeeds(argv[1]);
   dovetail::crdt::model::WriteGossipSeeds(std::string(argv[1]) +
                                           "/decode_gossip");
   return 0;

@@ -125,6 +125,12 @@ void EncodeAction(const crdt::Operation& operation,
       return EncodeField(operation.child, out.initRemoveField());
     case Verb::kDelete:
       return out.setDelete();
+    case Verb::kExpireIn:
+      return out.setExpireIn(operation.amount);
+    case Verb::kExpireAt:
+      return out.setExpireAt(operation.amount);
+    case Verb::kPersist:
+      return out.setPersist();
   }
 }
 
@@ -289,6 +295,8 @@ void EncodeReadReply(const replica::ReadReply& reply, const std::string& token,
   EncodeReceipt(reply.receipt, out.initReceipt());
   EncodeView(reply.result.view, out.initView());
   out.setMore(reply.result.more);
+  // What has expired is absent to clients, and has no time.
+  out.setExpiresMs(reply.result.expired ? 0 : reply.result.expires_ms);
   if (reply.result.token.has_value()) out.setToken(AsData(token));
   if (reply.session.has_value()) out.setSession(AsData(session));
 }

@@ -197,6 +197,14 @@ absl::Status DecodeAction(wire::Mutation::Action::Reader in,
     }
     case wire::Mutation::Action::DELETE:
       return set(Verb::kDelete);
+    case wire::Mutation::Action::EXPIRE_IN:
+      out.amount = in.getExpireIn();
+      return set(Verb::kExpireIn);
+    case wire::Mutation::Action::EXPIRE_AT:
+      out.amount = in.getExpireAt();
+      return set(Verb::kExpireAt);
+    case wire::Mutation::Action::PERSIST:
+      return set(Verb::kPersist);
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown action ", static_cast<uint16_t>(in.which())));
@@ -389,6 +397,7 @@ absl::StatusOr<replica::ReadReply> DecodeReadReply(
   DOVETAIL_ASSIGN_OR_RETURN(out.receipt, DecodeReceipt(in.getReceipt()));
   DOVETAIL_ASSIGN_OR_RETURN(out.result.view, DecodeView(in.getView(), 0));
   out.result.more = in.getMore();
+  out.result.expires_ms = in.getExpiresMs();
   if (in.hasToken()) {
     DOVETAIL_ASSIGN_OR_RETURN(out.result.token, DecodeToken(in.getToken()));
   }

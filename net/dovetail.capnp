@@ -1,8 +1,5 @@
-# What clients and nodes say to each other. One call carries a list of typed
-# operations: a call for each operation would cost thirty times as much
-# (docs/benchmarks.md).
-#
-# Rules for changing this file: fields and union members are only ever added,
+# What clients and nodes say to each other. One call carries many operations: a
+# call for each would cost thirty times as much (docs/benchmarks.md). Rules for changing this file: fields and union members are only ever added,
 # with new numbers; a change of meaning raises the protocol version. Keys,
 # elements, fields and values are bytes (Data), never assumed to be text.
 # net/client_codec.h turns these into the plain structs of replica/request.h
@@ -193,7 +190,11 @@ struct Mutation {
     enable @10 :Void;        # ewflag, dwflag
     disable @11 :Void;       # ewflag, dwflag
     removeField @12 :Field;  # map
-    delete @13 :Void;        # the whole object; `fields` must be empty
+    # Of the whole object; `fields` must be empty.
+    delete @13 :Void;
+    expireIn @14 :Int64;  # milliseconds from now, by the node that coordinates
+    expireAt @15 :Int64;  # milliseconds since 1970
+    persist @16 :Void;    # never
   }
 }
 
@@ -209,8 +210,7 @@ struct Read {
   # At most so many elements or fields; 0: as many as one reply holds.
   limit @5 :UInt64;
   wantToken @6 :Bool;
-  # If not empty, exactly these nodes are asked beside the coordinator, and all
-  # must answer, whatever r is.
+  # If not empty: exactly these are asked beside the coordinator; all must answer.
   only @7 :List(UInt64);
 }
 
@@ -279,6 +279,7 @@ struct ReadResult {
   more @2 :Bool;    # there is more after the last element or field
   token @3 :Data;   # null unless asked for
   session @4 :Data;  # as in WriteResult
+  expiresMs @5 :UInt64;  # milliseconds since 1970; 0: never
 }
 
 # What a reader sees. An absent counter reads 0, an absent dwflag true:

@@ -21,6 +21,7 @@ class LoadWatch : public std::enable_shared_from_this<LoadWatch> {
     std::function<uint64_t()> data_bytes;         // on disk, about
     std::function<void(replica::NodeLoad)> tell;  // gets each measurement
     uint64_t transfer_bytes_per_second = 0;       // that are taken in at most
+    std::function<void(absl::string_view)> log;
   };
   // `loop` must outlive it, `host` whatever it has begun; `config` is not
   // called once the last reference to it is gone.
@@ -38,7 +39,9 @@ class LoadWatch : public std::enable_shared_from_this<LoadWatch> {
   struct Part {
     replica::NodeLoad load;
     std::vector<replica::Transfer> transfers;
+    bool expiry_held_back = false;
   };
+  void SayOfExpiry(bool held_back);
   void Measure();
   void OnPart(Part part);
 
@@ -47,6 +50,7 @@ class LoadWatch : public std::enable_shared_from_this<LoadWatch> {
   const Config config_;
   std::vector<Part> parts_;  // of the measurement under way
   replica::TransferRates rates_;
+  bool expiry_held_back_ = false;
   std::vector<replica::TransferProgress> transfers_;
 };
 

@@ -507,7 +507,8 @@ void Node::Impl::StartLoad() {
                               cluster_->SetLoad(std::move(load));
                             },
                         .transfer_bytes_per_second =
-                            config_.shard.transfer_bytes_per_second});
+                            config_.shard.transfer_bytes_per_second,
+                        .log = hooks_.log});
   load_->Start();
 }
 

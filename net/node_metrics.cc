@@ -119,6 +119,13 @@ constexpr ShardNumber kShardNumbers[] = {
     {"dovetail_operation_ids_reused_total",
      "Ids of exactly-once operations used for another one.",
      &ShardStats::ids_reused},
+    {"dovetail_expired_removed_total",
+     "Objects whose time had come and that this node removed.",
+     &ShardStats::expired_removed},
+    {"dovetail_expiry_held_back",
+     "Shards in which expired objects stay, since this node's clock does not "
+     "agree with those of enough owners.",
+     &ShardStats::expiry_held_back},
     {"dovetail_partitions_quarantined",
      "Partitions that refuse service because they are damaged.",
      &ShardStats::quarantined},

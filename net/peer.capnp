@@ -80,6 +80,7 @@ struct PeerMessage {
       stateHigh @65 :UInt64;
       stateLow @66 :UInt64;
       standing @68 :UInt8;  # replica/standing.h
+      wallMs @71 :UInt64;  # the sender's clock; 0: not said
     }
     syncDeltas :group {
       deltas @11 :List(Data);

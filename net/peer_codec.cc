@@ -127,6 +127,7 @@ crdt::Type TypeOfPayload(const crdt::Payload& payload) {
       return crdt::Type::kRegister;
     }
     crdt::Type operator()(const crdt::Tally&) { return crdt::Type::kCounter; }
+    crdt::Type operator()(crdt::Expiry) { return crdt::Type::kExpiry; }
   };
   return std::visit(Visitor{}, payload);
 }
@@ -182,6 +183,7 @@ struct BodyEncoder {
     body.setStateHigh(m.state.high);
     body.setStateLow(m.state.low);
     body.setStanding(static_cast<uint8_t>(m.standing));
+    body.setWallMs(m.wall_ms);
   }
   void operator()(const replica::SyncDeltas& m) {
     auto body = out.initSyncDeltas();

@@ -171,7 +171,10 @@ absl::StatusOr<crdt::ReadSpec> DecodeSpec(peer_wire::ReadSpec::Reader in) {
 }
 
 absl::StatusOr<crdt::Leaf> DecodeLeaf(peer_wire::PageLeaf::Reader in) {
-  DOVETAIL_ASSIGN_OR_RETURN(const crdt::Type type, DecodeType(in.getType()));
+  crdt::Type type = crdt::Type::kExpiry;
+  if (in.getType() != static_cast<uint8_t>(type)) {
+    DOVETAIL_ASSIGN_OR_RETURN(type, DecodeType(in.getType()));
+  }
   if (type == crdt::Type::kMap) return Malformed("a leaf of a map");
   crdt::Reader reader(AsView(in.getLeaf()));
   crdt::Leaf leaf = crdt::ReadLeaf(reader, type);
@@ -232,6 +235,10 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   summary.epoch = in.getEpoch();
   summary.state = {in.getStateHigh(), in.getStateLow()};
   DOVETAIL_ASSIGN_OR_RETURN(summary.standing, DecodeStanding(in.getStanding()));
+  if (in.getWallMs() > crdt::kExpiresMsMax) {
+    return Malformed("a clock that cannot be");
+  }
+  summary.wall_ms = in.getWallMs();
   return summary;
 }
 

@@ -226,6 +226,46 @@ std::string TenureKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'O');
 }
 
+std::string ExpiryPrefix(PartitionId partition) {
+  return PartitionMetaKey(partition, 'E');
+}
+
+std::string ExpiryKey(PartitionId partition, uint64_t at_ms,
+                      const crdt::ObjectId& object) {
+  std::string key = ExpiryPrefix(partition);
+  AppendBigEndian(key, at_ms, 8);
+  AppendIdentity(key, object);
+  return key;
+}
+
+absl::StatusOr<ParsedExpiryKey> ParseExpiryKey(absl::string_view key) {
+  constexpr size_t kPrefixBytes = 4;
+  if (key.size() < kPrefixBytes + 8) {
+    return absl::DataLossError("an expiry key on disk is malformed");
+  }
+  ParsedExpiryKey parsed;
+  parsed.at_ms = ReadBigEndian(key.substr(kPrefixBytes, 8));
+  DOVETAIL_ASSIGN_OR_RETURN(parsed.object,
+                            ParseIndexKey(key.substr(kPrefixBytes + 8)));
+  return parsed;
+}
+
+KeyRange ExpiryRange(PartitionId partition, uint64_t until_ms) {
+  KeyRange range{ExpiryPrefix(partition), ExpiryPrefix(partition)};
+  AppendBigEndian(range.end, until_ms + 1, 8);
+  return range;
+}
+
+std::string IndexValue(uint64_t expires_ms) {
+  std::string value;
+  if (expires_ms > 0) AppendBigEndian(value, expires_ms, 8);
+  return value;
+}
+
+uint64_t ExpiresOfIndexValue(absl::string_view value) {
+  return value.size() == 8 ? ReadBigEndian(value) : 0;
+}
+
 std::string ActorPrefix() { return "na"; }
 
 std::string ActorKey(uint32_t ordinal) {

@@ -7,8 +7,10 @@
 //   log    partition:16 | actor:64 | first:64
 //   meta   'p' | partition:16 | 'C' checkpoint | 'S' block:8 sums | 'X' context
 //          'D' being emptied  'R' progress of a sync by ranges  'O' tenure
+//          'E' at_ms:64 index   what expires, in order of time
 //          'n' | 'a' | ordinal:32 actor        'n' | 'h' | shard:32 clock
 //   index  esc(bucket) 00 01 | esc(key) 00 01 | type:8
+//          value: nothing, or at_ms:64 when the object expires
 //
 // `hash` is the front of HashKey(bucket, key), big-endian: its top bits are the
 // partition, the next 12 the digest leaf. All integers are big-endian.
@@ -99,6 +101,24 @@ std::string ActorKey(uint32_t ordinal);
 std::string ActorPrefix();
 std::string ClockKey(uint32_t shard);
 std::string ClockPrefix();
+
+// What expires in a partition, by time: one entry for each object that has a
+// time, none else.
+std::string ExpiryPrefix(PartitionId partition);
+std::string ExpiryKey(PartitionId partition, uint64_t at_ms,
+                      const crdt::ObjectId& object);
+struct ParsedExpiryKey {
+  uint64_t at_ms = 0;
+  crdt::ObjectId object;
+};
+absl::StatusOr<ParsedExpiryKey> ParseExpiryKey(absl::string_view key);
+// The entries of `partition` whose time is at most `until_ms`.
+KeyRange ExpiryRange(PartitionId partition, uint64_t until_ms);
+
+// The value beside an index key: when the object expires, 0 for never.
+std::string IndexValue(uint64_t expires_ms);
+// What does not decode is 0: such an object is listed.
+uint64_t ExpiresOfIndexValue(absl::string_view value);
 
 std::string IndexKey(const crdt::ObjectId& object);
 // The index keys of `bucket` whose key starts with `prefix`.

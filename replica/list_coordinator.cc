@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
 #include "crdt/codec.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "replica/hash.h"
@@ -78,9 +79,11 @@ absl::StatusOr<ListCoordinator::Page> ListCoordinator::LocalPage(
   Page page;
   absl::Status damage;
   size_t bytes = 0;
+  const uint64_t now_ms = core_.peer_clocks.Time(core_.time);
   absl::Status scanned = core_.storage.Scan(
       Family::kIndex, range.begin, range.end,
-      [&](absl::string_view key, absl::string_view) {
+      [&](absl::string_view key, absl::string_view value) {
+        if (crdt::HasExpired(ExpiresOfIndexValue(value), now_ms)) return true;
         if (page.objects.size() >= request.limit ||
             bytes >= crdt::kReplyBytesMax ||
             (!page.objects.empty() && DOVETAIL_BUGGIFY("list: a short page"))) {

@@ -75,6 +75,9 @@ struct Summary {
   Hash128 state;
   // What the sender's word is worth by that ring.
   Standing standing = Standing::kComplete;
+  // The sender's wall clock, in milliseconds since 1970 (peer_clocks.h); 0: not
+  // said.
+  uint64_t wall_ms = 0;
 };
 
 // Replica → owner, in answer to a Summary: deltas from the log that the

@@ -7,8 +7,10 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/dot_codec.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
+#include "replica/hash.h"
 #include "replica/key_ranges.h"
 
 namespace dovetail::replica {
@@ -20,6 +22,7 @@ using crdt::Path;
 
 constexpr uint8_t kInline = 0;
 constexpr uint8_t kExploded = 1;
+constexpr uint8_t kExplodedExpires = 2;
 // Paths on disk come from deltas whose parts were checked against limits.h.
 constexpr size_t kPathBytesMax =
     2 * (crdt::kNestingMax * (crdt::kFieldBytesMax + 3) +
@@ -100,11 +103,16 @@ absl::StatusOr<ObjectHeader> DecodeHeader(const ObjectId& object,
       if (crdt::IsVisible(crdt::LeafTypeOf(object.type, path.bytes()), leaf)) {
         ++header.visible;
       }
+      if (path.IsExpiry()) header.expires_ms = crdt::ExpiresMs(leaf);
     }
-  } else if (form == kExploded) {
+  } else if (form == kExploded || form == kExplodedExpires) {
     header.exploded = true;
     header.visible = in.Varint();
     header.count = in.Varint();
+    if (form == kExplodedExpires) {
+      header.expires_ms = in.Varint();
+      if (header.expires_ms == 0) in.Fail("expires at no time");
+    }
     if (header.count == 0 || header.visible > header.count) {
       in.Fail("counts that cannot be");
     }
@@ -172,6 +180,8 @@ absl::StatusOr<Leaf> ObjectRows::ReadLeafRow(const Located& at,
 absl::StatusOr<Leaf> ObjectRows::Get(const ObjectId& object, const Path& path) {
   DOVETAIL_ASSIGN_OR_RETURN(const Located* at, Locate(object));
   if (at->header.exploded) {
+    // Asked with every read, and mostly not there.
+    if (path.IsExpiry() && at->header.expires_ms == 0) return Leaf();
     return ReadLeafRow(*at, path, crdt::LeafTypeOf(object.type, path.bytes()));
   }
   const Leaf* leaf = at->header.leaves.Find(path);
@@ -213,6 +223,12 @@ absl::StatusOr<bool> ObjectRows::IsListed(const ObjectId& object) {
   return at->header.visible > 0;
 }
 
+absl::StatusOr<ObjectRows::Expiring> ObjectRows::ExpiryOf(
+    const ObjectId& object) {
+  DOVETAIL_ASSIGN_OR_RETURN(const Located* at, Locate(object));
+  return Expiring{at->header.expires_ms, at->header.exploded};
+}
+
 absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
                                 uint32_t partitions,
                                 absl::FunctionRef<absl::Status(Leaf&)> change,
@@ -237,6 +253,8 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
   header.visible += crdt::IsVisible(leaf_type, after) ? 1 : 0;
   header.visible -= crdt::IsVisible(leaf_type, before) ? 1 : 0;
   const bool is_listed = header.visible > 0;
+  const uint64_t expired_before = header.expires_ms;
+  if (path.IsExpiry()) header.expires_ms = crdt::ExpiresMs(after);
   const uint64_t count_before = header.count;
   header.count += after.empty() ? 0 : 1;
   header.count -= before.empty() ? 0 : 1;
@@ -251,6 +269,7 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
     }
     // A changed payload alone leaves the counts, and so the header, alone.
     if (header.count != count_before || was_listed != is_listed ||
+        header.expires_ms != expired_before ||
         crdt::IsVisible(leaf_type, after) !=
             crdt::IsVisible(leaf_type, before)) {
       WriteHeader(*at);
@@ -261,18 +280,37 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
   }
   DOVETAIL_MARK_IF("rows: leaves that nobody can see",
                    header.count > 0 && !is_listed);
-  if (!was_listed && is_listed) {
-    DOVETAIL_MARK_IF("index: an object with hidden leaves appears again",
-                     count_before > 0);
-    rows_.PutOther(Family::kIndex, IndexKey(object), "");
+  DOVETAIL_MARK_IF("index: an object with hidden leaves appears again",
+                   !was_listed && is_listed && count_before > 0);
+  WriteIndex(*at, partitions, was_listed, expired_before);
+  at->changes = rows_.changes();
+  return absl::OkStatus();
+}
+
+void ObjectRows::WriteIndex(const Located& at, uint32_t partitions,
+                            bool was_listed, uint64_t expired_before) {
+  const ObjectId& object = at.object;
+  const uint64_t expires_ms = at.header.expires_ms;
+  const bool is_listed = at.header.visible > 0;
+  if (is_listed && (!was_listed || expires_ms != expired_before)) {
+    rows_.PutOther(Family::kIndex, IndexKey(object), IndexValue(expires_ms));
   } else if (was_listed && !is_listed) {
     DOVETAIL_MARK("index: an object vanishes");
     if (!DOVETAIL_MUTANT("index: keeps what is gone")) {
       rows_.DeleteOther(Family::kIndex, IndexKey(object));
     }
   }
-  at->changes = rows_.changes();
-  return absl::OkStatus();
+  if (expires_ms == expired_before) return;
+  const PartitionId partition =
+      PartitionOf(object.bucket, object.key, partitions);
+  if (expired_before > 0) {
+    rows_.DeleteOther(Family::kMeta,
+                      ExpiryKey(partition, expired_before, object));
+  }
+  if (expires_ms > 0) {
+    ++expiries_set_;
+    rows_.PutOther(Family::kMeta, ExpiryKey(partition, expires_ms, object), "");
+  }
 }
 
 void ObjectRows::WriteHeader(Located& at) {
@@ -299,8 +337,7 @@ void ObjectRows::WriteHeader(Located& at) {
   }
   DOVETAIL_MARK_IF("rows: a large object has become small",
                    header.count <= options_.inline_leaves_max);
-  rows_.Put(at.key.HeaderKey(),
-            EncodeExplodedHeader(header.visible, header.count));
+  rows_.Put(at.key.HeaderKey(), EncodeExplodedHeader(header));
 }
 
 void ObjectRows::Explode(Located& at) {
@@ -410,13 +447,14 @@ absl::Status ForEachRow(RowStore& rows, const KeyRange& range,
                    });
 }
 
-std::string EncodeExplodedHeader(uint64_t visible, uint64_t count) {
+std::string EncodeExplodedHeader(const ObjectHeader& header) {
   std::string bytes;
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
-  out.Byte(kExploded);
-  out.Varint(visible);
-  out.Varint(count);
+  out.Byte(header.expires_ms > 0 ? kExplodedExpires : kExploded);
+  out.Varint(header.visible);
+  out.Varint(header.count);
+  if (header.expires_ms > 0) out.Varint(header.expires_ms);
   return bytes;
 }
 

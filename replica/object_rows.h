@@ -5,11 +5,13 @@
 //
 //   header  = version 00 | count | { path leaf }            inline
 //           | version 01 | visible | leaves                 exploded
+//           | version 02 | visible | leaves | expires_ms     and it expires
 //   leaf    = version | leaf
 //
 // What a replica holds is defined on (path, dot, payload) alone: two replicas
 // may explode the same object at different times and are still identical.
-// An object that has visible leaves has an index entry, for listings.
+// An object that has visible leaves has an index entry, for listings; one that
+// expires has an entry by time, visible or not.
 #ifndef DOVETAIL_REPLICA_OBJECT_ROWS_H_
 #define DOVETAIL_REPLICA_OBJECT_ROWS_H_
 
@@ -39,6 +41,7 @@ struct ObjectHeader {
   crdt::Store leaves;    // inline
   uint64_t visible = 0;  // leaves a reader can see
   uint64_t count = 0;    // leaves in all
+  uint64_t expires_ms = 0;  // crdt/expiry.h; 0: never
 };
 
 // All rows that do not decode are DataLoss.
@@ -58,6 +61,15 @@ class ObjectRows final : public crdt::StateView {
 
   // Whether anything of `object` is visible. Cost: a row, or none if hot.
   absl::StatusOr<bool> IsListed(const crdt::ObjectId& object);
+
+  // When it expires (0: never), and whether it is a large one.
+  struct Expiring {
+    uint64_t expires_ms = 0;
+    bool large = false;
+  };
+  absl::StatusOr<Expiring> ExpiryOf(const crdt::ObjectId& object);
+  // Counts entries by time that were written.
+  uint64_t expiries_set() const { return expiries_set_; }
 
   // Replaces the leaf at `path` by what `change` makes of it, keeping header,
   // index and `changes` of the sums right. An error of `change` is returned as
@@ -86,12 +98,16 @@ class ObjectRows final : public crdt::StateView {
                                          const crdt::Path& path,
                                          crdt::Type leaf_type);
   void WriteHeader(Located& at);
+  // The entries by name and by time, after what was `before`.
+  void WriteIndex(const Located& at, uint32_t partitions, bool was_listed,
+                  uint64_t expired_before);
   void Explode(Located& at);
 
   RowStore& rows_;
   const ShardOptions& options_;
   Located located_;
   bool keep_located_ = false;
+  uint64_t expiries_set_ = 0;
 };
 
 // Visits every leaf of the rows in [begin, end), in key order: how a partition
@@ -130,7 +146,7 @@ struct FoundRow {
 absl::Status ForEachRow(RowStore& rows, const KeyRange& range,
                         absl::FunctionRef<void(FoundRow&&)> visit);
 // The header row of an object whose leaves have rows of their own.
-std::string EncodeExplodedHeader(uint64_t visible, uint64_t count);
+std::string EncodeExplodedHeader(const ObjectHeader& header);
 
 }  // namespace dovetail::replica
 

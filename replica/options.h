@@ -120,6 +120,18 @@ struct ShardOptions {
   // 1 shard at 0.1% of a core.
   uint64_t scrub_rows_per_round = 1000;
 
+  // How far the clocks of a majority of a partition's owners may be apart for
+  // what expired to be removed. 2 s: four times what hybrid clocks allow, and
+  // more than a summary is mostly on its way.
+  absl::Duration expiry_clock_agreement = absl::Seconds(2);
+  // How long after its time an object is removed; it is hidden meanwhile. 10 s:
+  // more than clocks that agree differ, and than a write takes to its owners.
+  absl::Duration expiry_grace = absl::Seconds(10);
+  // Objects that a shard looks at for that in a maintenance round (one a
+  // second). 1,000: a read from a quorum and a delete each, a few percent of
+  // what a shard does.
+  size_t expiry_objects_per_round = 1000;
+
   // A partition's context and digest sums are written out after so many
   // applied deltas, or when it has been idle for a sync period. Log entries
   // are kept at least until then. 4096: about 1 MiB of log.

@@ -262,7 +262,8 @@ absl::Status Partition::CheckDuplicate(const crdt::DotRun& events,
 absl::StatusOr<MutateOutcome> Partition::Mutate(
     absl::Span<const crdt::Operation> operations,
     const crdt::Path& resume_after,
-    absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp) {
+    absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp,
+    const ExpiryClock& clock) {
   DOVETAIL_RETURN_IF_ERROR(MayMint());
   if (DOVETAIL_BUGGIFY("mint: some dots are burnt")) next_counter_ += 3;
   MutateOutcome outcome;
@@ -271,7 +272,15 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
                               Mutate(operations.first(1), resume_after, stamp));
     operations.remove_prefix(1);
   }
+  Expired expired;
+  if (resume_after.bytes().empty()) {
+    DOVETAIL_ASSIGN_OR_RETURN(expired, ExpiredIn(operations, clock));
+  }
+  if (expired.large) return RemoveFirst(*expired.large, stamp);
   crdt::DeltaBuilder builder(objects_, {actor_, next_counter_}, stamp);
+  for (const crdt::Operation& gone : expired.small) {
+    DOVETAIL_RETURN_IF_ERROR(builder.Add(gone).status());
+  }
   for (const crdt::Operation& operation : operations) {
     absl::StatusOr<crdt::MutationOutcome> added =
         builder.Add(operation, resume_after);

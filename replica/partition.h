@@ -67,6 +67,13 @@ struct RangeQuestion {
   std::vector<std::string> keys;  // of the rows that an AskRows lists
 };
 
+// By what time objects have expired (crdt/expiry.h) for a mutation.
+struct ExpiryClock {
+  uint64_t now_ms = 0;  // 0: nothing has
+  // Enough peers go by it that content may be removed for it.
+  bool sure = true;
+};
+
 // What a mutation did. Without `delta` it changed nothing and minted nothing.
 struct MutateOutcome {
   struct Minted {
@@ -102,18 +109,24 @@ class Partition {
                                      absl::string_view encoded);
 
   // Runs the operations as one atomic batch. `resume_after` continues a clear.
+  // What they find expired they remove first: in the same delta, or of a large
+  // object in others, which then are all that this call makes (`more`, and
+  // nothing in `not_observed`). Unavailable: the clock is not sure of it.
   absl::StatusOr<MutateOutcome> Mutate(
       absl::Span<const crdt::Operation> operations,
       const crdt::Path& resume_after,
-      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
+      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp,
+      const ExpiryClock& clock = {});
 
   // The same under a client's operation id: applies the one delta that they
-  // make everywhere, or finds it applied. `stamp` must return id.stamp.
+  // make everywhere, or finds it applied. `stamp` must return id.stamp. What
+  // has expired is removed in a delta of this node's, before it.
   // Errors, beside those of BuildSessionDelta: InvalidArgument (the id was
   // used for another operation, as far back as the log goes).
   absl::StatusOr<MutateOutcome> MutateOnce(
       absl::Span<const crdt::Operation> operations, const crdt::OperationId& id,
-      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
+      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp,
+      const ExpiryClock& clock = {});
 
   // Writes what changed outside rows and log (X) into the turn; call once at
   // its end.
@@ -244,6 +257,11 @@ class Partition {
   // Also Unavailable while it is being mended.
   absl::Status MayMint() const;
   crdt::StateView& view() { return objects_; }
+  absl::StatusOr<ObjectRows::Expiring> ExpiryOf(const crdt::ObjectId& object) {
+    return objects_.ExpiryOf(object);
+  }
+  // Grows with every time of expiry that is set here.
+  uint64_t expiries_set() const { return objects_.expiries_set(); }
   const crdt::Context& context() const { return context_; }
   // Nothing was ever applied here, or all of it was given up.
   bool empty() const {
@@ -283,6 +301,17 @@ class Partition {
   KeyRange RowRange() const { return RowsOfPartition(id_, partitions_); }
 
  private:
+  // Deletes of those objects of `operations` that have expired.
+  struct Expired {
+    std::vector<crdt::Operation> small;
+    std::optional<crdt::Operation> large;  // the first of those
+  };
+  absl::StatusOr<Expired> ExpiredIn(
+      absl::Span<const crdt::Operation> operations, const ExpiryClock& clock);
+  // Removes `object`, or a part of it, and asks to be called again.
+  absl::StatusOr<MutateOutcome> RemoveFirst(
+      const crdt::Operation& expired,
+      absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
   absl::Status LoadContext();
   absl::Status LoadTenure();
   absl::Status LoadLog(uint64_t checkpoint);
@@ -309,7 +338,8 @@ class Partition {
   bool KnowsAll(const FoundRow& row) const;
   absl::StatusOr<std::vector<bool>> CompareRows(
       LeafSpan leaves,
-      absl::FunctionRef<void(uint32_t leaf, std::string key)> listed);
+      absl::FunctionRef<void(uint32_t leaf, Family family, std::string key)>
+          listed);
   // By row key: what the deltas that a source lacks do to it.
   using Replay =
       std::map<std::string,

@@ -15,7 +15,8 @@ namespace dovetail::replica {
 
 absl::StatusOr<MutateOutcome> Partition::MutateOnce(
     absl::Span<const crdt::Operation> operations, const crdt::OperationId& id,
-    absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp) {
+    absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp,
+    const ExpiryClock& clock) {
   DOVETAIL_RETURN_IF_ERROR(Available());
   DOVETAIL_ASSIGN_OR_RETURN(
       const crdt::SessionDelta built,
@@ -40,6 +41,14 @@ absl::StatusOr<MutateOutcome> Partition::MutateOnce(
     }
   } else {
     DOVETAIL_RETURN_IF_ERROR(CheckOnce(*built.delta));
+    // What is here is no business of the client's delta.
+    DOVETAIL_ASSIGN_OR_RETURN(const Expired expired,
+                              ExpiredIn(operations, clock));
+    if (expired.large) return RemoveFirst(*expired.large, stamp);
+    if (!expired.small.empty()) {
+      DOVETAIL_MARK("once: what has expired goes first");
+      return RemoveFirst(expired.small.front(), stamp);
+    }
   }
   DOVETAIL_ASSIGN_OR_RETURN(const ApplyOutcome applied,
                             Apply(*built.delta, encoded));
@@ -60,7 +69,8 @@ absl::Status Partition::CheckOnce(const crdt::Delta& delta) {
     const crdt::Type type =
         crdt::LeafTypeOf(leaf.object.type, leaf.path.bytes());
     if (leaf.store.empty() ||
-        (type != crdt::Type::kRegister && type != crdt::Type::kMultiValue)) {
+        (type != crdt::Type::kRegister && type != crdt::Type::kMultiValue &&
+         type != crdt::Type::kExpiry)) {
       continue;
     }
     // As the mutators do, which see nothing of what is here.

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "replica/hash.h"
 #include "replica/partition.h"
@@ -27,10 +28,8 @@ struct Remains {
   bool header = false;
   bool inline_rows = false;  // its leaves stand in its header
   bool hidden = false;       // and yet there are rows of leaves
-  uint64_t visible = 0;
-  uint64_t count = 0;
-  uint64_t header_visible = 0;
-  uint64_t header_count = 0;
+  ObjectHeader there;        // what its rows come to, without leaves
+  ObjectHeader decoded;      // what its header says, without leaves
 
   explicit Remains(crdt::ObjectId of = {}) : object(std::move(of)) {}
   void Add(const FoundRow& row) {
@@ -38,20 +37,23 @@ struct Remains {
     inline_rows |= row.header && !row.exploded;
     hidden |= !row.header && inline_rows;
     if (row.header) {
-      header_visible = row.decoded.visible;
-      header_count = row.decoded.count;
+      decoded.visible = row.decoded.visible;
+      decoded.count = row.decoded.count;
+      decoded.expires_ms = row.decoded.expires_ms;
     }
     for (const auto& [path, leaf] : row.leaves) {
       const crdt::Type type = crdt::LeafTypeOf(object.type, path.bytes());
-      visible += crdt::IsVisible(type, leaf) ? 1 : 0;
-      ++count;
+      there.visible += crdt::IsVisible(type, leaf) ? 1 : 0;
+      ++there.count;
+      if (path.IsExpiry()) there.expires_ms = crdt::ExpiresMs(leaf);
     }
   }
   // Whether readers, who begin at the header, see all of it.
   bool Fits() const {
-    return inline_rows
-               ? !hidden
-               : header && header_count == count && header_visible == visible;
+    return inline_rows ? !hidden
+                       : header && decoded.count == there.count &&
+                             decoded.visible == there.visible &&
+                             decoded.expires_ms == there.expires_ms;
   }
 };
 
@@ -60,11 +62,11 @@ struct Remains {
 // --- Finding -----------------------------------------------------------------
 
 // Where the rows do not decode or do not add up, or an object's do not fit its
-// header. `listed` is given the leaf and the index key of each object that is
-// to be listed.
+// header. `listed` is given what the indexes are to have, with its leaf.
 absl::StatusOr<std::vector<bool>> Partition::CompareRows(
     LeafSpan leaves,
-    absl::FunctionRef<void(uint32_t leaf, std::string key)> listed) {
+    absl::FunctionRef<void(uint32_t leaf, Family family, std::string key)>
+        listed) {
   std::map<uint32_t, LeafSum> found;
   std::vector<bool> damaged(leaves.end - leaves.first);
   const KeyRange range =
@@ -92,7 +94,11 @@ absl::StatusOr<std::vector<bool>> Partition::CompareRows(
       found[leaf].Merge(SumOfRow({"", *row.object, path, value}));
     }
     if (row.header && row.decoded.visible > 0) {
-      listed(leaf, IndexKey(*row.object));
+      listed(leaf, Family::kIndex, IndexKey(*row.object));
+    }
+    if (row.header && row.decoded.expires_ms > 0) {
+      listed(leaf, Family::kMeta,
+             ExpiryKey(id_, row.decoded.expires_ms, *row.object));
     }
   }));
   end_object();
@@ -107,15 +113,20 @@ absl::StatusOr<std::vector<bool>> Partition::CompareRows(
 }
 
 absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
-  std::vector<std::pair<uint32_t, std::string>> listed;
+  struct Named {
+    uint32_t leaf = 0;
+    Family family = Family::kIndex;
+    std::string key;
+  };
+  std::vector<Named> named;
   DOVETAIL_ASSIGN_OR_RETURN(
       std::vector<bool> damaged,
-      CompareRows(leaves, [&](uint32_t leaf, std::string key) {
-        listed.emplace_back(leaf, std::move(key));
+      CompareRows(leaves, [&](uint32_t leaf, Family family, std::string key) {
+        named.push_back({leaf, family, std::move(key)});
       }));
-  for (const auto& [leaf, key] : listed) {
+  for (const auto& [leaf, family, key] : named) {
     DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
-                              storage_.Get(Family::kIndex, key));
+                              storage_.Get(family, key));
     if (!entry) damaged[leaf - leaves.first] = true;
   }
   std::vector<uint32_t> places;
@@ -129,7 +140,7 @@ absl::Status Partition::VerifySums() {
   if (emptying_) return absl::OkStatus();
   DOVETAIL_ASSIGN_OR_RETURN(
       const std::vector<bool> damaged,
-      CompareRows({0, kLeavesPerPartition}, [](uint32_t, auto) {}));
+      CompareRows({0, kLeavesPerPartition}, [](uint32_t, Family, auto) {}));
   const auto first = std::find(damaged.begin(), damaged.end(), true);
   if (first == damaged.end()) return absl::OkStatus();
   return absl::DataLossError(absl::StrCat(
@@ -153,8 +164,9 @@ absl::Status Partition::Vouch(const KeyRange& range) {
   while (first < end && vouched_.contains(first)) ++first;
   while (first < end && vouched_.contains(end - 1)) --end;
   if (first >= end) return absl::OkStatus();
-  DOVETAIL_ASSIGN_OR_RETURN(const std::vector<bool> damaged,
-                            CompareRows({first, end}, [](uint32_t, auto) {}));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      const std::vector<bool> damaged,
+      CompareRows({first, end}, [](uint32_t, Family, auto) {}));
   for (uint32_t leaf = first; leaf < end; ++leaf) {
     if (!damaged[leaf - first]) {
       vouched_.insert(leaf);
@@ -206,15 +218,21 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   }));
   for (const std::string& key : gone) rows_.Delete(key);
   for (const auto& [key, remains] : objects) {
-    if (remains.count == 0) {
+    const ObjectHeader& there = remains.there;
+    if (there.count == 0) {
       rows_.Delete(key);
     } else if (!remains.Fits()) {
-      rows_.Put(key, EncodeExplodedHeader(remains.visible, remains.count));
+      rows_.Put(key, EncodeExplodedHeader(there));
     }
     // What was listed stays so until a peer has said what is there; what is
-    // not, the pass over the index finds (scrub.h).
-    if (remains.visible > 0) {
-      rows_.PutOther(Family::kIndex, IndexKey(remains.object), "");
+    // not, the passes over the indexes find (scrub.h, reaper.h).
+    if (there.visible > 0) {
+      rows_.PutOther(Family::kIndex, IndexKey(remains.object),
+                     IndexValue(there.expires_ms));
+    }
+    if (there.expires_ms > 0) {
+      rows_.PutOther(Family::kMeta,
+                     ExpiryKey(id_, there.expires_ms, remains.object), "");
     }
   }
   LeafSum change = sum;

@@ -5,9 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "crdt/codec.h"
 #include "crdt/hooks.h"
-#include "replica/hash.h"
 
 namespace dovetail::replica {
 
@@ -70,35 +68,6 @@ struct Joined {
 
 }  // namespace
 
-Hash128 DigestOf(crdt::Type type, const LeafPage& page) {
-  std::string bytes;
-  crdt::Writer out(&bytes);
-  out.Byte(page.truncated ? 1 : 0);
-  out.Bytes(page.truncated ? page.end.bytes() : std::string());
-  for (const auto& [path, leaf] : page.leaves.children()) {
-    out.Bytes(path.bytes());
-    crdt::AppendLeaf(out, crdt::LeafTypeOf(type, path.bytes()), leaf);
-  }
-  return HashBytes(bytes);
-}
-
-// A page is a peer's word: before anything trusts its paths, each must be that
-// of a leaf of the object, with payloads of that leaf's type.
-absl::Status CheckPage(crdt::Type type, const LeafPage& page) {
-  for (const auto& [path, leaf] : page.leaves.children()) {
-    absl::StatusOr<crdt::ParsedPath> parsed =
-        crdt::ParseLeafPath(type, path.bytes());
-    if (!parsed.ok()) return parsed.status();
-    for (const crdt::Leaf::Entry& entry : leaf.entries()) {
-      if (!crdt::PayloadMatches(parsed->leaf_type, entry.second)) {
-        return absl::InvalidArgumentError(
-            "a peer answered with a payload of another type");
-      }
-    }
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
     PartitionId partition, const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
@@ -121,6 +90,11 @@ void ReadCoordinator::Tell(const Asker& asker,
     if (!reply.ok()) return core_.Reply(*client, reply.status());
     return core_.Reply(*client, *std::move(reply));
   }
+  if (const auto* reaper = std::get_if<ForReaper>(&asker)) {
+    core_.reaped.push_back({reaper->partition, reaper->object,
+                            reply.ok() ? reply->result.expires_ms : 0});
+    return;
+  }
   const auto& listing = std::get<ForListing>(asker);
   PresenceAnswer answer{listing.ticket, listing.place, reply.status(), false};
   if (absl::IsResourceExhausted(answer.status)) {
@@ -141,7 +115,8 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
   Partition& mine = core_.Get(partition);
   absl::Status available = mine.Readable();
   if (!available.ok()) return Tell(asker, std::move(available));
-  absl::StatusOr<crdt::ReadResult> result = crdt::Query(mine.view(), spec);
+  absl::StatusOr<crdt::ReadResult> result =
+      crdt::Query(mine.view(), spec, ShownAt(asker));
   if (!result.ok()) {
     if (absl::IsDataLoss(result.status())) ++core_.stats.corruptions;
     mine.Note(result.status());
@@ -464,12 +439,17 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     for (const auto& [peer, answer] : job.different) {
       nudge_(peer, job.partition);
     }
+    if (std::holds_alternative<ForReaper>(job.asker)) {
+      return Fail(it, absl::UnavailableError("replicas differ"));
+    }
   }
   crdt::StoreView view(page.leaves);
-  absl::StatusOr<crdt::ReadResult> result = crdt::Query(view, job.spec);
+  absl::StatusOr<crdt::ReadResult> result =
+      crdt::Query(view, job.spec, ShownAt(job.asker));
   if (!result.ok()) return Fail(it, result.status());
-  result->more = result->more || page.truncated;
-  if (page.truncated && ShowsNothing(job.spec, result->view)) {
+  const bool cut = page.truncated && !result->expired;
+  result->more = result->more || cut;
+  if (cut && ShowsNothing(job.spec, result->view)) {
     DOVETAIL_MARK("read: a page of nothing but removed elements");
     // All of this page is deleted somewhere. An empty page would leave the
     // client without a place to go on from, so the read goes on by itself.

@@ -71,7 +71,12 @@ class ReadCoordinator {
     ReadTicket ticket;
     uint32_t place = 0;
   };
-  using Asker = std::variant<RequestId, ForListing>;
+  // Or the reaper: when it expires, if all who answer hold the same of it.
+  struct ForReaper {
+    PartitionId partition{};
+    crdt::ObjectId object;
+  };
+  using Asker = std::variant<RequestId, ForListing, ForReaper>;
 
   void Start(Asker asker, const RequestOptions& options, PartitionId partition,
              ReadRequest request, Now now);
@@ -142,6 +147,12 @@ class ReadCoordinator {
   using Jobs = std::map<uint64_t, Job>;
 
   void Tell(const Asker& asker, absl::StatusOr<ReadReply> reply);
+  // By what time the asker is shown objects; 0: those that have expired, too.
+  uint64_t ShownAt(const Asker& asker) const {
+    return std::holds_alternative<ForReaper>(asker)
+               ? 0
+               : core_.peer_clocks.Time(core_.time);
+  }
   // Reads the page that job.spec names; again for the next one.
   void Launch(Job job);
   // Asks as many as are wanted, and says when more are to be asked.

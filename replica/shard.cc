@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
+#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "crdt/limits.h"
 #include "replica/bucket_defaults.h"
@@ -49,7 +50,7 @@ absl::Status Shard::Open(Now now) {
 
 void Shard::HandleRequest(ClientRequest request, Now now) {
   State& s = *state_;
-  s.core.steady = now.steady;
+  s.core.SetTime(now);
   RequestOptions& options = request.options;
   if (absl::Status fits = ApplyBucketDefaults(s.core, request); !fits.ok()) {
     return s.core.Reply(request.id, std::move(fits));
@@ -79,6 +80,7 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
   if (auto* write = std::get_if<WriteRequest>(&request.body)) {
     absl::StatusOr<PartitionId> partition = s.PartitionOfWrite(*write);
     if (!partition.ok()) return s.core.Reply(request.id, partition.status());
+    s.SetTimesOfExpiry(*write);
     s.Coordinate(std::move(request), *partition, now);
   } else if (auto* read = std::get_if<ReadRequest>(&request.body)) {
     if (absl::Status valid = crdt::Validate(read->spec); !valid.ok()) {
@@ -118,6 +120,16 @@ void Shard::State::Coordinate(ClientRequest request, PartitionId partition,
   } else {
     reads.Start(request.id, request.options, partition,
                 std::get<ReadRequest>(std::move(request.body)), now);
+  }
+}
+
+void Shard::State::SetTimesOfExpiry(WriteRequest& write) const {
+  // Of an operation with an id the client's clock, like its timestamp: a retry
+  // must come to the same.
+  const uint64_t now_ms = write.id ? write.id->stamp.wall_ms
+                                   : core.peer_clocks.Time(core.time);
+  for (crdt::Operation& operation : write.operations) {
+    crdt::MakeAbsolute(operation, now_ms);
   }
 }
 
@@ -162,7 +174,7 @@ absl::StatusOr<PartitionId> Shard::State::PartitionOfWrite(
 void Shard::HandleMessage(NodeId from, Message message, Now now) {
   // A peer with another idea of the cluster: nothing here can answer it.
   if (!state_->core.Owns(message.partition)) return;
-  state_->core.steady = now.steady;
+  state_->core.SetTime(now);
   state_->OnMessage(from, std::move(message), now);
 }
 
@@ -225,6 +237,9 @@ void Shard::State::OnForward(NodeId from, PartitionId partition,
       forwards.OnForward(from, partition, std::move(forward));
   if (!request) return;
   if (!its.ok()) return core.Reply(request->id, its.status());
+  if (auto* write = std::get_if<WriteRequest>(&request->body)) {
+    SetTimesOfExpiry(*write);
+  }
   Coordinate(*std::move(request), partition, now);
 }
 
@@ -347,14 +362,14 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
 }
 
 void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {
-  state_->core.steady = now.steady;
+  state_->core.SetTime(now);
   state_->core.peers_up.insert_or_assign(peer, incarnation);
   state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerUp(peer, now);
 }
 
 void Shard::HandlePeerDown(NodeId peer, Now now) {
-  state_->core.steady = now.steady;
+  state_->core.SetTime(now);
   state_->core.peers_up.erase(peer);
   state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerDown(peer);
@@ -369,7 +384,7 @@ void Shard::HandlePeerDown(NodeId peer, Now now) {
 
 void Shard::HandlePlacement(Placement placement, Now now) {
   DOVETAIL_CHECK(placement.partitions() == state_->core.placement.partitions());
-  state_->core.steady = now.steady;
+  state_->core.SetTime(now);
   const uint64_t epoch = state_->core.placement.epoch();
   state_->filling.BeforePlacement(placement);
   state_->core.placement = std::move(placement);
@@ -385,7 +400,10 @@ void Shard::HandleBuckets(std::shared_ptr<const BucketDefaults> buckets) {
   state_->core.buckets = std::move(buckets);
 }
 
-void Shard::StartSync(NodeId peer, Now) { state_->sync.Start(peer); }
+void Shard::StartSync(NodeId peer, Now now) {
+  state_->core.SetTime(now);
+  state_->sync.Start(peer);
+}
 
 void Shard::StartRanges(NodeId source, Now now,
                         const std::optional<std::string>& until) {

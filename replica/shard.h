@@ -104,6 +104,10 @@ struct ShardStats {
   uint64_t incomplete = 0;
   uint64_t filled = 0;
   uint64_t held = 0;  // partitions here that have had an event
+  uint64_t expired_removed = 0;  // objects
+  // 1 while something that may have expired stays, since this node's clock
+  // does not agree with those of enough owners.
+  uint64_t expiry_held_back = 0;
 };
 
 // A partition that this node owns and does not yet have all of.

@@ -14,6 +14,7 @@
 #include "absl/types/span.h"
 #include "crdt/hlc.h"
 #include "replica/partition.h"
+#include "replica/peer_clocks.h"
 #include "replica/peer_times.h"
 #include "replica/shard.h"
 
@@ -72,6 +73,14 @@ struct ShardCore {
                                             : identity.region;
   }
 
+  // What is known of their clocks; by these objects expire.
+  PeerClocks peer_clocks;
+  ExpiryClock ExpiryClockOf(PartitionId partition) const {
+    return {peer_clocks.Time(time),
+            peer_clocks.KnowsMost(identity.self, placement.Owners(partition),
+                                  time)};
+  }
+
   // The owners of a partition without this node, in order of preference.
   std::vector<NodeId> OtherOwners(PartitionId partition) const {
     const absl::Span<const NodeId> all = placement.Owners(partition);
@@ -113,9 +122,30 @@ struct ShardCore {
   // --- The turn ---
   // Of the input that is being handled.
   absl::Duration steady;
+  Now time;
+  void SetTime(Now input) {
+    time = input;
+    steady = input.steady;
+  }
   Output output;
   // The turn's commit must reach stable storage before its outputs leave.
   bool turn_synced = false;
+
+  // Requests that the shard makes itself (reaper.h) have ids that no driver
+  // gives, nor the forwarder, whose top bits are 10; no reply to them leaves.
+  // Those that have come to their end.
+  static constexpr uint64_t kOwnRequests = uint64_t{3} << 62;
+  static bool IsOwnRequest(RequestId id) {
+    return static_cast<uint64_t>(id) >= kOwnRequests;
+  }
+  std::vector<RequestId> own_done;
+  // What came of reads that asked whether an object may be removed.
+  struct Reaped {
+    PartitionId partition{};
+    crdt::ObjectId object;
+    uint64_t expires_ms = 0;  // 0: not now
+  };
+  std::vector<Reaped> reaped;
 
   // Partitions that this turn changed, each at least once.
   std::vector<PartitionId> touched;
@@ -134,10 +164,12 @@ struct ShardCore {
     output.messages.push_back({to, Message{partition, std::move(body)}});
   }
   void Reply(RequestId id, absl::Status error) {
+    if (IsOwnRequest(id)) return own_done.push_back(id);
     output.replies.push_back({id, std::move(error)});
   }
   template <class Body>
   void Reply(RequestId id, Body body) {
+    if (IsOwnRequest(id)) return own_done.push_back(id);
     output.replies.push_back(
         {id, std::variant<WriteReply, ReadReply, ListReply>(std::move(body))});
   }

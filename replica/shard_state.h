@@ -13,6 +13,7 @@
 #include "replica/list_coordinator.h"
 #include "replica/range_sync.h"
 #include "replica/read_coordinator.h"
+#include "replica/reaper.h"
 #include "replica/scrub.h"
 #include "replica/session_wait.h"
 #include "replica/shard.h"
@@ -57,7 +58,15 @@ struct Shard::State {
             }),
         filling(core, sync),
         hints(core, sync),
-        scrub(core) {}
+        scrub(core),
+        reaper(
+            core,
+            [this](PartitionId partition, const crdt::ObjectId& object,
+                   Now now) { AskWhenExpires(partition, object, now); },
+            [this](RequestId id, PartitionId partition,
+                   const crdt::ObjectId& object, Now now) {
+              RemoveExpired(id, partition, object, now);
+            }) {}
 
   absl::Status LoadClock();
   void SaveClock();
@@ -66,6 +75,8 @@ struct Shard::State {
   // Here, or at an owner.
   void Coordinate(ClientRequest request, PartitionId partition, Now now);
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
+  // Makes times to live absolute, by the clock of the coordinator and its peers.
+  void SetTimesOfExpiry(WriteRequest& write) const;
   absl::Status CheckSession(const std::optional<SessionToken>& session,
                             PartitionId partition) const;
 
@@ -81,6 +92,12 @@ struct Shard::State {
   absl::StatusOr<ApplyOutcome> Apply(PartitionId partition,
                                      const crdt::Delta& delta,
                                      absl::string_view encoded, Now now);
+
+  // --- What has expired (reaper.h) ---
+  void AskWhenExpires(PartitionId partition, const crdt::ObjectId& object,
+                      Now now);
+  void RemoveExpired(RequestId id, PartitionId partition,
+                     const crdt::ObjectId& object, Now now);
 
   // --- The turn ---
   void FailTurn(const absl::Status& why);
@@ -116,6 +133,7 @@ struct Shard::State {
   Filling filling;
   Hints hints;
   Scrub scrub;
+  Reaper reaper;
 
   crdt::Timestamp clock_saved;
   // Commits since the last fsync (began), and when the next one is due.

@@ -6,6 +6,7 @@
 #include "crdt/check.h"
 #include "crdt/codec.h"
 #include "crdt/hooks.h"
+#include "crdt/limits.h"
 #include "replica/bent_output.h"
 #include "replica/keys.h"
 #include "replica/shard_state.h"
@@ -15,7 +16,7 @@ namespace dovetail::replica {
 Output Shard::EndTurn(Now now) {
   State& s = *state_;
   ShardCore& core = s.core;
-  core.steady = now.steady;
+  core.SetTime(now);
   while (!core.to_self.empty()) {
     Message message = std::move(core.to_self.front());
     core.to_self.pop_front();
@@ -115,6 +116,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   reads.OnTurnFailed(read_failed);
   lists.OnTurnFailed(read_failed);
   ranges.OnTurnFailed();
+  reaper.OnTurnFailed();
   core.to_self.clear();  // it was for those
   for (const Applied& applied : applied_in_turn) {
     DOVETAIL_MARK("turn: failed, and takes back acknowledgements");
@@ -170,7 +172,7 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
 
 void Shard::HandleTimers(Now now) {
   State& s = *state_;
-  s.core.steady = now.steady;
+  s.core.SetTime(now);
   s.writes.OnTimers(now);
   s.sessions.OnTimers(now);
   s.reads.OnTimers(now);
@@ -178,6 +180,7 @@ void Shard::HandleTimers(Now now) {
   s.lists.OnTimers(now);
   s.sync.OnTimers(now);
   s.ranges.OnTimers(now);
+  s.reaper.OnTimers(now);
   if (now.steady >= s.FsyncDeadline()) {
     if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
       s.next_fsync = now.steady + s.core.options.fsync_period;
@@ -201,6 +204,7 @@ void Shard::HandleTimers(Now now) {
     s.hints.Round(now);
     s.scrub.Round();
     s.ranges.Round(now);
+    s.reaper.Round(now);
   } else if (now.steady >= s.next_truncation) {
     truncate(/*regular=*/false);
   }
@@ -211,8 +215,41 @@ absl::Duration Shard::next_deadline() const {
   return std::min({s.writes.next_deadline(), s.sessions.next_deadline(),
                    s.reads.next_deadline(), s.forwards.next_deadline(),
                    s.lists.next_deadline(), s.sync.next_deadline(),
-                   s.ranges.next_deadline(), s.FsyncDeadline(),
+                   s.ranges.next_deadline(), s.reaper.next_deadline(),
+                   s.FsyncDeadline(),
                    s.next_maintenance, s.next_truncation});
+}
+
+void Shard::State::AskWhenExpires(PartitionId partition,
+                                  const crdt::ObjectId& object, Now now) {
+  ReadRequest read;
+  read.spec.object = object;
+  // One page of what a delete takes at once; equal pages are not shipped.
+  read.spec.limit = crdt::kDotsPerClearDelta;
+  RequestOptions options;
+  options.read = Level::Quorum();
+  if (DOVETAIL_MUTANT("reaper: an extension elsewhere is not asked about")) {
+    options.read = Level::One();
+  }
+  options.quorums = Quorums::kStrict;
+  options.timeout = core.options.request_timeout_default;
+  reads.Start(ReadCoordinator::ForReaper{partition, object}, options, partition,
+              std::move(read), now);
+}
+
+void Shard::State::RemoveExpired(RequestId id, PartitionId partition,
+                                 const crdt::ObjectId& object, Now now) {
+  crdt::Operation gone;
+  gone.object = object;
+  gone.verb = crdt::Verb::kDelete;
+  WriteRequest write;
+  write.operations.push_back(std::move(gone));
+  RequestOptions options;
+  // Who misses it hears of it by the next summary.
+  options.write = Level::One();
+  options.quorums = Quorums::kStrict;
+  options.timeout = core.options.request_timeout_max;
+  writes.Start(id, options, partition, std::move(write), now);
 }
 
 absl::Duration Shard::State::FsyncDeadline() const {

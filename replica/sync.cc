@@ -91,7 +91,8 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
              Summary{std::move(applied), partition.durable(),
                      answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
                      core_.IsOwner(id), periodic, core_.placement.epoch(),
-                     partition.StateDigest(), core_.StandingOf(id)});
+                     partition.StateDigest(), core_.StandingOf(id),
+                     core_.time.wall_ms});
 }
 
 void Sync::TellAll(PartitionId partition) {
@@ -108,6 +109,7 @@ void Sync::TellAll(PartitionId partition) {
 void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
                      Now now) {
   Partition& partition = core_.Get(id);
+  core_.peer_clocks.Heard(from, summary.wall_ms, now);
   if (partition.quarantined()) return;
   PeerState& state = peers_[{id, from}];
   DOVETAIL_MARK_IF("sync: a peer has less than it once said",

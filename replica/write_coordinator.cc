@@ -61,7 +61,8 @@ absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
             ++core_.stats.clock_refusals;
           }
           return job.once->stamp;
-        });
+        },
+        core_.ExpiryClockOf(job.partition));
   }
   return partition.Mutate(
       job.operations, job.resume_after, [&](crdt::Timestamp observed) {
@@ -74,7 +75,8 @@ absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
             DOVETAIL_BUGGIFY("clock: as far ahead as is allowed");
         return core_.clock.Next(now.wall_ms +
                                 (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
-      });
+      },
+      core_.ExpiryClockOf(job.partition));
 }
 
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {

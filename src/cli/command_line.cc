@@ -52,6 +52,7 @@ struct Words {
   std::optional<uint64_t> limit;
   std::string token;
   bool token_out = false;
+  std::string ttl;
   size_t in_flight = 256;
   bool route = false;
   std::string file = "-";
@@ -68,6 +69,7 @@ class CommandLine {
   void AddTypes();
   void AddMap();
   void AddObjects();
+  void AddExpiry();
   void AddInspection();
   void AddCluster();
   void AddBuckets();
@@ -77,12 +79,14 @@ class CommandLine {
   void AddPlace(CLI::App* command);
   void AddPageOptions(CLI::App* command);
   void AddTokenOption(CLI::App* command);
+  void AddTtlOption(CLI::App* command);
 
   // Makes a job of what was parsed.
   absl::StatusOr<Job> OperationJob(Target target, std::string verb,
                                    absl::Span<const std::string> words) const;
   absl::StatusOr<Job> MapJob() const;
   absl::StatusOr<Job> DeleteJob() const;
+  absl::StatusOr<Job> ExpiryJob(const std::string& verb) const;
   absl::StatusOr<Job> KeysJob() const;
   absl::StatusOr<Job> ExecJob() const;
   BucketWords Said() const;
@@ -103,6 +107,7 @@ CommandLine::CommandLine(const Streams& streams) : streams_(streams) {
   AddTypes();
   AddMap();
   AddObjects();
+  AddExpiry();
   AddInspection();
   AddCluster();
   AddBuckets();
@@ -164,6 +169,12 @@ void CommandLine::AddTokenOption(CLI::App* command) {
                       "act on exactly what the read that gave this token saw");
 }
 
+void CommandLine::AddTtlOption(CLI::App* command) {
+  command->add_option("--ttl", words_.ttl,
+                      "in one change with it: the object expires after this, "
+                      "as in 90s, 24h or 30d");
+}
+
 void CommandLine::AddTypes() {
   for (const TypeRow& type_row : TypeRows()) {
     CLI::App* group = AddCommand(&app_, type_row.name, type_row.help);
@@ -182,6 +193,7 @@ void CommandLine::AddTypes() {
                           "print the token of what was read");
       } else if (verb != "contains") {
         AddTokenOption(command);
+        AddTtlOption(command);
       }
       command->callback([this, type, verb] {
         chosen_ = [this, type, verb] {
@@ -199,6 +211,7 @@ void CommandLine::AddMap() {
   map->footer(kMapFooter);
   AddPageOptions(map);
   AddTokenOption(map);
+  AddTtlOption(map);
   map->add_flag("--token-out", words_.token_out,
                 "print the token of what was read");
   map->callback([this] { chosen_ = [this] { return MapJob(); }; });
@@ -236,6 +249,28 @@ void CommandLine::AddObjects() {
   keys->add_option("--limit", words_.limit, "at most so many objects")
       ->check(CLI::PositiveNumber);
   keys->callback([this] { chosen_ = [this] { return KeysJob(); }; });
+}
+
+void CommandLine::AddExpiry() {
+  const std::pair<const char*, const char*> commands[] = {
+      {"expire", "let an object expire: hidden then, and removed soon after"},
+      {"persist", "let an object live: takes back when it expires"},
+      {"ttl", "how long an object has to live, and until when"}};
+  for (const auto& [name, help] : commands) {
+    CLI::App* command = AddCommand(&app_, name, help);
+    AddPlace(command);
+    command->add_option("TYPE", words_.type, "which type under the key")
+        ->required();
+    const std::string verb = name;
+    if (verb == "expire") {
+      command
+          ->add_option("TTL", words_.ttl, "from now, as in 90s, 24h or 30d")
+          ->required();
+    }
+    if (verb != "ttl") AddTokenOption(command);
+    command->callback(
+        [this, verb] { chosen_ = [this, verb] { return ExpiryJob(verb); }; });
+  }
 }
 
 void CommandLine::AddInspection() {
@@ -319,6 +354,9 @@ absl::StatusOr<Job> CommandLine::OperationJob(
   arguments.want_token = words_.token_out;
   DOVETAIL_ASSIGN_OR_RETURN(Operation operation,
                             MakeOperation(target, verb, arguments));
+  if (!words_.ttl.empty()) {
+    DOVETAIL_RETURN_IF_ERROR(AddTtl(words_.ttl, operation));
+  }
   return [call, operation = std::move(operation)](Caller& caller,
                                                   const Output& output) {
     return RunOperation(caller, operation, call, output);
@@ -365,6 +403,29 @@ absl::StatusOr<Job> CommandLine::DeleteJob() const {
   return [this, call, type, token](Caller& caller, const Output& output) {
     return RunDelete(caller, words_.bucket, words_.key, type, token, call,
                      output);
+  };
+}
+
+absl::StatusOr<Job> CommandLine::ExpiryJob(const std::string& verb) const {
+  DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
+  DOVETAIL_ASSIGN_OR_RETURN(const Type type, ParseType(words_.type));
+  const ObjectId object{words_.bucket, words_.key, type};
+  if (verb == "ttl") {
+    return [object, call](Caller& caller, const Output& output) {
+      return RunTtl(caller, object, call, output);
+    };
+  }
+  Arguments arguments;
+  if (verb == "expire") {
+    DOVETAIL_ASSIGN_OR_RETURN(arguments.time_ms, ParseTtl(words_.ttl));
+  }
+  if (!words_.token.empty()) {
+    DOVETAIL_ASSIGN_OR_RETURN(arguments.token, ParseToken(words_.token));
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(const Operation operation,
+                            MakeOperation({object, {}}, verb, arguments));
+  return [operation, call](Caller& caller, const Output& output) {
+    return RunOperation(caller, operation, call, output);
   };
 }
 

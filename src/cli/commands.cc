@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "crdt/check.h"
 #include "crdt/text.h"
 #include "replica/hash.h"
@@ -258,6 +260,41 @@ Exit RunDelete(Caller& caller, const std::string& bucket,
   }
   if (objects.empty() && !output.json) output.out << "absent\n";
   return worst;
+}
+
+Exit RunTtl(Caller& caller, const ObjectId& object, const CallOptions& call,
+            const Output& output) {
+  replica::ReadRequest request;
+  request.spec.object = object;
+  request.spec.limit = 1;
+  const Result result = caller.Run(request, call);
+  if (!result.ok()) {
+    return Fail(output, OperationKind::kRead, result.status());
+  }
+  const auto& read = std::get<replica::ReadReply>(*result).result;
+  const absl::Time at =
+      absl::FromUnixMillis(static_cast<int64_t>(read.expires_ms));
+  // By this machine's clock: the nodes say when, not how long it is until then.
+  const absl::Duration left =
+      std::max(absl::ZeroDuration(), at - absl::Now());
+  const bool expires = read.view.present && read.expires_ms > 0;
+  if (output.json) {
+    output.out << TtlJson(read.view.present,
+                          expires ? std::optional(read.expires_ms)
+                                  : std::nullopt,
+                          left)
+               << "\n";
+  } else if (!read.view.present) {
+    output.out << "absent\n";
+  } else if (!expires) {
+    output.out << "never\n";
+  } else {
+    output.out << absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1)))
+               << " (" << absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", at,
+                                           absl::UTCTimeZone())
+               << ")\n";
+  }
+  return Exit::kOk;
 }
 
 Exit RunKeys(Client& client, const KeysOptions& options,

@@ -58,6 +58,10 @@ Exit RunDelete(Caller& caller, const std::string& bucket,
                const std::optional<Token>& token, const CallOptions& call,
                const Output& output);
 
+// How long the object has to live, and until when.
+Exit RunTtl(Caller& caller, const ObjectId& object, const CallOptions& call,
+            const Output& output);
+
 struct KeysOptions {
   std::string bucket;
   std::string prefix;

@@ -15,6 +15,9 @@ Examples:
   dovetail set add shop cart:1 milk bread
   dovetail --r all set read shop cart:1
   dovetail counter add shop likes -2
+  dovetail register write shop code 1234 --ttl 10m
+  dovetail expire shop cart:1 set 24h
+  dovetail ttl shop cart:1 set
   dovetail map users ann address:map/city:register write Graz
   dovetail get shop cart:1 --json)";
 
@@ -34,8 +37,9 @@ A line is one operation or one atomic batch:
    "elements":["x","y"]}
   {"batch":[OPERATION,...]}
 `path` is optional; with it the object is a map. Verbs: add remove clear write
-write-blind enable disable reset remove-field delete read. Besides: "amount"
-(counter add), "value" (write), "field" (remove-field), "token"; for reads
+write-blind enable disable reset remove-field delete expire expire-at persist
+read. Besides: "amount" (counter add), "value" (write), "field" (remove-field),
+"ttl_ms" (expire), "at_ms" (expire-at, since 1970), "token"; for reads
 "element", "after", "limit", "want_token". Bytes that are not UTF-8 are written
 {"base64":"..."}. Results come one a line, in the order of the input:
   {"line":1,"ok":true,"not_observed":false,"acks":2}

@@ -61,6 +61,8 @@ Json ViewOut(const View& view) {
       }
       return out;
     }
+    case Type::kExpiry:
+      break;  // of no object
   }
   return nullptr;
 }
@@ -96,6 +98,7 @@ void ReadOut(const replica::ReadReply& reply, OperationKind kind, Json& out) {
   out["value"] =
       kind == OperationKind::kProbe ? Json(view.flag) : ViewOut(view);
   if (reply.result.more) out["more"] = true;
+  if (reply.result.expires_ms > 0) out["expires_ms"] = reply.result.expires_ms;
   if (reply.result.token.has_value()) {
     out["token"] = TokenText(*reply.result.token);
   }
@@ -183,6 +186,8 @@ absl::Status ArgumentIn(const std::string& name, const Json& json,
         out.elements, ListIn(json, name, crdt::kElementsPerOperationMax));
   } else if (name == "amount") {
     DOVETAIL_ASSIGN_OR_RETURN(out.amount, IntegerIn(json, name));
+  } else if (name == "ttl_ms" || name == "at_ms") {
+    DOVETAIL_ASSIGN_OR_RETURN(out.time_ms, IntegerIn(json, name));
   } else if (name == "value") {
     DOVETAIL_ASSIGN_OR_RETURN(out.value, BytesIn(json, name));
   } else if (name == "field") {
@@ -238,6 +243,13 @@ absl::StatusOr<Operation> OperationIn(const Json& json) {
       return absl::InvalidArgumentError(
           absl::StrCat("an operation needs \"", name, "\""));
     }
+  }
+  // Either alone would be taken for the other.
+  if (json.contains("ttl_ms") && draft.verb != "expire") {
+    return absl::InvalidArgumentError("\"ttl_ms\" goes with expire");
+  }
+  if (json.contains("at_ms") && draft.verb != "expire-at") {
+    return absl::InvalidArgumentError("\"at_ms\" goes with expire-at");
   }
   DOVETAIL_ASSIGN_OR_RETURN(const Type type, ParseType(draft.type));
   if (draft.target.fields.empty()) {
@@ -306,6 +318,16 @@ std::string ResultJson(std::optional<uint64_t> line, OperationKind kind,
   } else {
     const auto& read = std::get<replica::ReadReply>(*result);
     ReadOut(read, kind, out);
+  }
+  return Dump(out);
+}
+
+std::string TtlJson(bool present, std::optional<uint64_t> expires_ms,
+                    absl::Duration left) {
+  Json out = {{"ok", true}, {"present", present}};
+  if (expires_ms.has_value()) {
+    out["expires_ms"] = *expires_ms;
+    out["ttl_ms"] = absl::ToInt64Milliseconds(left);
   }
   return Dump(out);
 }

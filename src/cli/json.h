@@ -39,6 +39,10 @@ OperationKind KindOf(const Operation& operation);
 std::string ResultJson(std::optional<uint64_t> line, OperationKind kind,
                        const Result& result);
 
+// {"present":true,"expires_ms":1767225600000,"ttl_ms":1500}; the last two only
+// of what expires.
+std::string TtlJson(bool present, std::optional<uint64_t> expires_ms,
+                    absl::Duration left);
 std::string ViewJson(const View& view);
 // {"bucket":…,"key":…,"type":…}
 std::string ObjectJson(const ObjectId& object);

@@ -17,7 +17,8 @@ using crdt::Verb;
 constexpr Verb kAllVerbs[] = {
     Verb::kAdd,         Verb::kRemove, Verb::kClear,   Verb::kWrite,
     Verb::kWriteBlind,  Verb::kEnable, Verb::kDisable, Verb::kReset,
-    Verb::kRemoveField, Verb::kDelete};
+    Verb::kRemoveField, Verb::kDelete, Verb::kExpireIn, Verb::kExpireAt,
+    Verb::kPersist};
 
 std::optional<Verb> VerbFromName(absl::string_view name) {
   for (Verb verb : kAllVerbs) {
@@ -34,7 +35,7 @@ absl::StatusOr<Operation> MakeRead(const Target& target,
                                    const Arguments& arguments) {
   if (!arguments.elements.empty() || arguments.value.has_value() ||
       arguments.amount.has_value() || arguments.field.has_value() ||
-      arguments.token.has_value()) {
+      arguments.token.has_value() || arguments.time_ms.has_value()) {
     return Refuse("read", "takes only element, after, limit and want_token");
   }
   replica::ReadRequest read;
@@ -61,6 +62,12 @@ absl::Status CheckGiven(Verb verb, Type type, const Arguments& arguments) {
   if (arguments.element.has_value() || arguments.after.has_value() ||
       arguments.limit != 0 || arguments.want_token) {
     return Refuse(name, "takes no element, after, limit or want_token");
+  }
+  const bool timed = verb == Verb::kExpireIn || verb == Verb::kExpireAt;
+  if (arguments.time_ms.has_value() != timed) {
+    return Refuse(name, verb == Verb::kExpireIn   ? "needs ttl_ms"
+                        : verb == Verb::kExpireAt ? "needs at_ms"
+                                                  : "takes no time");
   }
   const bool counts = verb == Verb::kAdd && type == Type::kCounter;
   const bool has_elements =
@@ -93,7 +100,7 @@ absl::StatusOr<Operation> MakeOperation(const Target& target,
     return absl::InvalidArgumentError(absl::StrCat(
         "no such verb: ", crdt::QuoteJson(verb_name),
         "; verbs are read, add, remove, clear, write, write-blind, enable, "
-        "disable, reset, remove-field, delete"));
+        "disable, reset, remove-field, delete, expire, expire-at, persist"));
   }
   DOVETAIL_RETURN_IF_ERROR(CheckGiven(*verb, target.type(), arguments));
   Mutation mutation;
@@ -102,13 +109,25 @@ absl::StatusOr<Operation> MakeOperation(const Target& target,
   mutation.verb = *verb;
   mutation.elements = arguments.elements;
   mutation.value = arguments.value.value_or("");
-  mutation.amount = arguments.amount.value_or(0);
+  mutation.amount =
+      arguments.amount.value_or(arguments.time_ms.value_or(0));
   mutation.child = arguments.field.value_or(Field{});
   mutation.observed = arguments.token;
   DOVETAIL_RETURN_IF_ERROR(crdt::Validate(mutation));
   replica::WriteRequest request;
   request.operations.push_back(std::move(mutation));
   return request;
+}
+
+absl::Status AddTtl(absl::string_view ttl, Operation& operation) {
+  auto* write = std::get_if<replica::WriteRequest>(&operation);
+  if (write == nullptr) return Refuse("read", "takes no --ttl");
+  Mutation expire;
+  expire.object = write->operations.front().object;
+  expire.verb = Verb::kExpireIn;
+  DOVETAIL_ASSIGN_OR_RETURN(expire.amount, ParseTtl(ttl));
+  write->operations.push_back(std::move(expire));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Arguments> ArgumentsFromWords(

@@ -31,6 +31,7 @@ struct Arguments {
   std::optional<int64_t> amount;
   std::optional<Field> field;  // remove-field
   std::optional<Token> token;  // mutations
+  std::optional<int64_t> time_ms;  // expire: from now; expire-at: since 1970
   // Reads:
   std::optional<std::string> element;
   std::optional<std::string> after;  // an element, or NAME:TYPE for maps
@@ -45,6 +46,10 @@ struct Arguments {
 absl::StatusOr<Operation> MakeOperation(const Target& target,
                                         absl::string_view verb,
                                         const Arguments& arguments);
+
+// Makes a write an atomic batch with an `expire` of its whole object. Errors:
+// InvalidArgument (a read, or no time).
+absl::Status AddTtl(absl::string_view ttl, Operation& operation);
 
 // The words that follow a verb on the command line, put where they belong:
 // elements, an amount, a value, a field. Adds `contains ELEMENT`, which is a

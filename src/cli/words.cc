@@ -94,6 +94,22 @@ absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view word) {
   return NotA("timeout", word, "it has a unit, as in 500ms or 2s, up to 1h");
 }
 
+absl::StatusOr<int64_t> ParseTtl(absl::string_view word) {
+  absl::Duration ttl;
+  int64_t days = 0;
+  absl::string_view number = word;
+  if (absl::ConsumeSuffix(&number, "d") && absl::SimpleAtoi(number, &days) &&
+      days < 10'000'000) {
+    ttl = days * absl::Hours(24);
+  } else if (!absl::ParseDuration(word, &ttl)) {
+    ttl = absl::ZeroDuration();
+  }
+  if (ttl >= absl::Milliseconds(1) && ttl < absl::Hours(24) * 2'900'000) {
+    return absl::ToInt64Milliseconds(ttl);
+  }
+  return NotA("time to live", word, "it has a unit, as in 90s, 24h or 30d");
+}
+
 absl::StatusOr<int64_t> ParseAmount(absl::string_view word) {
   int64_t amount = 0;
   if (absl::SimpleAtoi(word, &amount)) return amount;

@@ -28,6 +28,8 @@ absl::StatusOr<Quorums> ParseQuorums(absl::string_view word);
 absl::StatusOr<Durability> ParseDurability(absl::string_view word);
 // "500ms", "2s"; a bare number is refused. Greater than zero.
 absl::StatusOr<absl::Duration> ParseTimeout(absl::string_view word);
+// Milliseconds of "500ms", "90s", "24h", "30d".
+absl::StatusOr<int64_t> ParseTtl(absl::string_view word);
 absl::StatusOr<int64_t> ParseAmount(absl::string_view word);
 absl::StatusOr<Token> ParseToken(absl::string_view word);
 

@@ -23,6 +23,10 @@ Reading<T> About(replica::ReadReply& reply) {
   Reading<T> out;
   out.present = reply.result.view.present;
   out.more = reply.result.more;
+  if (reply.result.expires_ms > 0) {
+    out.expires =
+        absl::FromUnixMillis(static_cast<int64_t>(reply.result.expires_ms));
+  }
   out.token = std::move(reply.result.token);
   out.receipt = std::move(reply.receipt);
   return out;

@@ -50,6 +50,18 @@ Mutation NewMutation(const Place& place, Verb verb) {
   return out;
 }
 
+// Milliseconds, the last one begun counting whole: what is longer than nothing
+// must not become nothing.
+int64_t MillisecondsOf(absl::Duration ttl) {
+  return absl::ToInt64Milliseconds(absl::Ceil(ttl, absl::Milliseconds(1)));
+}
+
+Mutation ExpiryIn(const Place& place, absl::Duration ttl) {
+  Mutation out = NewMutation(place, Verb::kExpireIn);
+  out.amount = MillisecondsOf(ttl);
+  return out;
+}
+
 template <Mode M>
 typename M::template Answer<Written> Mutate(
     const Place& place, Mutation mutation,
@@ -60,6 +72,11 @@ typename M::template Answer<Written> Mutate(
   } else {
     replica::WriteRequest request;
     request.operations.push_back(std::move(mutation));
+    if (options.ttl != absl::ZeroDuration()) {
+      Place object = place;
+      object.fields.clear();
+      request.operations.push_back(ExpiryIn(object, options.ttl));
+    }
     return Run<M, Written>(place, std::move(request), AsCallOptions(options),
                            &internal::ToWritten);
   }
@@ -114,6 +131,25 @@ std::vector<std::string> One(absl::string_view element) {
 template <Mode M>
 auto Handle<M>::Delete(const Options& options) const -> Mutated {
   return Mutate<M>(place_, NewMutation(place_, Verb::kDelete), options);
+}
+
+template <Mode M>
+auto Handle<M>::ExpireIn(absl::Duration ttl, const Options& options) const
+    -> Mutated {
+  return Mutate<M>(place_, ExpiryIn(place_, ttl), options);
+}
+
+template <Mode M>
+auto Handle<M>::ExpireAt(absl::Time time, const Options& options) const
+    -> Mutated {
+  Mutation mutation = NewMutation(place_, Verb::kExpireAt);
+  mutation.amount = absl::ToUnixMillis(time);
+  return Mutate<M>(place_, std::move(mutation), options);
+}
+
+template <Mode M>
+auto Handle<M>::Persist(const Options& options) const -> Mutated {
+  return Mutate<M>(place_, NewMutation(place_, Verb::kPersist), options);
 }
 
 // --- Registers -------------------------------------------------------------

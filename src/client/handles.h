@@ -32,6 +32,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "src/client/types.h"
 
 namespace dovetail {
@@ -102,6 +103,16 @@ class Handle {
   // Deletes the whole object. A field of a map is removed by
   // BasicMap::Remove() instead; there this is InvalidArgument.
   Mutated Delete(const Options& options = {}) const;
+
+  // From then on the whole object is absent to every reader, and soon removed:
+  // a time by the clocks of the nodes, at least a millisecond away. Replaces a
+  // setting that was observed, by a shorter one too; of settings that did not
+  // know of each other the longest holds. Writes leave it alone. Of a field of
+  // a map: InvalidArgument. Reading::expires shows it.
+  Mutated ExpireIn(absl::Duration ttl, const Options& options = {}) const;
+  Mutated ExpireAt(absl::Time time, const Options& options = {}) const;
+  // Takes back the settings that were observed.
+  Mutated Persist(const Options& options = {}) const;
 
  protected:
   internal::Place place_;

@@ -36,6 +36,13 @@ bool IsFinal(const absl::Status& status) {
 }
 
 // The reads that show what `operation` is to remove or to replace.
+// Whether all that it observes is when the object expires, which every page has.
+bool IsOfExpiry(const Mutation& operation) {
+  return operation.verb == crdt::Verb::kExpireIn ||
+         operation.verb == crdt::Verb::kExpireAt ||
+         operation.verb == crdt::Verb::kPersist;
+}
+
 std::vector<replica::ReadRequest> ReadsFor(const Mutation& operation) {
   replica::ReadRequest read;
   read.spec.object = operation.object;
@@ -44,6 +51,7 @@ std::vector<replica::ReadRequest> ReadsFor(const Mutation& operation) {
   if (operation.verb == crdt::Verb::kRemoveField) {
     read.spec.fields.push_back(operation.child);
   }
+  if (IsOfExpiry(operation)) read.spec.limit = 1;
   if (operation.elements.empty()) return {read};
   std::vector<replica::ReadRequest> reads;
   for (const std::string& element : operation.elements) {
@@ -170,7 +178,8 @@ void OnceSubmitter::OnToken(LaneId id, size_t operation, Result result) {
     if (read == nullptr || !read->result.token) {
       job.read_status.Update(
           absl::InvalidArgumentError("the node answered without a token"));
-    } else if (read->result.more) {
+    } else if (read->result.more &&
+               !IsOfExpiry(job.request.operations[operation])) {
       job.read_status.Update(absl::InvalidArgumentError(
           "too large to be removed in one delta, as an exactly-once operation "
           "must be: remove in parts"));

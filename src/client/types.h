@@ -84,6 +84,9 @@ struct WriteOptions {
   absl::Duration timeout = absl::ZeroDuration();
   std::optional<Token> token = std::nullopt;
   Quorums quorums = Quorums::kDefault;
+  // If not zero: in one atomic change with the mutation, the whole object (of a
+  // field the map that it is in) expires after this. As Handle::ExpireIn.
+  absl::Duration ttl = absl::ZeroDuration();
 };
 
 // Of a mutation that goes into a batch; the rest is said when the batch runs.
@@ -130,6 +133,8 @@ struct Reading {
   bool present = false;
   // Sets and maps: there is more after the last one of `value`.
   bool more = false;
+  // When the object expires, by the clocks of the nodes; nullopt: never.
+  std::optional<absl::Time> expires;
   std::optional<Token> token;  // if it was asked for
   Receipt receipt;
 };

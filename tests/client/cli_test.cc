@@ -152,6 +152,50 @@ TEST_CASE("dovetail: get shows every type, delete takes one or all") {
   CHECK(shell.Do("delete b k set --all").exit == 2);
 }
 
+TEST_CASE("dovetail: an object expires, persists, and says how long it lives") {
+  Shell shell;
+  CHECK(shell.Out("ttl shop cart set") == "absent\n");
+  shell.Out("set add shop cart milk");
+  CHECK(shell.Out("ttl shop cart set") == "never\n");
+  CHECK(shell.Out("--json ttl shop cart set") ==
+        "{\"ok\":true,\"present\":true}\n");
+  CHECK(shell.Out("expire shop cart set 2d") == "ok, 1 acknowledgement\n");
+  CHECK(shell.Out("ttl shop cart set").substr(0, 5) == "47h59");
+  CHECK(shell.Out("--json ttl shop cart set").find("\"ttl_ms\":1727") !=
+        std::string::npos);
+  CHECK(shell.Out("--json set read shop cart").find("\"expires_ms\":") !=
+        std::string::npos);
+  CHECK(shell.Out("persist shop cart set") == "ok, 1 acknowledgement\n");
+  CHECK(shell.Out("persist shop cart set") ==
+        "ok, 1 acknowledgement; nothing to remove was observed\n");
+  CHECK(shell.Out("ttl shop cart set") == "never\n");
+
+  CHECK(shell.Out("register write shop code 1234 --ttl 10m") ==
+        "ok, 1 acknowledgement\n");
+  CHECK(shell.Out("ttl shop code register").substr(0, 4) == "9m59");
+  shell.Out("map users ann city:register write Graz --ttl 1h");
+  CHECK(shell.Out("ttl users ann map").substr(0, 5) == "59m59");
+  shell.Do("exec", "{\"type\":\"set\",\"verb\":\"expire-at\",\"bucket\":"
+                    "\"shop\",\"key\":\"cart\",\"at_ms\":1}");
+  CHECK(shell.Out("set read shop cart") == "{}\n");
+  CHECK(shell.Out("ttl shop cart set") == "absent\n");
+}
+
+TEST_CASE("dovetail: a time to live that makes no sense is not sent") {
+  Shell shell;
+  for (const char* ttl : {"0s", "-5s", "5", "x", "99999999999d"}) {
+    CAPTURE(ttl);
+    CHECK(shell.Do(std::string("expire shop cart set -- ") + ttl).exit == 2);
+    CHECK(shell.Do(std::string("set add shop cart x --ttl=") + ttl).exit == 2);
+  }
+  CHECK(shell.Do("map users ann city:register read --ttl 5s").exit == 2);
+  CHECK(shell.Do("expire shop cart lorry 5s").exit == 2);
+  const std::string line =
+      "{\"type\":\"counter\",\"verb\":\"add\",\"bucket\":\"b\",\"key\":"
+      "\"k\",\"amount\":1,\"ttl_ms\":5}";
+  CHECK(shell.Do("exec", line).exit == 1);
+}
+
 TEST_CASE("dovetail: keys come in order, complete, in pages if asked") {
   Shell shell;
   std::string input;

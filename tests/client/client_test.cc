@@ -110,6 +110,38 @@ TEST_CASE("Client: maps give handles to their fields, at any depth") {
   CHECK(absl::IsInvalidArgument(user.set("tags").Delete().status()));
 }
 
+TEST_CASE("Client: every handle lets its object expire, and persist") {
+  FakeNode node;
+  const auto db = Open({node.address()});
+  const auto cart = db->bucket("shop").set("cart");
+  WriteOptions hour;
+  hour.ttl = absl::Hours(1);
+  REQUIRE(cart.Add("milk", hour).ok());
+  const absl::Time before = absl::Now();
+  auto read = cart.Read();
+  REQUIRE(read.ok());
+  REQUIRE(read->expires.has_value());
+  CHECK(*read->expires > before + absl::Minutes(59));
+  CHECK(*read->expires <= absl::Now() + absl::Hours(1));
+  REQUIRE(cart.Persist().ok());
+  CHECK_FALSE(cart.Read()->expires.has_value());
+  // A field's write sets the time of the map.
+  REQUIRE(db->bucket("users").map("ann").reg("city").Write("Graz", hour).ok());
+  CHECK(db->bucket("users").map("ann").Read()->expires.has_value());
+  CHECK(db->bucket("users").map("ann").reg("city").ExpireIn(absl::Hours(1))
+            .status()
+            .code() == absl::StatusCode::kInvalidArgument);
+
+  REQUIRE(cart.ExpireIn(absl::Nanoseconds(1)).ok());
+  CHECK(cart.ExpireIn(-absl::Seconds(1)).status().code() ==
+        absl::StatusCode::kInvalidArgument);
+  REQUIRE(cart.ExpireAt(absl::FromUnixSeconds(1)).ok());
+  read = cart.Read();
+  REQUIRE(read.ok());
+  CHECK_FALSE(read->present);
+  CHECK(read->value.empty());
+}
+
 TEST_CASE("Client: a remove with a token takes what was read and no more") {
   FakeNode node;
   auto db = Open({node.address()});

@@ -39,7 +39,7 @@ std::vector<Operation> EveryMutation() {
   std::vector<Operation> all;
   const auto add = [&all](Operation operation) {
     all.push_back(operation);
-    if (operation.verb == Verb::kDelete) return;
+    if (operation.verb >= Verb::kDelete) return;  // of whole objects
     operation.fields = {{"m", Type::kMap},
                         {std::string("\xff\0x", 3), operation.object.type}};
     operation.object.type = Type::kMap;
@@ -75,6 +75,12 @@ std::vector<Operation> EveryMutation() {
   for (Type type : crdt::kAllTypes) {
     add(Op(type, Verb::kClear));
     add(Op(type, Verb::kDelete));
+    for (Verb verb : {Verb::kExpireIn, Verb::kExpireAt}) {
+      Operation expire = Op(type, verb);
+      expire.amount = 1'767'225'600'000;
+      add(expire);
+    }
+    add(Op(type, Verb::kPersist));
   }
   return all;
 }

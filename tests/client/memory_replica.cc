@@ -3,7 +3,10 @@
 #include <utility>
 #include <variant>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "crdt/check.h"
+#include "crdt/expiry.h"
 #include "crdt/mutate.h"
 #include "crdt/query.h"
 #include "crdt/session.h"
@@ -22,6 +25,10 @@ replica::PartitionId PartitionOf(const crdt::ObjectId& object) {
 
 replica::Receipt OwnReceipt() {
   return {{replica::NodeId{0}}, {}, 1, replica::Durability::kWal};
+}
+
+uint64_t NowMs() {
+  return static_cast<uint64_t>(absl::ToUnixMillis(absl::Now()));
 }
 
 // As if it was one of this many partitions.
@@ -94,7 +101,8 @@ net::ClientResult MemoryReplica::Write(const replica::WriteRequest& request) {
     return clock_.Next(0);
   };
   crdt::DeltaBuilder builder(state, {kActor, next_counter_}, stamp);
-  for (const crdt::Operation& operation : request.operations) {
+  for (crdt::Operation operation : request.operations) {
+    crdt::MakeAbsolute(operation, NowMs());
     DOVETAIL_ASSIGN_OR_RETURN(auto outcome, builder.Add(operation));
     reply.not_observed.push_back(outcome.not_observed);
   }
@@ -132,7 +140,8 @@ net::ClientResult MemoryReplica::Read(const replica::ReadRequest& request) {
   replica::ReadReply reply;
   reply.receipt = OwnReceipt();
   State state(objects_);
-  DOVETAIL_ASSIGN_OR_RETURN(reply.result, crdt::Query(state, request.spec));
+  DOVETAIL_ASSIGN_OR_RETURN(reply.result,
+                            crdt::Query(state, request.spec, NowMs()));
   if (request.session) {
     reply.session = TokenFor(request.spec.object);
     reply.session->events = applied_[PartitionOf(request.spec.object)];

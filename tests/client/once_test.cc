@@ -65,6 +65,15 @@ TEST_CASE("OnceSession: every handle works as the client's own") {
   CHECK(bucket.rwset("w").Add("x").ok());
   CHECK(bucket.rwset("w").Read()->value == std::vector<std::string>{"x"});
 
+  WriteOptions hour;
+  hour.ttl = absl::Hours(1);
+  CHECK(set.AddAll({"x", "y", "z"}, hour).ok());
+  CHECK(set.Read()->expires.has_value());
+  CHECK(set.ExpireIn(absl::Minutes(5)).ok());  // in the place of the hour
+  CHECK(*set.Read()->expires < absl::Now() + absl::Minutes(6));
+  CHECK(set.Persist().ok());
+  CHECK_FALSE(set.Read()->expires.has_value());
+
   CHECK(bucket.reg("r").Write("v").ok());
   CHECK(bucket.reg("r").Write("w").ok());
   CHECK(bucket.reg("r").Read()->value == "w");

@@ -55,6 +55,8 @@ Decoder LeafDecoder(Type type) {
       return DecodeLeafCanonically<Type::kRemoveSet>;
     case Type::kCounter:
       return DecodeLeafCanonically<Type::kCounter>;
+    case Type::kExpiry:
+      return DecodeLeafCanonically<Type::kExpiry>;
   }
   return nullptr;
 }

@@ -179,6 +179,10 @@ bool Spec::Run(size_t replica, GroupId group, const Step& step) {
       return observe(operation.fields);
     case Verb::kDelete:
       return observe({});
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+    case Verb::kPersist:
+      break;  // the model knows nothing of time
     case Verb::kRemoveField: {
       std::vector<Field> child = operation.fields;
       child.push_back(operation.child);
@@ -306,6 +310,8 @@ View Spec::ViewOf(const Sight& live, const ObjectId& object,
       view.present = !here.empty();
       for (FactId id : here) view.number += facts_[id].amount;
       break;
+    case Type::kExpiry:
+      break;  // of no object
     case Type::kMap:
       for (const Field& child : children) {
         std::vector<Field> below = fields;

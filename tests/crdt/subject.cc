@@ -35,6 +35,8 @@ std::vector<Verb> VerbsOf(const Target& target) {
       verbs = {Verb::kRemoveField, Verb::kRemoveField, Verb::kRemoveField,
                Verb::kClear};
       break;
+    case Type::kExpiry:
+      break;  // of no object
   }
   if (target.fields.empty()) verbs.push_back(Verb::kDelete);
   return verbs;

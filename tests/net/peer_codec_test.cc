@@ -76,6 +76,9 @@ crdt::LeafPage SomePage() {
   page.leaves.Set(root.Element("d"), stamped);
   page.leaves.Set(root.Element("e"),
                   Leaf({ActorId{7}, 5}, crdt::Tally{10, 4, 3, 2}));
+  Leaf expiry({ActorId{3}, 1}, crdt::Expiry{1'767'225'600'000});
+  expiry.Set({ActorId{4}, 2}, crdt::Expiry{1});
+  page.leaves.Set(crdt::Path::OfExpiry(), expiry);
   page.end = root.Element("e");
   page.truncated = true;
   return page;
@@ -117,7 +120,8 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
                              false,
                              7,
                              {8, 9},
-                             replica::Standing::kPartial}});
+                             replica::Standing::kPartial,
+                             1'767'225'600'000}});
     const auto& summary = std::get<replica::Summary>(m.body);
     CHECK(summary.applied == Events(1, 1, 9));
     CHECK(summary.answer);
@@ -126,6 +130,7 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
     CHECK(summary.epoch == 7);
     CHECK(summary.state == replica::Hash128{8, 9});
     CHECK(summary.standing == replica::Standing::kPartial);
+    CHECK(summary.wall_ms == 1'767'225'600'000);
   }
   SUBCASE("summary of a node that holds nothing") {
     const auto m =

@@ -53,15 +53,15 @@ Cluster::Cluster(Placement placement, ShardOptions options)
 }
 
 void Cluster::Part(uint32_t a, uint32_t b) {
-  at(a).HandlePeerDown(NodeId{b}, now());
-  at(b).HandlePeerDown(NodeId{a}, now());
+  at(a).HandlePeerDown(NodeId{b}, NowAt(a));
+  at(b).HandlePeerDown(NodeId{a}, NowAt(b));
   EndTurn(a);
   EndTurn(b);
 }
 
 void Cluster::Meet(uint32_t a, uint32_t b) {
-  at(a).HandlePeerUp(NodeId{b}, now(), nodes_[b].actor);
-  at(b).HandlePeerUp(NodeId{a}, now(), nodes_[a].actor);
+  at(a).HandlePeerUp(NodeId{b}, NowAt(a), nodes_[b].actor);
+  at(b).HandlePeerUp(NodeId{a}, NowAt(b), nodes_[a].actor);
   EndTurn(a);
   EndTurn(b);
 }
@@ -77,11 +77,11 @@ absl::Status Cluster::Start(uint32_t node) {
   n.shard = std::make_unique<Shard>(
       options_, placement_,
       Shard::Identity{NodeId{node}, actor, 0, 1, n.region}, *n.storage);
-  DOVETAIL_RETURN_IF_ERROR(n.shard->Open(now()));
+  DOVETAIL_RETURN_IF_ERROR(n.shard->Open(NowAt(node)));
   for (uint32_t peer = 0; peer < size(); ++peer) {
     if (peer == node || !running(peer)) continue;
-    n.shard->HandlePeerUp(NodeId{peer}, now(), nodes_[peer].actor);
-    at(peer).HandlePeerUp(NodeId{node}, now(), n.actor);
+    n.shard->HandlePeerUp(NodeId{peer}, NowAt(node), nodes_[peer].actor);
+    at(peer).HandlePeerUp(NodeId{node}, NowAt(peer), n.actor);
     EndTurn(peer);
   }
   EndTurn(node);
@@ -96,7 +96,7 @@ void Cluster::Place(Placement placement) {
 }
 
 void Cluster::Tell(uint32_t node) {
-  at(node).HandlePlacement(placement_, now());
+  at(node).HandlePlacement(placement_, NowAt(node));
   EndTurn(node);
 }
 
@@ -107,13 +107,13 @@ void Cluster::Crash(uint32_t node, size_t losing_batches) {
   nodes_[node].disk->CrashLosing(losing_batches);
   for (uint32_t peer = 0; peer < size(); ++peer) {
     if (!running(peer)) continue;
-    at(peer).HandlePeerDown(NodeId{node}, now());
+    at(peer).HandlePeerDown(NodeId{node}, NowAt(peer));
     EndTurn(peer);
   }
 }
 
 void Cluster::EndTurn(uint32_t node) {
-  Output output = at(node).EndTurn(now());
+  Output output = at(node).EndTurn(NowAt(node));
   DOVETAIL_CHECK(output.fatal.ok());
   Node& n = nodes_[node];
   if (std::exchange(n.fsynced, false)) n.shard->HandleFsynced();
@@ -133,7 +133,7 @@ void Cluster::EndTurn(uint32_t node) {
 
 RequestId Cluster::Submit(uint32_t node, Body body, RequestOptions options) {
   const RequestId id{next_request_++};
-  at(node).HandleRequest({id, options, std::move(body)}, now());
+  at(node).HandleRequest({id, options, std::move(body)}, NowAt(node));
   EndTurn(node);
   return id;
 }
@@ -143,7 +143,8 @@ RequestId Cluster::BeginOnce(uint32_t node,
                              RequestOptions options) {
   const RequestId id{next_request_++};
   at(node).HandleRequest(
-      {id, options, WriteRequest{prepared.operations, prepared.id}}, now());
+      {id, options, WriteRequest{prepared.operations, prepared.id}},
+      NowAt(node));
   EndTurn(node);
   return id;
 }
@@ -212,7 +213,7 @@ void Cluster::Deliver(size_t index) {
   network_.erase(network_.begin() + static_cast<std::ptrdiff_t>(index));
   const uint32_t to = sim::SeatOf(item.to);
   if (!running(to)) return;
-  at(to).HandleMessage(item.from, std::move(item.message), now());
+  at(to).HandleMessage(item.from, std::move(item.message), NowAt(to));
   EndTurn(to);
 }
 
@@ -241,7 +242,7 @@ void Cluster::Advance(absl::Duration by) {
     steady_ = next;
     for (uint32_t node = 0; node < size(); ++node) {
       if (!running(node)) continue;
-      at(node).HandleTimers(now());
+      at(node).HandleTimers(NowAt(node));
       EndTurn(node);
     }
     if (stuck) steady_ += absl::Nanoseconds(1);
@@ -249,7 +250,7 @@ void Cluster::Advance(absl::Duration by) {
 }
 
 void Cluster::StartRanges(uint32_t node, uint32_t source) {
-  at(node).StartRanges(NodeId{source}, now());
+  at(node).StartRanges(NodeId{source}, NowAt(node));
   EndTurn(node);
 }
 
@@ -262,7 +263,7 @@ void Cluster::ForgetLog(uint32_t node) {
 }
 
 void Cluster::Scrub(uint32_t node) {
-  at(node).ScrubAll(now());
+  at(node).ScrubAll(NowAt(node));
   EndTurn(node);
 }
 

@@ -32,6 +32,8 @@ crdt::Operation WriteTo(std::string reg, std::string value);
 
 class Cluster {
  public:
+  static constexpr uint64_t kWallStartMs = 1'700'000'000'000;
+
   explicit Cluster(uint32_t nodes, uint32_t partitions = 1,
                    ShardOptions options = {});
   // With other owners than all.
@@ -113,6 +115,10 @@ class Cluster {
   std::string Differences();
 
   Now now() const { return {steady_, wall_ms_}; }
+  // From now on its wall clock is that far off.
+  void SetClock(uint32_t node, absl::Duration off) {
+    nodes_[node].clock_off = off;
+  }
 
  private:
   struct Node {
@@ -121,11 +127,16 @@ class Cluster {
     std::unique_ptr<Shard> shard;
     crdt::ActorId actor{};
     std::string region;  // as labelled
+    absl::Duration clock_off;
     // Its fsync is done; the shard hears of it only after one more turn, which
     // the fsync does not cover.
     bool fsynced = false;
   };
   void EndTurn(uint32_t node);
+  Now NowAt(uint32_t node) const {
+    const int64_t off = absl::ToInt64Milliseconds(nodes_[node].clock_off);
+    return {steady_, static_cast<uint64_t>(static_cast<int64_t>(wall_ms_) + off)};
+  }
 
   ShardOptions options_;
   Placement placement_;
@@ -135,7 +146,7 @@ class Cluster {
   uint64_t next_request_ = 1;
   uint64_t next_actor_ = 1;
   absl::Duration steady_;
-  uint64_t wall_ms_ = 1'700'000'000'000;
+  uint64_t wall_ms_ = kWallStartMs;
 };
 
 }  // namespace dovetail::replica

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "crdt/type.h"
 #include "doctest/doctest.h"
+#include "tests/replica/cluster.h"
 
 namespace dovetail::replica {
 
@@ -59,11 +60,22 @@ Operation RandomOperation(Rng& rng) {
       operation.child = {absl::StrCat("f", rng.Below(2)),
                          crdt::kAllTypes[rng.Below(9)]};
       break;
+    case Type::kExpiry:
+      break;  // of no object
   }
   if (rng.OneIn(12)) {
     operation = Operation();
     operation.object = {"b", absl::StrCat("k", rng.Below(3)), type};
     operation.verb = Verb::kDelete;
+  } else if (rng.OneIn(8)) {
+    operation = Operation();
+    operation.object = {"b", absl::StrCat("k", rng.Below(3)), type};
+    operation.verb = rng.OneIn(4) ? Verb::kPersist : Verb::kExpireAt;
+    // About the time in which these schedules play.
+    if (operation.verb == Verb::kExpireAt) {
+      operation.amount =
+          static_cast<int64_t>(Cluster::kWallStartMs) + rng.Below(6000) - 1000;
+    }
   }
   return operation;
 }

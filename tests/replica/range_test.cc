@@ -59,6 +59,8 @@ class Schedule {
     ShardOptions options;
     options.row_cache_bytes = rng_.OneIn(3) ? 0 : 1 << rng_.Below(20);
     options.inline_leaves_max = 1 + rng_.Below(4);
+    // Every delta is made by a write here, so that one replica can have all.
+    options.expiry_grace = absl::Hours(1000);
     options.range_chunk_bytes = rng_.OneIn(2) ? 1 : 64 << 10;
     options.sync_chunk_bytes = rng_.OneIn(2) ? 1 : 64 << 10;
     options.checkpoint_deltas = 1 + rng_.Below(30);
@@ -162,10 +164,19 @@ class Schedule {
   }
 
   void Write(uint32_t node) {
-    auto reply = cluster_.Take(cluster_.Begin(node, {RandomOperation(rng_)}));
-    REQUIRE(reply.has_value());
+    const RequestId id = cluster_.Begin(node, {RandomOperation(rng_)});
+    auto reply = cluster_.Take(id);
+    // What has expired and is large goes first, in turns of its own.
+    for (int part = 0; !reply.has_value(); ++part) {
+      REQUIRE(part < 100);
+      Record(node);
+      cluster_.Advance(absl::Microseconds(1));
+      reply = cluster_.Take(id);
+    }
     // Not while it is damaged.
-    if (!reply->body.ok()) return;
+    if (reply->body.ok()) Record(node);
+  }
+  void Record(uint32_t node) {
     for (const auto& [key, value] : cluster_.disk(node).keys(Family::kLog)) {
       const auto entry = DecodeLogEntry(key, value);
       REQUIRE(entry.ok());

@@ -163,6 +163,22 @@ absl::StatusOr<int64_t> Runner::CountDots(NodeId node, crdt::ObjectId object) {
   });
 }
 
+// 0 for an object that never expires, or has.
+absl::StatusOr<int64_t> Runner::MsLeft(NodeId node, crdt::ObjectId object) {
+  object.bucket = bucket_;
+  replica::ReadRequest read;
+  read.spec.object = std::move(object);
+  read.spec.limit = 1;
+  replica::RequestOptions options;
+  options.here = true;
+  options.read = replica::Level::Count(1);
+  DOVETAIL_ASSIGN_OR_RETURN(const crdt::ReadResult result,
+                            world_.Read(node, std::move(read), options));
+  if (result.expired || result.expires_ms == 0) return 0;
+  return static_cast<int64_t>(result.expires_ms) -
+         static_cast<int64_t>(world_.WallMs());
+}
+
 // What the events of all lives of `of` take in the contexts of `node`.
 absl::StatusOr<int64_t> Runner::EventBytes(NodeId node, NodeId of) {
   size_t bytes = 0;
@@ -214,6 +230,8 @@ absl::StatusOr<int64_t> Runner::Measure(const ExpectNumber& expect,
       return EventBytes(node, Node(expect.of));
     case What::kAheadMs:
       return world_.ClockAheadMs(node);
+    case What::kExpiresMs:
+      return MsLeft(node, expect.object);
     case What::kQuarantined:
       return static_cast<int64_t>(world_.ShardOf(node).stats().quarantined);
     case What::kCorruptions:
@@ -244,7 +262,8 @@ Judgement Runner::Do(const ExpectNumber& statement) {
   std::vector<NodeId> nodes = {};
   if (!all) {
     nodes.push_back(Node(statement.who));
-  } else if (statement.what == What::kDots) {
+  } else if (statement.what == What::kDots ||
+             statement.what == What::kExpiresMs) {
     nodes = world_.RunningOwners(replica::PartitionOf(
         bucket_, statement.object.key, world_.partitions()));
   } else {

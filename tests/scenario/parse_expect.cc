@@ -96,8 +96,10 @@ absl::Status ResolveUnit(ExpectNumber& expect) {
     return absl::OkStatus();
   }
   if (expect.what == What::kEventBytes && bytes) return absl::OkStatus();
-  if (expect.what == What::kAheadMs && unit == "ms") return absl::OkStatus();
-  if (expect.what == What::kAheadMs && unit == "s") {
+  const bool timed =
+      expect.what == What::kAheadMs || expect.what == What::kExpiresMs;
+  if (timed && unit == "ms") return absl::OkStatus();
+  if (timed && unit == "s") {
     for (int64_t& number : expect.comparison.numbers) number *= 1'000;
     unit = "ms";
     return absl::OkStatus();
@@ -132,6 +134,7 @@ std::optional<What> NumberOf(const Word& word) {
       {"log", What::kLog},
       {"events", What::kEventBytes},
       {"ahead", What::kAheadMs},
+      {"expires", What::kExpiresMs},
       {"quarantined", What::kQuarantined},
       {"actors", What::kActors},
       {"corruptions", What::kCorruptions},
@@ -149,9 +152,10 @@ absl::StatusOr<Action> ParseNumberExpectation(
   expect.what = what;
   if (who.size() > 1) return CannotParse("one node, or all");
   if (!who.empty()) expect.who = who.front();
-  if (what == What::kDots || what == What::kEventBytes) {
+  const bool of_object = what == What::kDots || what == What::kExpiresMs;
+  if (of_object || what == What::kEventBytes) {
     DOVETAIL_ASSIGN_OR_RETURN(const Word word, cursor.NextWord());
-    if (what == What::kDots) {
+    if (of_object) {
       DOVETAIL_ASSIGN_OR_RETURN(expect.object, ParseObject(word));
     } else {
       DOVETAIL_ASSIGN_OR_RETURN(expect.of, parser.Name(word));

@@ -171,6 +171,9 @@ absl::Status ParseArguments(const Words& args, Operation& operation) {
     case Verb::kReset:
     case Verb::kRemoveField:
     case Verb::kDelete:
+    case Verb::kExpireIn:
+    case Verb::kExpireAt:
+    case Verb::kPersist:
       return ExpectArguments(args, 0);
   }
   DOVETAIL_CHECK(false);
@@ -250,18 +253,36 @@ absl::StatusOr<crdt::ReadSpec> ToReadSpec(const Sentence& sentence) {
   return spec;
 }
 
-// `delete k:set …` or any other operation, from words[begin] on. What the
-// options say goes to `tail`.
+// `delete k:set`, `persist k:set`, `expire k:set 60s`: of a whole object.
+std::optional<Verb> ObjectVerb(const Word& word) {
+  if (word.Is("delete")) return Verb::kDelete;
+  if (word.Is("persist")) return Verb::kPersist;
+  if (word.Is("expire")) return Verb::kExpireIn;
+  return std::nullopt;
+}
+
+// One of these or any other operation, from words[begin] on. What the options
+// say goes to `tail`.
 absl::StatusOr<OperationStep> ParseStep(const Words& words, size_t begin,
                                         Tail& tail) {
   OperationStep step;
   size_t tail_begin = 0;
-  if (begin < words.size() && words[begin].Is("delete")) {
-    if (begin + 1 >= words.size()) return CannotParse("delete k:TYPE");
+  const std::optional<Verb> verb =
+      begin < words.size() ? ObjectVerb(words[begin]) : std::nullopt;
+  if (verb) {
+    const bool timed = *verb == Verb::kExpireIn;
+    tail_begin = begin + (timed ? 3 : 2);
+    if (tail_begin > words.size()) {
+      return CannotParse(
+          absl::StrCat(words[begin].text, " k:TYPE", timed ? " 60s" : ""));
+    }
     DOVETAIL_ASSIGN_OR_RETURN(step.operation.object,
                               ParseObject(words[begin + 1]));
-    step.operation.verb = Verb::kDelete;
-    tail_begin = begin + 2;
+    step.operation.verb = *verb;
+    if (timed) {
+      DOVETAIL_ASSIGN_OR_RETURN(step.operation.amount,
+                                ParseMilliseconds(words[begin + 2]));
+    }
   } else {
     DOVETAIL_ASSIGN_OR_RETURN(const Sentence sentence,
                               ParseSentence(words, begin));
@@ -308,6 +329,13 @@ absl::StatusOr<Action> ParseBatch(absl::string_view line,
 
 absl::StatusOr<Action> ParseClock(const std::string& who, const Words& words) {
   if (words.size() != 3) return CannotParse("WHO clock +3600s");
+  DOVETAIL_ASSIGN_OR_RETURN(const int64_t ms, ParseMilliseconds(words[2]));
+  return SetClock{who, ms};
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> ParseMilliseconds(const Word& word) {
   static constexpr std::pair<const char*, int64_t> kUnits[] = {
       {"ms", 1},
       {"s", 1'000},
@@ -316,7 +344,7 @@ absl::StatusOr<Action> ParseClock(const std::string& who, const Words& words) {
       {"d", 86'400'000},
       {"w", 604'800'000},
       {"y", 31'536'000'000}};
-  const std::string& text = words[2].text;
+  const std::string& text = word.text;
   const size_t unit_at = text.find_first_not_of("+-0123456789");
   int64_t number = 0;
   if (unit_at != std::string::npos &&
@@ -324,14 +352,12 @@ absl::StatusOr<Action> ParseClock(const std::string& who, const Words& words) {
       number > -1'000'000'000 && number < 1'000'000'000) {
     for (const auto& [unit, milliseconds] : kUnits) {
       if (text.substr(unit_at) == unit) {
-        return SetClock{who, number * milliseconds};
+        return number * milliseconds;
       }
     }
   }
-  return CannotParse(absl::StrCat("\"", text, "\" is no offset, as +3600s"));
+  return CannotParse(absl::StrCat("\"", text, "\" is no time, as +3600s"));
 }
-
-}  // namespace
 
 absl::StatusOr<Place> ParsePlace(const Word& word, Type root) {
   Place place;
@@ -419,14 +445,14 @@ absl::StatusOr<Action> ParseOperation(const Parser& parser,
   if (HasBarePrefix(words[next], "op=")) {
     return ParseIdentified(parser, line, words[next], keeps_token);
   }
-  const bool is_delete = words[next].Is("delete");
-  if (!is_delete && !keeps_token) {
+  const bool of_object = ObjectVerb(words[next]).has_value();
+  if (!of_object && !keeps_token) {
     if (words[next].Is("clock")) return ParseClock(who, words);
     if (words[next].Is("batch") || HasBarePrefix(words[next], "batch{")) {
       return ParseBatch(line, who, words[next]);
     }
   }
-  if (!is_delete) {
+  if (!of_object) {
     DOVETAIL_ASSIGN_OR_RETURN(const Sentence sentence,
                               ParseSentence(words, next));
     if (sentence.verb.Is("read") || sentence.verb.Is("contains")) {

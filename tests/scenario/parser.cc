@@ -110,7 +110,8 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
       return ParseExpectation(*this, line.substr(first.text.size()));
     }
     if (IsOneOf(first,
-                {"ship", "drop", "dup", "sync", "rangesync", "settle"})) {
+                {"ship", "drop", "dup", "sync", "rangesync", "settle",
+                 "wait"})) {
       return ParseMessages(words);
     }
     if (IsOneOf(first, {"cut", "heal"})) return ParseCutOrHeal(words);
@@ -182,6 +183,12 @@ absl::StatusOr<Action> Parser::ParseMessages(const Words& words) const {
   if (words[0].Is("settle")) {
     DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 1, 1));
     return Settle{};
+  }
+  if (words[0].Is("wait")) {
+    DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 2));
+    DOVETAIL_ASSIGN_OR_RETURN(const int64_t ms, ParseMilliseconds(words[1]));
+    if (ms <= 0) return CannotParse("time passes forward");
+    return Wait{ms};
   }
   if (words[0].Is("sync")) {
     if (words.size() == 2 && words[1].Is("all")) return SyncPair{};

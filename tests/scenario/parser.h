@@ -65,6 +65,8 @@ struct Place {
   std::vector<crdt::Field> fields;
 };
 absl::StatusOr<Place> ParsePlace(const Word& word, crdt::Type root);
+// `60s`, `+10y`, `-5ms`, as milliseconds.
+absl::StatusOr<int64_t> ParseMilliseconds(const Word& word);
 // `k:set`.
 absl::StatusOr<crdt::ObjectId> ParseObject(const Word& word);
 // Sets what `after=x` or `limit=3` says; false if `word` is neither.

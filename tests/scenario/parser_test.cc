@@ -323,6 +323,7 @@ TEST_CASE("Parser: expectations of sizes, elements and numbers") {
   CHECK(what("expect A log = 0") == What::kLog);
   CHECK(what("expect A events B <= 64 bytes") == What::kEventBytes);
   CHECK(what("expect A ahead <= 500 ms") == What::kAheadMs);
+  CHECK(what("expect A expires k:set <= 60 s") == What::kExpiresMs);
   CHECK(what("expect A quarantined = 0") == What::kQuarantined);
   CHECK(what("expect A corruptions = 1") == What::kCorruptions);
   CHECK(what("expect actors A >= 2") == What::kActors);

@@ -250,6 +250,11 @@ Judgement Runner::Do(const SetClock& statement) {
   return std::nullopt;
 }
 
+Judgement Runner::Do(const Wait& statement) {
+  world_.Pass(absl::Milliseconds(statement.ms));
+  return std::nullopt;
+}
+
 // --- Messages ---
 
 Judgement Runner::CheckPlace(const Link& link, uint64_t place) {

@@ -54,6 +54,7 @@ class Runner {
   Judgement Do(const Operate& statement);
   Judgement Do(const ReadObject& statement);
   Judgement Do(const SetClock& statement);
+  Judgement Do(const Wait& statement);
   Judgement Do(const Ship& statement);
   Judgement Do(const Drop& statement);
   Judgement Do(const Duplicate& statement);
@@ -109,6 +110,7 @@ class Runner {
   absl::StatusOr<int64_t> Measure(const ExpectNumber& expect, NodeId node);
   absl::StatusOr<int64_t> CountRows(NodeId node);
   absl::StatusOr<int64_t> CountDots(NodeId node, crdt::ObjectId object);
+  absl::StatusOr<int64_t> MsLeft(NodeId node, crdt::ObjectId object);
   absl::StatusOr<int64_t> EventBytes(NodeId node, NodeId of);
   std::string Difference(NodeId a, NodeId b, bool named);
 

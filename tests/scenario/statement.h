@@ -75,6 +75,11 @@ struct SetClock {
   int64_t offset_ms = 0;
 };
 
+// Time passes for everybody, and nothing else happens.
+struct Wait {
+  int64_t ms = 0;
+};
+
 // --- Messages ---
 struct Link {
   std::string from;
@@ -202,6 +207,7 @@ struct ExpectNumber {
     kLog,
     kEventBytes,
     kAheadMs,
+    kExpiresMs,
     kQuarantined,
     kCorruptions,
     kActors,
@@ -210,7 +216,7 @@ struct ExpectNumber {
   };
   What what = What::kObjects;
   std::string who;        // empty: all, each alone; unused by kQueued*
-  crdt::ObjectId object;  // kDots
+  crdt::ObjectId object;  // kDots, kExpiresMs
   std::string of;         // kEventBytes: whose events
   Link link;              // kQueued*
   Comparison comparison;
@@ -222,7 +228,7 @@ struct ExpectIdentical {
 
 using Action =
     std::variant<AddNodes, SetPartitions, UseBucket, Repeat, Operate,
-                 ReadObject, SetClock, Ship, Drop, Duplicate, Cut, Heal,
+                 ReadObject, SetClock, Wait, Ship, Drop, Duplicate, Cut, Heal,
                  SyncPair, RangeSync, Settle, Crash, MakeDurable, Start, Backup,
                  Restore, Clone, ChangeRing, Wipe, Damage, Scrub, Stale,
                  ExpectObject, ExpectNumber, ExpectIdentical>;

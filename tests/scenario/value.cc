@@ -95,6 +95,7 @@ absl::StatusOr<View> ParseScalar(const Word& word, Type type) {
     case Type::kRemoveSet:
     case Type::kGrowSet:
     case Type::kMap:
+    case Type::kExpiry:
       break;
   }
   return CannotParse(absl::StrCat("a ", crdt::TypeName(type),
@@ -194,6 +195,7 @@ bool Matches(const View& literal, const View& actual) {
     case Type::kGrowSet:
       return literal.values == actual.values;
     case Type::kMap:
+    case Type::kExpiry:
       break;
   }
   const auto find = [](const View& map, const Field& field) {

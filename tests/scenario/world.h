@@ -75,6 +75,8 @@ class World {
   absl::StatusOr<std::vector<crdt::ObjectId>> List(NodeId who,
                                                    const std::string& bucket);
   void SetClock(NodeId who, int64_t offset_ms);
+  // Time goes on for everybody; timers that are due then wait for Settle.
+  void Pass(absl::Duration time) { steady_ += time; }
   // A client's clock, which is right.
   uint64_t WallMs() const;
 

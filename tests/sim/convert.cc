@@ -29,6 +29,10 @@ oracle::Verb ToOracle(crdt::Verb verb) {
       return oracle::Verb::kRemoveField;
     case crdt::Verb::kDelete:
       return oracle::Verb::kDelete;
+    case crdt::Verb::kExpireIn:
+    case crdt::Verb::kExpireAt:
+    case crdt::Verb::kPersist:
+      break;  // the oracle does not know of time
   }
   DOVETAIL_CHECK(false);
   return oracle::Verb::kAdd;
@@ -56,6 +60,8 @@ oracle::Kind ToOracle(crdt::Type type) {
       return oracle::Kind::kCounter;
     case crdt::Type::kMap:
       return oracle::Kind::kMap;
+    case crdt::Type::kExpiry:
+      break;  // of no object
   }
   DOVETAIL_CHECK(false);
   return oracle::Kind::kMap;

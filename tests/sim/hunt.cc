@@ -243,7 +243,8 @@ bool TakesMany(const std::string& mutant) {
   // The swarm's plans keep the logs, so they need no sync by ranges; and data
   // does not move in them. tests/replica/planted_main.cc catches the latter.
   return names.contains(mutant) || mutant.starts_with("ranges: ") ||
-         mutant.starts_with("moves: ");
+         mutant.starts_with("moves: ") || mutant.starts_with("expiry: ") ||
+         mutant.starts_with("reaper: ");
 }
 
 absl::StatusOr<std::vector<std::string>> ChooseMutants(
