@@ -143,8 +143,10 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
+  // An owner passes on only what it does not have all of itself.
   if (cluster_->PlacementAt(node, pending.partition)
-          .Owns(replica::NodeId{node}, pending.partition)) {
+          .Owns(replica::NodeId{node}, pending.partition) &&
+      !IsBeingFilled(shard, pending.partition)) {
     pending.content.reset();
   }
   Begin(node, pending, shard.ContextOf(pending.partition).applied);
@@ -478,7 +480,8 @@ void Checker::OnReadReply(const Pending& pending,
   ++stats_.checks;
   if (reply.receipt.required > 1 && !reply.result.view.present &&
       !spec.element &&
-      reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
+      reply.receipt.stand_ins.size() == reply.receipt.nodes.size() &&
+      !MayKnowAbsence(pending, reply.receipt.nodes)) {
     return OnViolation(
         absl::StrCat(Story(pending), " shows nothing, and no owner was asked"));
   }

@@ -95,6 +95,7 @@ class Checker final : public Observer {
   void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                     const replica::Message& message) override;
   void BeforePeerDown(uint32_t node, replica::Shard& shard) override;
+  void BeforePlacement(uint32_t node, replica::Shard& shard) override;
   void BeforeTimers(uint32_t node, replica::Shard& shard) override;
   void AfterTimers(uint32_t node, replica::Shard& shard) override;
   void OnTurn(uint32_t node, replica::Shard& shard,
@@ -229,6 +230,8 @@ class Checker final : public Observer {
 
   // --- checker_elsewhere.cc ---
   void MayPassOn(Pending& pending, replica::ClientRequest& request);
+  static bool IsBeingFilled(const replica::Shard& shard,
+                            replica::PartitionId partition);
   PendingMap::iterator ByTicket(replica::PartitionId partition,
                                 const replica::ReadTicket& ticket);
   void OnForwardSent(uint32_t node, const replica::Envelope& envelope,
@@ -334,6 +337,10 @@ class Checker final : public Observer {
   // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   static bool MayCoordinate(const Pending& pending, uint32_t node);
+  // Of nodes that own nothing: who owned it before may know that there is
+  // nothing.
+  bool MayKnowAbsence(const Pending& pending,
+                      const std::vector<replica::NodeId>& nodes) const;
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
   void OnForgotten(uint32_t node, replica::PartitionId partition);

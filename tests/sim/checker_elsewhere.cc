@@ -1,6 +1,6 @@
 // What the checker knows of requests that are not done where and when they
-// arrive: those that a node which owns nothing passes on to an owner, and
-// writes that wait until a node has what their session saw.
+// arrive: those that a node which owns nothing, or not all of it yet, passes on
+// to an owner, and writes that wait until a node has what their session saw.
 //
 // A request that is passed on is known by what it says, until it is under way:
 // then by its ticket. Where it arrives it begins like one of a client. If it is
@@ -57,6 +57,14 @@ void Checker::MayPassOn(Pending& pending, replica::ClientRequest& request) {
   }
 }
 
+bool Checker::IsBeingFilled(const Shard& shard, PartitionId partition) {
+  const auto transfers = shard.Transfers();
+  return std::any_of(transfers.begin(), transfers.end(),
+                     [&](const replica::Transfer& transfer) {
+                       return transfer.partition == partition;
+                     });
+}
+
 Checker::PendingMap::iterator Checker::ByTicket(
     PartitionId partition, const replica::ReadTicket& ticket) {
   // Each shard of a node counts for itself.
@@ -76,7 +84,8 @@ void Checker::OnForwardSent(uint32_t node, const replica::Envelope& envelope,
     return;  // a read of a session; session_watch.h judges it
   }
   Pending& pending = it->second;
-  if (pending.ticket && *pending.ticket != forward.ticket) {
+  // A read is begun anew where the ring, or the receiver, has gone meanwhile.
+  if (!pending.spec && pending.ticket && *pending.ticket != forward.ticket) {
     return OnViolation(absl::StrCat(Story(pending), " is passed on twice"));
   }
   pending.ticket = forward.ticket;
@@ -183,6 +192,18 @@ void Checker::BeforePeerDown(uint32_t node, Shard& shard) {
       pending.tries.push_back(
           {node, cluster_->node(node).process->actor, applied});
     }
+  }
+}
+
+// Reads begin anew, with what is held here by now.
+void Checker::BeforePlacement(uint32_t node, Shard& shard) {
+  for (auto& [id, pending] : pending_) {
+    if (!pending.spec || pending.at != node || !pending.handled ||
+        &cluster_->ShardOf(node, pending.partition) != &shard) {
+      continue;
+    }
+    pending.tries.push_back({node, cluster_->node(node).process->actor,
+                             shard.ContextOf(pending.partition).applied});
   }
 }
 

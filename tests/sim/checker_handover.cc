@@ -49,6 +49,14 @@ bool Checker::MayCoordinate(const Pending& pending, uint32_t node) {
                      [&](const Pending::Try& one) { return one.node == node; });
 }
 
+bool Checker::MayKnowAbsence(const Pending& pending,
+                             const std::vector<NodeId>& nodes) const {
+  if (!cluster_->RingKnownSince(pending.submitted_us)) return true;
+  return std::any_of(nodes.begin(), nodes.end(), [&](NodeId node) {
+    return cluster_->placement().OwnedBefore(node, pending.partition);
+  });
+}
+
 void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};

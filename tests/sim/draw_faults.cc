@@ -305,13 +305,12 @@ class Drawer {
   }
 
   // Some nodes are to join; members come, go, are replaced and weigh more or
-  // less. Now and then two operators do so at once. New owners are filled from
-  // logs, as above.
+  // less. Now and then two operators do so at once, or do not wait for what is
+  // on its way.
   void ChangeMembers() {
     Stream stream(plan_.seed, "members");
     PlanOptions& options = plan_.options;
     if (options.ring == 0 || options.may_lose != 0 || stream.Half()) return;
-    options.truncate_entries_per_turn = 0;
     const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
     options.joiners = stream.Between(0, spare);
     const int64_t changes = stream.Between(1, 6);
@@ -348,6 +347,7 @@ class Drawer {
     event.kind = EventKind::kCommit;
     event.at_us = at_us + wait_us;
     event.node = stream.OneIn(4) ? stream.Below32(nodes_) : node;
+    event.value = stream.OneIn(5) ? 1 : 0;
     plan_.events.push_back(event);
   }
 

@@ -151,7 +151,8 @@ enum class EventKind {
   // An operator of a cluster with rings.
   kStage,   // at node: what becomes of peer; value=one of kStage… below, and
             // its weight times 8
-  kCommit,  // at node: what it knows to be staged
+  kCommit,  // at node: what it knows to be staged; value=1: whatever is on its
+            // way still
 };
 inline constexpr int kEventKinds = 34;
 inline constexpr int64_t kStageJoin = 1;

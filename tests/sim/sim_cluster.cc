@@ -139,8 +139,9 @@ absl::Status SimCluster::Open(uint32_t id) {
   std::optional<replica::ClusterConfig> config;
   if (plan_.options.ring != 0) {
     config = StartConfig(id);
-    placement = PlacementFor(*config->ring);
-    ring = {config->ring->epoch(), config->ring->digest()};
+    process.placed = ring = {config->ring->epoch(), config->ring->digest()};
+    process.placed_moves = config->ring->before().has_value();
+    placement = PlacementFor(NewRingOf(*config->ring));
   }
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
   for (uint32_t i = 0; i < shards; ++i) {
@@ -440,11 +441,20 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
            lane.placement->epoch() >= ring->placement->epoch())) {
         continue;
       }
+      // That nothing moves any more changes no owners.
+      const bool same = ring->ring.epoch != 0 && ring->ring == lane.ring;
+      if (!same) ring_heard_us_ = scheduler_.now_us();
       lane.placement = ring->placement;
       lane.ring = ring->ring;
-      ring_heard_us_ = scheduler_.now_us();
+      observer_.BeforePlacement(id, shard);
       shard.HandlePlacement(*ring->placement, now);
     }
+  } else if (const auto* asked = std::get_if<HoldingsQuery>(&input)) {
+    const replica::ShardStats stats = shard.stats();
+    replica::Holdings& holdings = (*asked)->holdings;
+    holdings.data = holdings.data || stats.held > 0;
+    holdings.incomplete += static_cast<uint32_t>(stats.incomplete);
+    if (--(*asked)->shards_left == 0) (*asked)->done(holdings);
   } else {
     const auto& change = std::get<PeerChange>(input);
     if (change.incarnation != crdt::ActorId{}) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,7 @@ class Observer {
   virtual void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                             const replica::Message& message) = 0;
   virtual void BeforePeerDown(uint32_t node, replica::Shard& shard) = 0;
+  virtual void BeforePlacement(uint32_t node, replica::Shard& shard) = 0;
   virtual void BeforeTimers(uint32_t node, replica::Shard& shard) = 0;
   virtual void AfterTimers(uint32_t node, replica::Shard& shard) = 0;
   // Before its outputs leave.
@@ -106,9 +108,10 @@ class SimCluster {
   // Draws other owners for some partitions.
   void ChangeRing(uint64_t draw, int64_t spread_us);
   // An operator at `node` stages what PlanEvent says for `subject`, or commits
-  // what is staged there; what makes no sense is refused.
+  // what is staged there; what makes no sense is refused. So is a commit while
+  // data is on its way, unless it is forced.
   void Stage(uint32_t node, uint32_t subject, int64_t change);
-  void Commit(uint32_t node);
+  void Commit(uint32_t node, bool force);
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
   void HealLinks();
   // Ends every fault, starts who is down.
@@ -161,8 +164,11 @@ class SimCluster {
   // The shards of `node` are told.
   void Reach(uint32_t node, uint32_t peer, bool up);
   void SaveCluster(uint32_t node);
+  // Asks its shards what they hold, tells the strand, and calls `done`.
+  void LookForData(uint32_t node, StrandInput done);
+  void WatchForData(uint32_t node);
   std::shared_ptr<const replica::Placement> PlacementFor(
-      const replica::CommittedRing& ring);
+      const replica::ClusterEvent::NewRing& ring);
   void FindNewestRing();
   // Starts it a little later if it is to join and nobody is there to ask.
   bool WaitsToJoin(uint32_t node);
@@ -176,8 +182,8 @@ class SimCluster {
   std::shared_ptr<const replica::Placement> placement_;
   bool ring_changed_ = false;
   replica::ConfigDigest newest_ring_;  // that it was made of; epoch 0: none
-  // Of every ring that there was.
-  std::map<std::pair<uint64_t, replica::Hash128>,
+  // Of every ring that there was, and whether with the one before it.
+  std::map<std::tuple<uint64_t, replica::Hash128, bool>,
            std::shared_ptr<const replica::Placement>>
       placements_;
   int64_t ring_heard_us_ = 0;  // when somebody last heard of a change

@@ -9,7 +9,6 @@
 namespace dovetail::sim {
 
 using replica::Cluster;
-using replica::ClusterConfig;
 using replica::NodeId;
 
 namespace {
@@ -56,23 +55,16 @@ void SimCluster::Stage(uint32_t id, uint32_t subject, int64_t change) {
       });
 }
 
-void SimCluster::Commit(uint32_t id) {
+// What the others said of their data may be a moment old; what this node says,
+// not.
+void SimCluster::Commit(uint32_t id, bool force) {
   if (!nodes_[id].running() || plan_.options.ring == 0) return;
-  OnStrand(id, [this, id](Cluster& cluster, absl::Duration now) {
-    absl::Status status = cluster.Commit(0, now);
-    if (absl::IsFailedPrecondition(status)) {
-      // It would move data, which the operator's command does not do yet. The
-      // nodes take any ring: this one comes as if from another node.
-      ClusterConfig config = cluster.config();
-      const auto plan = replica::MakePlan(config);
-      if (plan.ok() && replica::Commit(config, *plan, NodeId{id}).ok()) {
-        status = cluster.HandleConfig(
-            NodeId{id}, replica::EncodeClusterConfig(config), now);
-      }
-    }
+  LookForData(id, [this, id, force](Cluster& cluster, absl::Duration now) {
+    const absl::Status status = cluster.Commit(0, now, force);
     trace_.Add(scheduler_.now_us(), "commit", id, cluster.config().epoch(),
                static_cast<uint64_t>(status.code()), [&] {
-                 return absl::StrCat("node ", id, ": ", status.ToString());
+                 return absl::StrCat("node ", id, force ? ", forced: " : ": ",
+                                     status.ToString());
                });
   });
 }

@@ -86,6 +86,21 @@ replica::CommittedRing FirstRingOf(const Plan& plan) {
   return *std::move(ring);
 }
 
+replica::ClusterEvent::NewRing NewRingOf(const replica::CommittedRing& ring) {
+  const auto computed = [](const replica::RingSpec& spec) {
+    auto made = replica::Ring::Compute(spec);
+    DOVETAIL_CHECK(made.ok());
+    return std::make_shared<const replica::Ring>(*std::move(made));
+  };
+  replica::ClusterEvent::NewRing event{
+      computed(ring.ring()), {ring.epoch(), ring.digest()}, nullptr, {}};
+  if (ring.before()) {
+    event.before = computed(ring.before()->ring);
+    event.gone = ring.before()->gone;
+  }
+  return event;
+}
+
 std::shared_ptr<const replica::Placement> FirstPlacement(const Plan& plan) {
   if (plan.options.ring == 0) {
     return std::make_shared<replica::Placement>(Rotating(plan.options));
@@ -123,7 +138,9 @@ bool SimCluster::RingKnownSince(int64_t at_us) const {
   for (const Node& node : nodes_) {
     if (!node.running()) continue;
     for (const Lane& lane : node.process->lanes) {
-      if (lane.placement != placement_) return false;
+      const bool knows = plan_.options.ring != 0 ? lane.ring == newest_ring_
+                                                 : lane.placement == placement_;
+      if (!knows) return false;
     }
   }
   return true;

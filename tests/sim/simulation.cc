@@ -219,7 +219,7 @@ class Simulation {
       case EventKind::kStage:
         return cluster_.Stage(event.node, event.peer, event.value);
       case EventKind::kCommit:
-        return cluster_.Commit(event.node);
+        return cluster_.Commit(event.node, event.value != 0);
       case EventKind::kFailCommit:
       case EventKind::kFailSync:
       case EventKind::kDiskFull:
