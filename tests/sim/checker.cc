@@ -22,7 +22,8 @@ namespace {
 
 // Of no operation of the plan.
 bool IsExtra(RequestId id) {
-  return ListWatch::IsListing(id) || SessionWatch::IsSessions(id);
+  return ListWatch::IsListing(id) || SessionWatch::IsSessions(id) ||
+         QuorumWatch::IsQuorums(id);
 }
 
 bool FailsWrites(EventKind kind) {
@@ -276,6 +277,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
 void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   if (ListWatch::IsListing(reply.id)) return OnListReply(node, reply);
   if (SessionWatch::IsSessions(reply.id)) return OnSessionReply(node, reply);
+  if (QuorumWatch::IsQuorums(reply.id)) return OnQuorumReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end() || it->second.abandoned) return;
@@ -314,13 +316,7 @@ void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
              [&] { return reply.body.status().ToString(); });
   if (!reply.body.ok()) {
     lists_.Forget(reply.id);
-    Pending pending;
-    pending.event = kProbe;
-    pending.node = node;
-    pending.level = replica::Level::Count(2);  // or more
-    pending.spec.emplace();
-    pending.spec->object = {"b", "(a listing)", crdt::Type::kMap};
-    return OnError(pending, reply.body.status());
+    return OnErrorOfWatch(node, "(a listing)", reply.body.status());
   }
   ++stats_.checks;
   std::string wrong = lists_.Judge(
@@ -431,6 +427,7 @@ void Checker::OnWriteReply(const Pending& pending,
       std::string::npos) {
     exact_acknowledged_[pending.event] = pending.batch.front().amount;
   }
+  WatchAtQuorums(pending, reply.receipt);
   acknowledged_.push_back(std::move(acknowledged));
 }
 
@@ -524,6 +521,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
                 [&](const auto& held) { return held.first.first == node; });
   lists_.OnStopped(node);
   sessions_.OnStopped(node);
+  quorums_.OnStopped(node, death);
   for (auto it = pending_.begin(); it != pending_.end();) {
     const auto current = it++;
     Pending& pending = current->second;

@@ -6,6 +6,8 @@
 //                where the oracle does                            (each answer)
 //   a read       shows what the oracle says of the events that the replicas
 //                which answered had applied                       (each answer)
+//   a quorum     shows what a quorum has acknowledged, whoever owns what by
+//                then (quorum_watch.h)                            (each answer)
 //   a receipt    who is named in it holds the events              (each answer)
 //   a restart    what a node acknowledged is still there, unless the plan took
 //                it in a way that the acknowledgement did not cover
@@ -37,6 +39,7 @@
 #include "tests/sim/list_watch.h"
 #include "tests/sim/message_watch.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/quorum_watch.h"
 #include "tests/sim/read_watch.h"
 #include "tests/sim/session_watch.h"
 #include "tests/sim/sim_cluster.h"
@@ -73,6 +76,8 @@ class Checker final : public Observer {
   }
   // A read of a random session somewhere.
   void SessionReadAny(Stream& chance) { sessions_.ReadAny(*cluster_, chance); }
+  // A random read at a quorum somewhere.
+  void QuorumReadAny(Stream& chance) { quorums_.ReadAny(*cluster_, chance); }
   // The delta of the first write minted from `from_us` on never reaches `peer`
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
@@ -271,6 +276,12 @@ class Checker final : public Observer {
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnSessionReply(uint32_t node, const replica::ClientReply& reply);
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
+  void OnQuorumReply(uint32_t node, const replica::ClientReply& reply);
+  // An acknowledged write: whether quorums must show it from now on.
+  void WatchAtQuorums(const Pending& pending, const replica::Receipt& receipt);
+  // A read of the checker's own failed.
+  void OnErrorOfWatch(uint32_t node, const char* what,
+                      const absl::Status& status);
   void OnError(const Pending& pending, const absl::Status& status);
   // Whether the nodes of a core are enough for it (RequireAnswers); if so, what
   // excuses an error.
@@ -405,6 +416,7 @@ class Checker final : public Observer {
   ReadWatch reads_;
   ListWatch lists_{oracles_};
   SessionWatch sessions_;
+  QuorumWatch quorums_;
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;

@@ -142,6 +142,7 @@ absl::Status SimCluster::Open(uint32_t id) {
     process.placed = ring = {config->ring->epoch(), config->ring->digest()};
     process.placed_moves = config->ring->before().has_value();
     placement = PlacementFor(NewRingOf(*config->ring));
+    if (ring != newest_ring_) late_start_us_ = scheduler_.now_us();
   }
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
   for (uint32_t i = 0; i < shards; ++i) {

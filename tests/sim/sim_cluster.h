@@ -79,6 +79,13 @@ class SimCluster {
   bool ring_changed() const { return ring_changed_; }
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
+  const replica::ConfigDigest& newest_ring() const { return newest_ring_; }
+  // Whether all running nodes go by it, or by a later one.
+  bool AllKnow(const replica::ConfigDigest& ring) const;
+  // When a node last began by another ring than the newest.
+  int64_t late_start_us() const { return late_start_us_; }
+  // When an operator last forced a ring on one whose owners lacked something.
+  int64_t forced_us() const { return forced_us_; }
   // What keeps nodes from reaching one another and having one configuration;
   // empty if nothing does, and where there is no ring.
   std::string GossipDiffers() const;
@@ -187,6 +194,8 @@ class SimCluster {
            std::shared_ptr<const replica::Placement>>
       placements_;
   int64_t ring_heard_us_ = 0;  // when somebody last heard of a change
+  int64_t late_start_us_ = -1;
+  int64_t forced_us_ = -1;
   Network network_;
   std::vector<Node> nodes_;
   Stream chance_;

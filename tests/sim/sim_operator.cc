@@ -60,7 +60,11 @@ void SimCluster::Stage(uint32_t id, uint32_t subject, int64_t change) {
 void SimCluster::Commit(uint32_t id, bool force) {
   if (!nodes_[id].running() || plan_.options.ring == 0) return;
   LookForData(id, [this, id, force](Cluster& cluster, absl::Duration now) {
-    const absl::Status status = cluster.Commit(0, now, force);
+    absl::Status status = cluster.Commit(0, now);
+    if (force && absl::IsFailedPrecondition(status)) {
+      status = cluster.Commit(0, now, true);
+      if (status.ok()) forced_us_ = scheduler_.now_us();
+    }
     trace_.Add(scheduler_.now_us(), "commit", id, cluster.config().epoch(),
                static_cast<uint64_t>(status.code()), [&] {
                  return absl::StrCat("node ", id, force ? ", forced: " : ": ",

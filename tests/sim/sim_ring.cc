@@ -146,6 +146,17 @@ bool SimCluster::RingKnownSince(int64_t at_us) const {
   return true;
 }
 
+bool SimCluster::AllKnow(const replica::ConfigDigest& ring) const {
+  if (plan_.options.ring == 0) return !ring_changed_;
+  for (const Node& node : nodes_) {
+    if (!node.running()) continue;
+    for (const Lane& lane : node.process->lanes) {
+      if (lane.ring != ring && lane.ring.epoch <= ring.epoch) return false;
+    }
+  }
+  return true;
+}
+
 void SimCluster::ChangeRing(uint64_t draw, int64_t spread_us) {
   Stream stream(plan_.seed, "ring", draw);
   std::vector<replica::Placement::Member> members;

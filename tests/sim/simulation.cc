@@ -33,7 +33,8 @@ class Simulation {
         chance_(plan.seed, "faults-at-run-time"),
         probes_(plan.seed, "probes"),
         listings_(plan.seed, "listings"),
-        sessions_(plan.seed, "sessions") {
+        sessions_(plan.seed, "sessions"),
+        quorums_(plan.seed, "quorums") {
     checker_.Attach(cluster_);
   }
 
@@ -66,6 +67,9 @@ class Simulation {
       }
       if (sessions_.Permille(plan_.options.probe_permille / 3)) {
         checker_.SessionReadAny(sessions_);
+      }
+      if (quorums_.Permille(plan_.options.probe_permille / 3)) {
+        checker_.QuorumReadAny(quorums_);
       }
     }
   }
@@ -412,6 +416,7 @@ class Simulation {
   Stream probes_;
   Stream listings_;
   Stream sessions_;
+  Stream quorums_;
   bool healed_ = false;
   bool core_alone_ = false;  // see RunCore
   Outcome outcome_;
