@@ -102,8 +102,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     losses_ |= TakesWrites(event);
     disks_replaced_ |= LosesRows(event.kind);
     if (LosesRows(event.kind)) frail_.insert(event.node);
-    moves_ |=
-        event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
+    moves_ |= event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
@@ -147,7 +146,7 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   // An owner passes on only what it does not have all of itself.
   if (cluster_->PlacementAt(node, pending.partition)
           .Owns(replica::NodeId{node}, pending.partition) &&
-      !IsBeingFilled(shard, pending.partition)) {
+      !cluster_->IsBeingFilled(node, pending.partition)) {
     pending.content.reset();
   }
   Begin(node, pending, shard.ContextOf(pending.partition).applied);

@@ -235,8 +235,6 @@ class Checker final : public Observer {
 
   // --- checker_elsewhere.cc ---
   void MayPassOn(Pending& pending, replica::ClientRequest& request);
-  static bool IsBeingFilled(const replica::Shard& shard,
-                            replica::PartitionId partition);
   PendingMap::iterator ByTicket(replica::PartitionId partition,
                                 const replica::ReadTicket& ticket);
   void OnForwardSent(uint32_t node, const replica::Envelope& envelope,
@@ -355,7 +353,11 @@ class Checker final : public Observer {
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
   void OnForgotten(uint32_t node, replica::PartitionId partition);
-  bool MayForget(replica::PartitionId partition, const crdt::EventSet& held);
+  bool MayForget(uint32_t node, replica::PartitionId partition,
+                 const crdt::EventSet& held);
+  // Whether `other` went by the ring of `node` all the time.
+  bool GoesBySame(uint32_t node, uint32_t other,
+                  replica::PartitionId partition) const;
   void AddHolders(Acknowledged& write);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
   bool Owns(uint32_t node, replica::PartitionId partition) const {

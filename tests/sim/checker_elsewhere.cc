@@ -57,14 +57,6 @@ void Checker::MayPassOn(Pending& pending, replica::ClientRequest& request) {
   }
 }
 
-bool Checker::IsBeingFilled(const Shard& shard, PartitionId partition) {
-  const auto transfers = shard.Transfers();
-  return std::any_of(transfers.begin(), transfers.end(),
-                     [&](const replica::Transfer& transfer) {
-                       return transfer.partition == partition;
-                     });
-}
-
 Checker::PendingMap::iterator Checker::ByTicket(
     PartitionId partition, const replica::ReadTicket& ticket) {
   // Each shard of a node counts for itself.

@@ -67,7 +67,7 @@ void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
     crdt::EventSet& held = held_[{node, partition}];
     const crdt::EventSet& now = shard.ContextOf(partition).applied;
     if (!held.empty() && now.empty()) {
-      if (!MayForget(partition, held)) {
+      if (!MayForget(node, partition, held)) {
         OnViolation(absl::StrCat("node ", node, " forgets what it held of ",
                                  "partition ", p,
                                  ", which is not on the owners' disks"));
@@ -78,35 +78,33 @@ void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
   }
 }
 
-bool Checker::MayForget(PartitionId partition, const crdt::EventSet& held) {
-  const auto has = [&](uint32_t node) -> const crdt::EventSet& {
-    return cluster_->ShardOf(node, partition).DurableOf(partition);
-  };
-  if (cluster_->ring_changed()) {
-    // Whoever owned it when it said so may have handed it over since.
-    crdt::EventSet missing = held;
-    for (uint32_t node = 0; node < cluster_->size(); ++node) {
-      if (disks_replaced_ || !cluster_->node(node).running()) return true;
-      // What a process found on its disk is there, though it calls nothing
-      // durable before its first fsync.
-      missing.Subtract(ends_[node].empty() ? has(node)
-                                           : cluster_->ShardOf(node, partition)
-                                                 .ContextOf(partition)
-                                                 .applied);
-    }
-    return missing.empty();
-  }
+bool Checker::GoesBySame(uint32_t node, uint32_t other,
+                         PartitionId partition) const {
+  return cluster_->node(other).running() &&
+         cluster_->RingAt(node, partition) ==
+             cluster_->RingAt(other, partition);
+}
+
+// A stand-in, when a majority of the owners by the ring that it knows have it;
+// who owned it before, when all have.
+bool Checker::MayForget(uint32_t node, PartitionId partition,
+                        const crdt::EventSet& held) {
+  const replica::Placement& known = cluster_->PlacementAt(node, partition);
   uint32_t have = 0;
-  uint32_t owners = 0;
-  for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
-    if (!Owns(owner, partition)) continue;
-    ++owners;
-    // Of who is down, or was since it said so, nothing can be said.
+  for (const NodeId id : known.Owners(partition)) {
+    const uint32_t owner = SeatOf(id);
+    // Of who is down, or was since it said so, nothing can be said; who has
+    // heard of a newer ring may have handed it over.
     const bool unknown =
-        !cluster_->node(owner).running() || !ends_[owner].empty();
-    have += unknown || held.IsSubsetOf(has(owner)) ? 1 : 0;
+        !GoesBySame(node, owner, partition) || !ends_[owner].empty();
+    const bool its =
+        unknown || held.IsSubsetOf(cluster_->ShardOf(owner, partition)
+                                              .DurableOf(partition));
+    have += its ? 1 : 0;
   }
-  return 2 * have > owners;
+  const uint32_t owners = known.replicas(partition);
+  return known.OwnedBefore(NodeId{node}, partition) ? have == owners
+                                                    : 2 * have > owners;
 }
 
 // Others answer for what was acknowledged from now on.

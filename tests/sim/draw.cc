@@ -129,9 +129,7 @@ void DrawCore(Plan& plan) {
   if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
   // Its owners must not move away from it.
   for (const PlanEvent& event : plan.events) {
-    if (event.kind == EventKind::kRing || event.kind == EventKind::kCommit) {
-      return;
-    }
+    if (event.kind == EventKind::kCommit) return;
   }
   // Who waits to be filled refuses reads, and who could fill it may be left
   // out.

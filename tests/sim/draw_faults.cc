@@ -122,7 +122,6 @@ class Drawer {
       const int64_t count = stream.Between(1, habit.count_max);
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
-    if (profile != "quiet") MoveOwners();
     if (profile != "quiet") ChangeMembers();
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
@@ -197,11 +196,13 @@ class Drawer {
     plan_.events.push_back(std::move(event));
   }
 
-  // Whether each partition has an owner that keeps its disk, for good.
+  // Whether each partition has an owner that keeps its disk, for good. Owners
+  // that move are not counted too closely.
   bool OneOwnerStays() const {
     const PlanOptions& options = plan_.options;
     const int64_t owners = options.owners == 0 ? options.nodes : options.owners;
-    return options.ring == 0 && static_cast<int64_t>(frail_.size()) < owners;
+    const auto frail = static_cast<int64_t>(frail_.size());
+    return options.ring == 0 ? frail < owners : frail == 1 && owners > 1;
   }
 
   // FoundationDB's: half of the nodes stop one by one, and go on in another
@@ -283,29 +284,8 @@ class Drawer {
     }
   }
 
-  // New owners are filled from logs, so these must be kept.
-  void MoveOwners() {
-    Stream stream(plan_.seed, "ring");
-    PlanOptions& options = plan_.options;
-    if (options.ring != 0 || options.owners == 0 ||
-        options.owners >= options.nodes || options.may_lose != 0 ||
-        !stream.OneIn(3)) {
-      return;
-    }
-    options.truncate_entries_per_turn = 0;
-    const int64_t changes = stream.Between(1, 5);
-    for (int64_t i = 0; i < changes; ++i) {
-      PlanEvent event;
-      event.kind = EventKind::kRing;
-      event.at_us = stream.Between(0, options.duration_us);
-      event.value = i;
-      event.for_us = stream.LogBetween(1 * kMs, 20 * kS);
-      plan_.events.push_back(std::move(event));
-    }
-  }
-
-  // Some nodes are to join; members come, go, are replaced and weigh more or
-  // less. Now and then two operators do so at once, or do not wait for what is
+  // Some nodes are to join; members come, go, are replaced, removed and weigh
+  // more or less. Now and then two operators do so at once, or do not wait for what is
   // on its way.
   void ChangeMembers() {
     Stream stream(plan_.seed, "members");
@@ -337,7 +317,7 @@ class Drawer {
       const auto first = static_cast<uint32_t>(nodes_ - plan_.options.joiners);
       const bool joins = plan_.options.joiners > 0 && stream.Half();
       if (joins) event.peer = first + stream.Below32(nodes_ - first);
-      event.value = joins ? kStageJoin : stream.Between(1, 4);
+      event.value = joins ? kStageJoin : stream.Between(1, kStages);
       if (event.value == kStageWeight) {
         event.value += 8 * stream.Between(0, 300);
       }

@@ -87,7 +87,7 @@ struct PeerInput {
 struct FsyncDone {};
 struct RingChange {
   std::shared_ptr<const replica::Placement> placement;
-  replica::ConfigDigest ring = {};  // that it was made of, if it was
+  replica::ConfigDigest ring;  // that it was made of
 };
 // What its shards say of their data, one after the other.
 struct HoldingsAsked {

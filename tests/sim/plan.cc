@@ -18,9 +18,9 @@ constexpr std::array<const char*, kEventKinds> kNames = {
     "clock-jump",  "cut-one-way", "cut-pair",    "isolate",   "split",
     "flap",        "clog",        "blink",       "replay",    "withhold",
     "fail-commit", "fail-sync",   "disk-full",   "slow-disk", "read-error",
-    "corrupt-row", "checkpoint",  "sync-now",    "ring",      "cut-zone",
-    "cut-region",  "heal-links",  "stage",       "commit"};
-static_assert(static_cast<int>(EventKind::kCommit) + 1 == kEventKinds);
+    "corrupt-row", "checkpoint",  "sync-now",    "commit",    "cut-zone",
+    "cut-region",  "heal-links",  "stage"};
+static_assert(static_cast<int>(EventKind::kStage) + 1 == kEventKinds);
 
 std::optional<EventKind> KindOf(absl::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {

@@ -141,24 +141,23 @@ enum class EventKind {
   // Controls that a node has anyway.
   kCheckpoint,  // node
   kSyncNow,     // node, peer
-  // The ring: other owners for some partitions, as `value` draws them; each
-  // node learns of it within `for`.
-  kRing,
+  // An operator of a cluster with rings, at node: commits what it knows to be
+  // staged; value=1: whatever is on its way still.
+  kCommit,
   // Places.
   kCutZone,    // node: its zone; value=1: nothing gets out, 2: nothing in
   kCutRegion,  // node: its region; value as kCutZone
   kHealLinks,  // all links, clogs too
-  // An operator of a cluster with rings.
-  kStage,   // at node: what becomes of peer; value=one of kStage… below, and
-            // its weight times 8
-  kCommit,  // at node: what it knows to be staged; value=1: whatever is on its
-            // way still
+  kStage,  // an operator at node: what becomes of peer; value=one of kStage…
+           // below, and its weight times 8
 };
-inline constexpr int kEventKinds = 34;
+inline constexpr int kEventKinds = 33;
 inline constexpr int64_t kStageJoin = 1;
 inline constexpr int64_t kStageLeave = 2;
 inline constexpr int64_t kStageReplace = 3;  // by a node that is no member
 inline constexpr int64_t kStageWeight = 4;
+inline constexpr int64_t kStageRemove = 5;  // its disk counts as lost
+inline constexpr int64_t kStages = 5;
 const char* EventName(EventKind kind);
 
 // How an operation is done (PlanEvent::value).

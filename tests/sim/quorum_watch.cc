@@ -33,7 +33,7 @@ void QuorumWatch::ReadAny(SimCluster& cluster, Stream& chance) {
   asked.at_us = cluster.now_us();
   for (const Write& write : writes_) {
     if (write.exact != asked.exact || (one && !write.all) ||
-        !cluster.AllKnow(write.ring) || cluster.forced_us() >= write.at_us) {
+        !cluster.AllKnow(write.ring) || cluster.loose_us() >= write.at_us) {
       continue;
     }
     asked.writes.push_back(write);

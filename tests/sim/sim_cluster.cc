@@ -436,15 +436,9 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     shard.HandleFsynced();
   } else if (const auto* ring = std::get_if<RingChange>(&input)) {
     for (Lane& lane : nodes_[id].process->lanes) {
-      // Of those without a configuration the newer counts.
-      if (lane.shard.get() != &shard ||
-          (ring->ring.epoch == 0 &&
-           lane.placement->epoch() >= ring->placement->epoch())) {
-        continue;
-      }
+      if (lane.shard.get() != &shard) continue;
       // That nothing moves any more changes no owners.
-      const bool same = ring->ring.epoch != 0 && ring->ring == lane.ring;
-      if (!same) ring_heard_us_ = scheduler_.now_us();
+      if (ring->ring != lane.ring) ring_heard_us_ = scheduler_.now_us();
       lane.placement = ring->placement;
       lane.ring = ring->ring;
       observer_.BeforePlacement(id, shard);

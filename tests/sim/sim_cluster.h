@@ -84,11 +84,20 @@ class SimCluster {
   bool AllKnow(const replica::ConfigDigest& ring) const;
   // When a node last began by another ring than the newest.
   int64_t late_start_us() const { return late_start_us_; }
-  // When an operator last forced a ring on one whose owners lacked something.
-  int64_t forced_us() const { return forced_us_; }
+  // When an operator last forced a ring on one whose owners lacked something,
+  // or gave disks for lost.
+  int64_t loose_us() const { return loose_us_; }
   // What keeps nodes from reaching one another and having one configuration;
   // empty if nothing does, and where there is no ring.
   std::string GossipDiffers() const;
+  // Which node has not heard that nothing is on its way any more. Requires:
+  // all run.
+  std::string RingUnsettled() const;
+  // Whether it owns the partition and does not know that it has all of it.
+  bool IsBeingFilled(uint32_t node, replica::PartitionId partition);
+  // By what ring the node goes; epoch 0: none.
+  const replica::ConfigDigest& RingAt(uint32_t node,
+                                      replica::PartitionId partition) const;
   // Those in the same region as `node`, or in the same zone of it: a bit mask.
   uint64_t RegionMates(uint32_t node) const;
   uint64_t ZoneMates(uint32_t node) const;
@@ -112,8 +121,6 @@ class SimCluster {
   void Start(uint32_t node);
   void Pause(uint32_t node, int64_t for_us);
   void Blink(uint32_t node, uint32_t peer);
-  // Draws other owners for some partitions.
-  void ChangeRing(uint64_t draw, int64_t spread_us);
   // An operator at `node` stages what PlanEvent says for `subject`, or commits
   // what is staged there; what makes no sense is refused. So is a commit while
   // data is on its way, unless it is forced.
@@ -195,7 +202,7 @@ class SimCluster {
       placements_;
   int64_t ring_heard_us_ = 0;  // when somebody last heard of a change
   int64_t late_start_us_ = -1;
-  int64_t forced_us_ = -1;
+  int64_t loose_us_ = -1;
   Network network_;
   std::vector<Node> nodes_;
   Stream chance_;

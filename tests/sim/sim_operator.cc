@@ -31,6 +31,8 @@ std::optional<replica::StagedChange> ChangeOf(const Plan& plan,
         return replica::Replace(NodeId{subject}, MemberOf(plan, node));
       }
       return std::nullopt;
+    case kStageRemove:
+      return replica::Remove(NodeId{subject});
     case kStageWeight:
       return replica::SetWeight(NodeId{subject},
                                 static_cast<uint32_t>(change / 8));
@@ -60,10 +62,14 @@ void SimCluster::Stage(uint32_t id, uint32_t subject, int64_t change) {
 void SimCluster::Commit(uint32_t id, bool force) {
   if (!nodes_[id].running() || plan_.options.ring == 0) return;
   LookForData(id, [this, id, force](Cluster& cluster, absl::Duration now) {
+    const uint64_t epoch = cluster.config().epoch();
     absl::Status status = cluster.Commit(0, now);
-    if (force && absl::IsFailedPrecondition(status)) {
-      status = cluster.Commit(0, now, true);
-      if (status.ok()) forced_us_ = scheduler_.now_us();
+    const bool refused = absl::IsFailedPrecondition(status);
+    if (force && refused) status = cluster.Commit(0, now, true);
+    const auto& ring = cluster.config().ring;
+    if (status.ok() && ring->epoch() > epoch &&
+        (refused || !ring->before()->gone.empty())) {
+      loose_us_ = scheduler_.now_us();
     }
     trace_.Add(scheduler_.now_us(), "commit", id, cluster.config().epoch(),
                static_cast<uint64_t>(status.code()), [&] {

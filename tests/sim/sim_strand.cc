@@ -344,6 +344,20 @@ void SimCluster::FindNewestRing() {
   placement_ = PlacementFor(NewRingOf(*newest));
 }
 
+std::string SimCluster::RingUnsettled() const {
+  for (uint32_t id = 0; id < size(); ++id) {
+    const Process& process = *nodes_[id].process;
+    const bool moves =
+        std::any_of(process.lanes.begin(), process.lanes.end(),
+                    [](const Lane& lane) { return lane.placement->moves(); });
+    if (moves || (process.strand && !process.strand->cluster.settled())) {
+      return absl::StrCat("node ", id,
+                          " has not heard that all owners are complete");
+    }
+  }
+  return "";
+}
+
 std::string SimCluster::GossipDiffers() const {
   if (plan_.options.ring == 0) return "";
   const auto of = [&](uint32_t id) -> const Cluster& {

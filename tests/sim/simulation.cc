@@ -234,9 +234,6 @@ class Simulation {
       case EventKind::kCheckpoint:
         return cluster_.Control(
             event.node, [](replica::Shard& shard) { shard.CheckpointAll(); });
-      case EventKind::kRing:
-        return cluster_.ChangeRing(static_cast<uint64_t>(event.value),
-                                   event.for_us);
       case EventKind::kSyncNow:
         return cluster_.Control(event.node, [&](replica::Shard& shard) {
           shard.StartSync(replica::NodeId{event.peer},
