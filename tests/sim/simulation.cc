@@ -188,8 +188,12 @@ class Simulation {
     trace_.Add(scheduler_.now_us(), "fault", static_cast<uint64_t>(event.kind),
                event.node, event.peer, [&] { return ToText(event); });
     const Phase phase = PhaseOf(event.node);
-    ++outcome_
-          .faults[static_cast<size_t>(event.kind)][static_cast<size_t>(phase)];
+    const auto kind = static_cast<size_t>(event.kind);
+    ++outcome_.faults[kind][static_cast<size_t>(phase)];
+    const uint32_t transfers = TransferPhasesOf(cluster_, event.node);
+    for (size_t i = 0; i < outcome_.transfers[kind].size(); ++i) {
+      outcome_.transfers[kind][i] += (transfers >> i) & 1;
+    }
     switch (event.kind) {
       case EventKind::kOperation:
         return;
