@@ -66,6 +66,16 @@ void DrawRing(Stream& chance, PlanOptions& options) {
   }
 }
 
+// Half of the clusters take in ranges in small pieces, or slowly.
+void DrawTransfers(Stream& chance, PlanOptions& options) {
+  if (chance.Half()) return;
+  options.range_chunk_bytes = chance.LogBetween(1, 256 << 10);
+  options.transfers_at_once = chance.Between(1, 4);
+  if (chance.Half()) {
+    options.transfer_bytes_per_second = chance.LogBetween(3'000, 100'000);
+  }
+}
+
 void DrawWeather(Stream& chance, PlanOptions& options) {
   options.delay_min_us = chance.LogBetween(1, 2'000);
   options.delay_mean_us = chance.LogBetween(10, 50'000);
@@ -190,6 +200,8 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   DrawPlacement(placement, plan.options);
   Stream ring(seed, "real-ring");
   DrawRing(ring, plan.options);
+  Stream transfers(seed, "transfers");
+  DrawTransfers(transfers, plan.options);
   const bool calm = chance.OneIn(10);
   const std::string sort = profile == "swarm" && calm ? "quiet" : profile;
   if (sort != "quiet") {

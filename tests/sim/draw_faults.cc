@@ -123,6 +123,7 @@ class Drawer {
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
     if (profile != "quiet") ChangeMembers();
+    StrikeTransfers(chosen);
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
     if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
@@ -303,6 +304,32 @@ class Drawer {
       const uint32_t other = (node + 1 + stream.Below32(nodes_ - 1)) % nodes_;
       const int64_t later = at + stream.LogBetween(100, 500 * kMs);
       StageAndCommit(other, later, wait, stream);
+    }
+  }
+
+  // Moments after a commit, while partitions are on their way. What takes a
+  // disk's contents strikes rarely, as elsewhere.
+  void StrikeTransfers(const std::vector<Habit>& chosen) {
+    Stream stream(plan_.seed, "in-transfers");
+    std::vector<int64_t> commits;
+    for (const PlanEvent& event : plan_.events) {
+      if (event.kind == EventKind::kCommit) commits.push_back(event.at_us);
+    }
+    if (chosen.empty() || commits.empty() || stream.Half()) return;
+    for (const int64_t commit : commits) {
+      for (uint64_t n = 1 + stream.Below(4); n > 0; --n) {
+        const Habit& habit = stream.Pick(chosen);
+        if (ReplacesDisk(habit.kind) && !stream.OneIn(3)) continue;
+        const size_t size = plan_.events.size();
+        Draw(habit, stream);
+        if (plan_.events.size() == size) continue;
+        PlanEvent& event = plan_.events.back();
+        if (event.kind == EventKind::kWithhold) {
+          event.value = commit;
+        } else {
+          event.at_us = commit + stream.LogBetween(100, 10 * kS);
+        }
+      }
     }
   }
 

@@ -53,6 +53,9 @@ struct PlanOptions {
   int64_t sync_period_min_us = 1'000'000;
   int64_t sync_period_max_us = 60'000'000;
   int64_t sync_chunk_bytes = 256 << 10;
+  int64_t range_chunk_bytes = 256 << 10;
+  int64_t transfers_at_once = 4;
+  int64_t transfer_bytes_per_second = 32 << 20;
   int64_t checkpoint_deltas = 4096;
   int64_t truncate_entries_per_turn = 2048;  // 0: logs are kept for ever
   int64_t read_hedge_after_us = 50'000;

@@ -33,6 +33,10 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.sync_period_min = absl::Microseconds(plan.sync_period_min_us);
   options.sync_period_max = absl::Microseconds(plan.sync_period_max_us);
   options.sync_chunk_bytes = static_cast<size_t>(plan.sync_chunk_bytes);
+  options.range_chunk_bytes = static_cast<size_t>(plan.range_chunk_bytes);
+  options.transfers_at_once = static_cast<size_t>(plan.transfers_at_once);
+  options.transfer_bytes_per_second =
+      static_cast<uint64_t>(plan.transfer_bytes_per_second);
   options.checkpoint_deltas = static_cast<uint64_t>(plan.checkpoint_deltas);
   options.truncate_entries_per_turn =
       static_cast<size_t>(plan.truncate_entries_per_turn);
