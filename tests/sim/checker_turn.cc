@@ -285,7 +285,10 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
-  if (rows.empty() || disks_replaced_) return;
+  // Beyond the budget of its logs a node gives up who lacks something.
+  const bool gives_up =
+      plan_.options.log_bytes_max < PlanOptions().log_bytes_max;
+  if (rows.empty() || disks_replaced_ || gives_up) return;
   for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
     auto frail = FrailEvents(owner);
     for (const auto& [key, value] : rows) {

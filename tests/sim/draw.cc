@@ -66,8 +66,10 @@ void DrawRing(Stream& chance, PlanOptions& options) {
   }
 }
 
-// Half of the clusters take in ranges in small pieces, or slowly.
+// Half of the clusters take in ranges in small pieces, or slowly; some keep so
+// little in their logs that new owners, and who was away, need ranges.
 void DrawTransfers(Stream& chance, PlanOptions& options) {
+  if (chance.OneIn(6)) options.log_bytes_max = chance.LogBetween(200, 50'000);
   if (chance.Half()) return;
   options.range_chunk_bytes = chance.LogBetween(1, 256 << 10);
   options.transfers_at_once = chance.Between(1, 4);
@@ -143,12 +145,12 @@ void DrawCore(Plan& plan) {
   }
   // Who waits to be filled refuses reads, and who could fill it may be left
   // out.
-  if (plan.options.truncate_entries_per_turn > 0 &&
+  const bool logs_are_short =
+      plan.options.log_bytes_max < PlanOptions().log_bytes_max ||
       std::any_of(
           plan.events.begin(), plan.events.end(),
-          [](const PlanEvent& event) { return LosesRows(event.kind); })) {
-    return;
-  }
+          [](const PlanEvent& event) { return LosesRows(event.kind); });
+  if (plan.options.truncate_entries_per_turn > 0 && logs_are_short) return;
   const bool region = plan.options.regions > 1 && chance.Half();
   const std::vector<int64_t> core =
       region ? DrawRegion(plan, chance) : DrawMajority(plan, chance);

@@ -112,6 +112,7 @@ const std::vector<OptionField>& OptionFields() {
       {"sync_period_min_us", &O::sync_period_min_us},
       {"sync_period_max_us", &O::sync_period_max_us},
       {"sync_chunk_bytes", &O::sync_chunk_bytes},
+      {"log_bytes_max", &O::log_bytes_max},
       {"range_chunk_bytes", &O::range_chunk_bytes},
       {"transfers_at_once", &O::transfers_at_once},
       {"transfer_bytes_per_second", &O::transfer_bytes_per_second},

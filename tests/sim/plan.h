@@ -53,6 +53,7 @@ struct PlanOptions {
   int64_t sync_period_min_us = 1'000'000;
   int64_t sync_period_max_us = 60'000'000;
   int64_t sync_chunk_bytes = 256 << 10;
+  int64_t log_bytes_max = int64_t{1} << 30;
   int64_t range_chunk_bytes = 256 << 10;
   int64_t transfers_at_once = 4;
   int64_t transfer_bytes_per_second = 32 << 20;

@@ -33,6 +33,7 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.sync_period_min = absl::Microseconds(plan.sync_period_min_us);
   options.sync_period_max = absl::Microseconds(plan.sync_period_max_us);
   options.sync_chunk_bytes = static_cast<size_t>(plan.sync_chunk_bytes);
+  options.log_bytes_max = static_cast<uint64_t>(plan.log_bytes_max);
   options.range_chunk_bytes = static_cast<size_t>(plan.range_chunk_bytes);
   options.transfers_at_once = static_cast<size_t>(plan.transfers_at_once);
   options.transfer_bytes_per_second =
