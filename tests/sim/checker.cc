@@ -392,8 +392,13 @@ void Checker::OnWriteReply(const Pending& pending,
   }
   if (!pending.minted || pending.nothing_left) return;
   CheckReceipt(pending, reply.receipt);
-  Acknowledged acknowledged{
-      pending.event, pending.partition, *pending.minted, pending.fsync, {}};
+  Acknowledged acknowledged{pending.event,
+                            pending.partition,
+                            *pending.minted,
+                            pending.fsync,
+                            {},
+                            {},
+                            scheduler_.now_us()};
   for (const NodeId node : reply.receipt.nodes) {
     const uint32_t id = SeatOf(node);
     if (!cluster_->node(id).running()) {
@@ -426,7 +431,7 @@ void Checker::OnWriteReply(const Pending& pending,
       std::string::npos) {
     exact_acknowledged_[pending.event] = pending.batch.front().amount;
   }
-  WatchAtQuorums(pending, reply.receipt);
+  WatchAtQuorums(pending, reply.receipt, acknowledged);
   acknowledged_.push_back(std::move(acknowledged));
 }
 
@@ -516,8 +521,14 @@ void Checker::OnReadReply(const Pending& pending,
 
 void Checker::OnStopped(uint32_t node, Death death) {
   ends_[node].push_back({scheduler_.now_us(), death});
-  std::erase_if(held_,
-                [&](const auto& held) { return held.first.first == node; });
+  const auto its = [&](const auto& item) { return item.first.first == node; };
+  std::erase_if(held_, its);
+  std::erase_if(filled_, its);
+  for (Acknowledged& write : acknowledged_) {
+    const bool lost =
+        death == Death::kDisk || (death == Death::kPower && !write.fsync);
+    if (lost) write.at_quorum_of.reset();
+  }
   lists_.OnStopped(node);
   sessions_.OnStopped(node);
   quorums_.OnStopped(node, death);

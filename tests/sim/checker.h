@@ -173,6 +173,10 @@ class Checker final : public Observer {
     crdt::DotRun events;
     bool fsync = false;
     std::set<uint32_t> holders;  // whose disk still answers for it
+    // A majority of the owners by this ring had it, and none of these can have
+    // lost it since.
+    std::optional<replica::ConfigDigest> at_quorum_of;
+    int64_t at_us = 0;
   };
   struct Token {
     crdt::ObservedToken observed;
@@ -193,6 +197,11 @@ class Checker final : public Observer {
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
     crdt::DotRun run;
+  };
+  // Of a partition that others own.
+  struct Held {
+    crdt::EventSet events;
+    bool as_owner = false;  // it owned it when it took them
   };
   static constexpr size_t kProbe = SIZE_MAX;
 
@@ -276,7 +285,8 @@ class Checker final : public Observer {
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
   void OnQuorumReply(uint32_t node, const replica::ClientReply& reply);
   // An acknowledged write: whether quorums must show it from now on.
-  void WatchAtQuorums(const Pending& pending, const replica::Receipt& receipt);
+  void WatchAtQuorums(const Pending& pending, const replica::Receipt& receipt,
+                      Acknowledged& acknowledged);
   // A read of the checker's own failed.
   void OnErrorOfWatch(uint32_t node, const char* what,
                       const absl::Status& status);
@@ -353,8 +363,12 @@ class Checker final : public Observer {
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
   void OnForgotten(uint32_t node, replica::PartitionId partition);
-  bool MayForget(uint32_t node, replica::PartitionId partition,
-                 const crdt::EventSet& held);
+  // A new owner that says it is complete has what quorums had acknowledged by
+  // the rings before.
+  void CheckFilled(uint32_t node, replica::Shard& shard);
+  // Empty: it may. Else which owners are not up to it.
+  std::string WhyNotForget(uint32_t node, replica::PartitionId partition,
+                           const Held& held);
   // Whether `other` went by the ring of `node` all the time.
   bool GoesBySame(uint32_t node, uint32_t other,
                   replica::PartitionId partition) const;
@@ -426,8 +440,11 @@ class Checker final : public Observer {
     std::optional<crdt::DotRun> events;
   };
   std::vector<Withheld> withheld_until_released_;
+  // Who is being filled, by what ring.
+  std::map<std::pair<uint32_t, replica::PartitionId>, replica::ConfigDigest>
+      filled_;
   // What each node holds of partitions that others own.
-  std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
+  std::map<std::pair<uint32_t, replica::PartitionId>, Held> held_;
   std::map<replica::PartitionId, OnceSession> once_sessions_;
   std::map<uint64_t, OnceSent> once_sent_;
   struct Exactness {

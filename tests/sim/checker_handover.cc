@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "replica/keys.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/seat.h"
 
@@ -64,17 +66,20 @@ void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
         cluster_->PlacementAt(node, partition).Owns(NodeId{node}, partition)) {
       continue;
     }
-    crdt::EventSet& held = held_[{node, partition}];
+    Held& held = held_[{node, partition}];
     const crdt::EventSet& now = shard.ContextOf(partition).applied;
-    if (!held.empty() && now.empty()) {
-      if (!MayForget(node, partition, held)) {
+    if (!held.events.empty() && now.empty()) {
+      const std::string why_not = WhyNotForget(node, partition, held);
+      if (!why_not.empty()) {
         OnViolation(absl::StrCat("node ", node, " forgets what it held of ",
-                                 "partition ", p,
-                                 ", which is not on the owners' disks"));
+                                 "partition ", p, ": ", why_not));
       }
       OnForgotten(node, partition);
     }
-    held = now;
+    const bool as_owner = cluster_->node(node)
+                              .disk.keys(replica::Family::kMeta)
+                              .contains(replica::TenureKey(partition));
+    held = {now, as_owner};
   }
 }
 
@@ -86,25 +91,62 @@ bool Checker::GoesBySame(uint32_t node, uint32_t other,
 }
 
 // A stand-in, when a majority of the owners by the ring that it knows have it;
-// who owned it before, when all have.
-bool Checker::MayForget(uint32_t node, PartitionId partition,
-                        const crdt::EventSet& held) {
+// who took it as an owner, when all have, and have all that there is.
+std::string Checker::WhyNotForget(uint32_t node, PartitionId partition,
+                                  const Held& held) {
   const replica::Placement& known = cluster_->PlacementAt(node, partition);
-  uint32_t have = 0;
+  std::vector<std::string> lacking;
   for (const NodeId id : known.Owners(partition)) {
     const uint32_t owner = SeatOf(id);
     // Of who is down, or was since it said so, nothing can be said; who has
     // heard of a newer ring may have handed it over.
-    const bool unknown =
-        !GoesBySame(node, owner, partition) || !ends_[owner].empty();
-    const bool its =
-        unknown || held.IsSubsetOf(cluster_->ShardOf(owner, partition)
-                                              .DurableOf(partition));
-    have += its ? 1 : 0;
+    if (!GoesBySame(node, owner, partition) || !ends_[owner].empty()) continue;
+    const replica::Shard& shard = cluster_->ShardOf(owner, partition);
+    if (!held.events.IsSubsetOf(shard.DurableOf(partition))) {
+      lacking.push_back(absl::StrCat("node ", owner, " does not hold it"));
+    } else if (held.as_owner && cluster_->IsBeingFilled(owner, partition)) {
+      lacking.push_back(absl::StrCat("node ", owner, " is being filled"));
+    }
   }
-  const uint32_t owners = known.replicas(partition);
-  return known.OwnedBefore(NodeId{node}, partition) ? have == owners
-                                                    : 2 * have > owners;
+  const size_t owners = known.replicas(partition);
+  const size_t have = owners - lacking.size();
+  if (held.as_owner ? have == owners : 2 * have > owners) return "";
+  return absl::StrJoin(lacking, ", ");
+}
+
+void Checker::CheckFilled(uint32_t node, Shard& shard) {
+  if (plan_.options.ring == 0) return;
+  for (const Lane& lane : cluster_->node(node).process->lanes) {
+    if (lane.shard.get() != &shard || !lane.placement->moves()) continue;
+    std::set<PartitionId> left;
+    for (const replica::Transfer& transfer : shard.Transfers()) {
+      left.insert(transfer.partition);
+      filled_[{node, transfer.partition}] = lane.ring;
+    }
+    for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+      const PartitionId partition{static_cast<uint16_t>(p)};
+      const auto was = filled_.find({node, partition});
+      if (was == filled_.end() || left.contains(partition) ||
+          &cluster_->ShardOf(node, partition) != &shard) {
+        continue;
+      }
+      const bool same = was->second == lane.ring;
+      filled_.erase(was);
+      if (!same || !lane.placement->Owns(NodeId{node}, partition)) continue;
+      for (const Acknowledged& write : acknowledged_) {
+        if (write.partition != partition || !write.at_quorum_of ||
+            write.at_quorum_of->epoch >= lane.ring.epoch ||
+            write.at_us <= cluster_->loose_us() ||
+            Holds(node, partition, write.events)) {
+          continue;
+        }
+        return OnViolation(absl::StrCat(
+            "node ", node, " says that it has all of partition ", p,
+            " and lacks \"", plan_.events[write.event].text,
+            "\", which a quorum acknowledged by a ring of before"));
+      }
+    }
+  }
 }
 
 // Others answer for what was acknowledged from now on.

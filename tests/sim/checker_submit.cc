@@ -185,13 +185,9 @@ void Checker::OnErrorOfWatch(uint32_t node, const char* what,
 }
 
 void Checker::WatchAtQuorums(const Pending& pending,
-                             const replica::Receipt& receipt) {
-  const auto& operate =
-      std::get<scenario::Operate>(*actions_[pending.event]);
-  if (operate.steps.size() != 1 ||
-      !cluster_->RingKnownSince(pending.submitted_us)) {
-    return;
-  }
+                             const replica::Receipt& receipt,
+                             Acknowledged& acknowledged) {
+  if (!cluster_->RingKnownSince(pending.submitted_us)) return;
   uint32_t copies = 0;
   for (const replica::NodeId node : receipt.nodes) {
     const uint32_t id = SeatOf(node);
@@ -200,11 +196,16 @@ void Checker::WatchAtQuorums(const Pending& pending,
       ++copies;
     }
   }
+  const uint32_t owners = cluster_->placement().replicas(pending.partition);
+  if (2 * copies > owners) {
+    acknowledged.at_quorum_of = cluster_->newest_ring();
+  }
+  const auto& operate = std::get<scenario::Operate>(*actions_[pending.event]);
+  if (operate.steps.size() != 1) return;
   crdt::Operation operation = operate.steps.front().operation;
   operation.object.bucket = kBucket;
-  quorums_.OnAcknowledged(
-      *cluster_, operation, operate.id, copies,
-      cluster_->placement().replicas(pending.partition), pending.fsync);
+  quorums_.OnAcknowledged(*cluster_, operation, operate.id, copies, owners,
+                          pending.fsync);
 }
 
 void Checker::OnQuorumReply(uint32_t node, const replica::ClientReply& reply) {
@@ -218,8 +219,8 @@ void Checker::OnQuorumReply(uint32_t node, const replica::ClientReply& reply) {
     return OnErrorOfWatch(node, "(at a quorum)", reply.body.status());
   }
   ++stats_.checks;
-  std::string wrong = quorums_.Judge(
-      *cluster_, reply.id, std::get<replica::ReadReply>(*reply.body));
+  std::string wrong = quorums_.Judge(*cluster_, reply.id,
+                                     std::get<replica::ReadReply>(*reply.body));
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 

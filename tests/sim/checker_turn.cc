@@ -207,7 +207,10 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
   CheckDurable(node, output);
   CheckTruncated(node);
   // A process that gives up may not know what it holds.
-  if (output.fatal.ok()) CheckHandedOver(node, shard);
+  if (output.fatal.ok()) {
+    CheckHandedOver(node, shard);
+    CheckFilled(node, shard);
+  }
 }
 
 // The timestamps that a write to registers was given stand in its log entry;
@@ -281,7 +284,8 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
 }
 
 // By the owners that it knows of. Where disks are replaced, one may be after it
-// was said what it holds. The log of who stood in for others goes as a whole (checker_handover.cc).
+// was said what it holds. The log of who stood in for others goes as a whole
+// (checker_handover.cc).
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();

@@ -147,9 +147,8 @@ void DrawCore(Plan& plan) {
   // out.
   const bool logs_are_short =
       plan.options.log_bytes_max < PlanOptions().log_bytes_max ||
-      std::any_of(
-          plan.events.begin(), plan.events.end(),
-          [](const PlanEvent& event) { return LosesRows(event.kind); });
+      std::any_of(plan.events.begin(), plan.events.end(),
+                  [](const PlanEvent& event) { return LosesRows(event.kind); });
   if (plan.options.truncate_entries_per_turn > 0 && logs_are_short) return;
   const bool region = plan.options.regions > 1 && chance.Half();
   const std::vector<int64_t> core =

@@ -286,8 +286,8 @@ class Drawer {
   }
 
   // Some nodes are to join; members come, go, are replaced, removed and weigh
-  // more or less. Now and then two operators do so at once, or do not wait for what is
-  // on its way.
+  // more or less. Now and then two operators do so at once, or do not wait for
+  // what is on its way.
   void ChangeMembers() {
     Stream stream(plan_.seed, "members");
     PlanOptions& options = plan_.options;

@@ -118,10 +118,9 @@ void Checker::FinalCheck(bool converged) {
       }
       for (const Lane& lane : cluster_->node(node).process->lanes) {
         for (const replica::Transfer& transfer : lane.shard->Transfers()) {
-          parts.push_back(absl::StrCat("n", node, "/p",
-                                       Index(transfer.partition),
-                                       " is being filled, lacks ",
-                                       transfer.events_lacking, " events"));
+          parts.push_back(absl::StrCat(
+              "n", node, "/p", Index(transfer.partition),
+              " is being filled, lacks ", transfer.events_lacking, " events"));
         }
         for (const replica::PartitionDigest& d : lane.shard->Digests()) {
           parts.push_back(absl::StrCat("n", node, "/p", Index(d.partition), " ",

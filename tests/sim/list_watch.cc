@@ -122,8 +122,8 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   // since they are complete: then they have it, too, for it was at a majority.
   const uint32_t n_before = placement.replicas_before(partition);
   const uint32_t had = still(known.before);
-  const bool before = known.lacking == 0 && 2 * had > n_before &&
-                      had + asked.r > n_before;
+  const bool before =
+      known.lacking == 0 && 2 * had > n_before && had + asked.r > n_before;
   if (still(known.holders) + asked.r <= n && !before) return std::nullopt;
   return oracle.Read(object, {}, oracle.AllEvents()).present;
 }

@@ -128,8 +128,8 @@ struct Process {
   DiskDoor door;
   std::vector<Lane> lanes;
   std::unique_ptr<Strand> strand;  // nullptr: the plan has no ring
-  replica::ConfigDigest placed;    // the ring that the shards were told of last,
-  bool placed_moves = false;       // and whether of the one before it
+  replica::ConfigDigest placed;  // the ring that the shards were told of last,
+  bool placed_moves = false;     // and whether of the one before it
   crdt::ActorId actor{};
   int64_t started_us = 0;
 };

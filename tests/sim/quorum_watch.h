@@ -8,8 +8,9 @@
 // in its receipt hold it, and everybody who ran knew of that ring. It no longer
 // counts once a disk was replaced anywhere, or power lost where it was not
 // fsynced, or a ring was forced on one whose owners were not complete, or a
-// member removed. An answer is judged unless some node ran by a ring of before the write: nodes
-// that all have not heard of a ring may miss what others wrote by it.
+// member removed. An answer is judged unless some node ran by a ring of before
+// the write: nodes that all have not heard of a ring may miss what others wrote
+// by it.
 #ifndef DOVETAIL_TESTS_SIM_QUORUM_WATCH_H_
 #define DOVETAIL_TESTS_SIM_QUORUM_WATCH_H_
 

@@ -136,8 +136,8 @@ void SimCluster::LookForData(uint32_t id, StrandInput done) {
   auto asked = std::make_shared<HoldingsAsked>();
   asked->holdings.ring = process.placed;
   asked->shards_left = process.lanes.size();
-  asked->done = [this, id, done = std::move(done)](
-                    const replica::Holdings& holdings) {
+  asked->done = [this, id,
+                 done = std::move(done)](const replica::Holdings& holdings) {
     OnStrand(id, [holdings, done](Cluster& cluster, absl::Duration now) {
       if (holdings.ring == cluster.ring_stamp()) {
         cluster.SetHoldings(holdings, now);
