@@ -159,6 +159,7 @@ TEST_CASE("Report: adds up, and ends with the command that replays") {
   good.outcome.virtual_us = 600'000'000;
   good.outcome.clients.operations = 10;
   good.outcome.faults[1][2] = 3;
+  good.outcome.transfers[1][3] = 5;
   report.Add(good);
   CHECK(absl::StrContains(report.ToText(1), "1 seeds, 0 failed\n"));
   CHECK(report.Speed() == doctest::Approx(1200));
@@ -175,6 +176,11 @@ TEST_CASE("Report: adds up, and ends with the command that replays") {
   CHECK(absl::StrContains(text, "FAILED 0x1f: at 3 µs: two | lines\n"));
   CHECK(absl::StrContains(text, "3 seeds, 2 failed"));
   CHECK(absl::StrContains(text, "20 operations"));
+  const std::string::size_type transfers = text.find("how far transfers");
+  REQUIRE(transfers != std::string::npos);
+  CHECK(absl::StrContains(
+      text.substr(transfers),
+      "  crash                  0           0           0          10  "));
   CHECK(absl::EndsWith(text,
                        " --seed=0x1f --profile=swarm --mutant='the bug'\n"));
   CHECK(absl::StrContains(report.ToJson(1), "\"cluster_hours\": 0.33"));

@@ -22,7 +22,8 @@ namespace {
 
 // Of no operation of the plan.
 bool IsExtra(RequestId id) {
-  return ListWatch::IsListing(id) || SessionWatch::IsSessions(id);
+  return ListWatch::IsListing(id) || SessionWatch::IsSessions(id) ||
+         QuorumWatch::IsQuorums(id);
 }
 
 bool FailsWrites(EventKind kind) {
@@ -101,8 +102,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
     losses_ |= TakesWrites(event);
     disks_replaced_ |= LosesRows(event.kind);
     if (LosesRows(event.kind)) frail_.insert(event.node);
-    moves_ |=
-        event.kind == EventKind::kRing || event.kind == EventKind::kCommit;
+    moves_ |= event.kind == EventKind::kCommit;
     if (event.is_fault()) continue;
     auto action = scenario::ParseOperation(parser, event.text);
     if (!action.ok()) {
@@ -143,8 +143,10 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
+  // An owner passes on only what it does not have all of itself.
   if (cluster_->PlacementAt(node, pending.partition)
-          .Owns(replica::NodeId{node}, pending.partition)) {
+          .Owns(replica::NodeId{node}, pending.partition) &&
+      !cluster_->IsBeingFilled(node, pending.partition)) {
     pending.content.reset();
   }
   Begin(node, pending, shard.ContextOf(pending.partition).applied);
@@ -274,6 +276,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
 void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   if (ListWatch::IsListing(reply.id)) return OnListReply(node, reply);
   if (SessionWatch::IsSessions(reply.id)) return OnSessionReply(node, reply);
+  if (QuorumWatch::IsQuorums(reply.id)) return OnQuorumReply(node, reply);
   const auto it = pending_.find(reply.id);
   // One request can fail twice: in its turn, and with it.
   if (it == pending_.end() || it->second.abandoned) return;
@@ -312,13 +315,7 @@ void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
              [&] { return reply.body.status().ToString(); });
   if (!reply.body.ok()) {
     lists_.Forget(reply.id);
-    Pending pending;
-    pending.event = kProbe;
-    pending.node = node;
-    pending.level = replica::Level::Count(2);  // or more
-    pending.spec.emplace();
-    pending.spec->object = {"b", "(a listing)", crdt::Type::kMap};
-    return OnError(pending, reply.body.status());
+    return OnErrorOfWatch(node, "(a listing)", reply.body.status());
   }
   ++stats_.checks;
   std::string wrong = lists_.Judge(
@@ -395,8 +392,13 @@ void Checker::OnWriteReply(const Pending& pending,
   }
   if (!pending.minted || pending.nothing_left) return;
   CheckReceipt(pending, reply.receipt);
-  Acknowledged acknowledged{
-      pending.event, pending.partition, *pending.minted, pending.fsync, {}};
+  Acknowledged acknowledged{pending.event,
+                            pending.partition,
+                            *pending.minted,
+                            pending.fsync,
+                            {},
+                            {},
+                            scheduler_.now_us()};
   for (const NodeId node : reply.receipt.nodes) {
     const uint32_t id = SeatOf(node);
     if (!cluster_->node(id).running()) {
@@ -429,6 +431,7 @@ void Checker::OnWriteReply(const Pending& pending,
       std::string::npos) {
     exact_acknowledged_[pending.event] = pending.batch.front().amount;
   }
+  WatchAtQuorums(pending, reply.receipt, acknowledged);
   acknowledged_.push_back(std::move(acknowledged));
 }
 
@@ -478,7 +481,8 @@ void Checker::OnReadReply(const Pending& pending,
   ++stats_.checks;
   if (reply.receipt.required > 1 && !reply.result.view.present &&
       !spec.element &&
-      reply.receipt.stand_ins.size() == reply.receipt.nodes.size()) {
+      reply.receipt.stand_ins.size() == reply.receipt.nodes.size() &&
+      !MayKnowAbsence(pending, reply.receipt.nodes)) {
     return OnViolation(
         absl::StrCat(Story(pending), " shows nothing, and no owner was asked"));
   }
@@ -517,10 +521,17 @@ void Checker::OnReadReply(const Pending& pending,
 
 void Checker::OnStopped(uint32_t node, Death death) {
   ends_[node].push_back({scheduler_.now_us(), death});
-  std::erase_if(held_,
-                [&](const auto& held) { return held.first.first == node; });
+  const auto its = [&](const auto& item) { return item.first.first == node; };
+  std::erase_if(held_, its);
+  std::erase_if(filled_, its);
+  for (Acknowledged& write : acknowledged_) {
+    const bool lost =
+        death == Death::kDisk || (death == Death::kPower && !write.fsync);
+    if (lost) write.at_quorum_of.reset();
+  }
   lists_.OnStopped(node);
   sessions_.OnStopped(node);
+  quorums_.OnStopped(node, death);
   for (auto it = pending_.begin(); it != pending_.end();) {
     const auto current = it++;
     Pending& pending = current->second;

@@ -6,6 +6,8 @@
 //                where the oracle does                            (each answer)
 //   a read       shows what the oracle says of the events that the replicas
 //                which answered had applied                       (each answer)
+//   a quorum     shows what a quorum has acknowledged, whoever owns what by
+//                then (quorum_watch.h)                            (each answer)
 //   a receipt    who is named in it holds the events              (each answer)
 //   a restart    what a node acknowledged is still there, unless the plan took
 //                it in a way that the acknowledgement did not cover
@@ -37,6 +39,7 @@
 #include "tests/sim/list_watch.h"
 #include "tests/sim/message_watch.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/quorum_watch.h"
 #include "tests/sim/read_watch.h"
 #include "tests/sim/session_watch.h"
 #include "tests/sim/sim_cluster.h"
@@ -73,6 +76,8 @@ class Checker final : public Observer {
   }
   // A read of a random session somewhere.
   void SessionReadAny(Stream& chance) { sessions_.ReadAny(*cluster_, chance); }
+  // A random read at a quorum somewhere.
+  void QuorumReadAny(Stream& chance) { quorums_.ReadAny(*cluster_, chance); }
   // The delta of the first write minted from `from_us` on never reaches `peer`
   // until ReleaseWithheld.
   void Withhold(uint32_t peer, int64_t from_us);
@@ -95,6 +100,7 @@ class Checker final : public Observer {
   void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                     const replica::Message& message) override;
   void BeforePeerDown(uint32_t node, replica::Shard& shard) override;
+  void BeforePlacement(uint32_t node, replica::Shard& shard) override;
   void BeforeTimers(uint32_t node, replica::Shard& shard) override;
   void AfterTimers(uint32_t node, replica::Shard& shard) override;
   void OnTurn(uint32_t node, replica::Shard& shard,
@@ -167,6 +173,10 @@ class Checker final : public Observer {
     crdt::DotRun events;
     bool fsync = false;
     std::set<uint32_t> holders;  // whose disk still answers for it
+    // A majority of the owners by this ring had it, and none of these can have
+    // lost it since.
+    std::optional<replica::ConfigDigest> at_quorum_of;
+    int64_t at_us = 0;
   };
   struct Token {
     crdt::ObservedToken observed;
@@ -187,6 +197,11 @@ class Checker final : public Observer {
     std::vector<oracle::Mutation> batch;
     oracle::Expectation expected;
     crdt::DotRun run;
+  };
+  // Of a partition that others own.
+  struct Held {
+    crdt::EventSet events;
+    bool as_owner = false;  // it owned it when it took them
   };
   static constexpr size_t kProbe = SIZE_MAX;
 
@@ -268,6 +283,13 @@ class Checker final : public Observer {
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
   void OnSessionReply(uint32_t node, const replica::ClientReply& reply);
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
+  void OnQuorumReply(uint32_t node, const replica::ClientReply& reply);
+  // An acknowledged write: whether quorums must show it from now on.
+  void WatchAtQuorums(const Pending& pending, const replica::Receipt& receipt,
+                      Acknowledged& acknowledged);
+  // A read of the checker's own failed.
+  void OnErrorOfWatch(uint32_t node, const char* what,
+                      const absl::Status& status);
   void OnError(const Pending& pending, const absl::Status& status);
   // Whether the nodes of a core are enough for it (RequireAnswers); if so, what
   // excuses an error.
@@ -338,10 +360,22 @@ class Checker final : public Observer {
   // --- Stand-ins (checker_handover.cc) ---
   void CheckReceipt(const Pending& pending, const replica::Receipt& receipt);
   static bool MayCoordinate(const Pending& pending, uint32_t node);
+  // Of nodes that own nothing: who owned it before may know that there is
+  // nothing.
+  bool MayKnowAbsence(const Pending& pending,
+                      const std::vector<replica::NodeId>& nodes) const;
   // A stand-in forgets what it held only when the owners have it on disk.
   void CheckHandedOver(uint32_t node, replica::Shard& shard);
   void OnForgotten(uint32_t node, replica::PartitionId partition);
-  bool MayForget(replica::PartitionId partition, const crdt::EventSet& held);
+  // A new owner that says it is complete has what quorums had acknowledged by
+  // the rings before.
+  void CheckFilled(uint32_t node, replica::Shard& shard);
+  // Empty: it may. Else which owners are not up to it.
+  std::string WhyNotForget(uint32_t node, replica::PartitionId partition,
+                           const Held& held);
+  // Whether `other` went by the ring of `node` all the time.
+  bool GoesBySame(uint32_t node, uint32_t other,
+                  replica::PartitionId partition) const;
   void AddHolders(Acknowledged& write);
   bool LossIsLegal(uint32_t node, int64_t since_us, bool fsync) const;
   bool Owns(uint32_t node, replica::PartitionId partition) const {
@@ -402,6 +436,7 @@ class Checker final : public Observer {
   ReadWatch reads_;
   ListWatch lists_{oracles_};
   SessionWatch sessions_;
+  QuorumWatch quorums_;
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;
@@ -409,8 +444,11 @@ class Checker final : public Observer {
     std::optional<crdt::DotRun> events;
   };
   std::vector<Withheld> withheld_until_released_;
+  // Who is being filled, by what ring.
+  std::map<std::pair<uint32_t, replica::PartitionId>, replica::ConfigDigest>
+      filled_;
   // What each node holds of partitions that others own.
-  std::map<std::pair<uint32_t, replica::PartitionId>, crdt::EventSet> held_;
+  std::map<std::pair<uint32_t, replica::PartitionId>, Held> held_;
   std::map<replica::PartitionId, OnceSession> once_sessions_;
   std::map<uint64_t, OnceSent> once_sent_;
   struct Exactness {

@@ -1,6 +1,6 @@
 // What the checker knows of requests that are not done where and when they
-// arrive: those that a node which owns nothing passes on to an owner, and
-// writes that wait until a node has what their session saw.
+// arrive: those that a node which owns nothing, or not all of it yet, passes on
+// to an owner, and writes that wait until a node has what their session saw.
 //
 // A request that is passed on is known by what it says, until it is under way:
 // then by its ticket. Where it arrives it begins like one of a client. If it is
@@ -76,7 +76,8 @@ void Checker::OnForwardSent(uint32_t node, const replica::Envelope& envelope,
     return;  // a read of a session; session_watch.h judges it
   }
   Pending& pending = it->second;
-  if (pending.ticket && *pending.ticket != forward.ticket) {
+  // A read is begun anew where the ring, or the receiver, has gone meanwhile.
+  if (!pending.spec && pending.ticket && *pending.ticket != forward.ticket) {
     return OnViolation(absl::StrCat(Story(pending), " is passed on twice"));
   }
   pending.ticket = forward.ticket;
@@ -183,6 +184,18 @@ void Checker::BeforePeerDown(uint32_t node, Shard& shard) {
       pending.tries.push_back(
           {node, cluster_->node(node).process->actor, applied});
     }
+  }
+}
+
+// Reads begin anew, with what is held here by now.
+void Checker::BeforePlacement(uint32_t node, Shard& shard) {
+  for (auto& [id, pending] : pending_) {
+    if (!pending.spec || pending.at != node || !pending.handled ||
+        &cluster_->ShardOf(node, pending.partition) != &shard) {
+      continue;
+    }
+    pending.tries.push_back({node, cluster_->node(node).process->actor,
+                             shard.ContextOf(pending.partition).applied});
   }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "replica/keys.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/seat.h"
 
@@ -49,6 +51,14 @@ bool Checker::MayCoordinate(const Pending& pending, uint32_t node) {
                      [&](const Pending::Try& one) { return one.node == node; });
 }
 
+bool Checker::MayKnowAbsence(const Pending& pending,
+                             const std::vector<NodeId>& nodes) const {
+  if (!cluster_->RingKnownSince(pending.submitted_us)) return true;
+  return std::any_of(nodes.begin(), nodes.end(), [&](NodeId node) {
+    return cluster_->placement().OwnedBefore(node, pending.partition);
+  });
+}
+
 void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
@@ -56,49 +66,87 @@ void Checker::CheckHandedOver(uint32_t node, Shard& shard) {
         cluster_->PlacementAt(node, partition).Owns(NodeId{node}, partition)) {
       continue;
     }
-    crdt::EventSet& held = held_[{node, partition}];
+    Held& held = held_[{node, partition}];
     const crdt::EventSet& now = shard.ContextOf(partition).applied;
-    if (!held.empty() && now.empty()) {
-      if (!MayForget(partition, held)) {
+    if (!held.events.empty() && now.empty()) {
+      const std::string why_not = WhyNotForget(node, partition, held);
+      if (!why_not.empty()) {
         OnViolation(absl::StrCat("node ", node, " forgets what it held of ",
-                                 "partition ", p,
-                                 ", which is not on the owners' disks"));
+                                 "partition ", p, ": ", why_not));
       }
       OnForgotten(node, partition);
     }
-    held = now;
+    const bool as_owner = cluster_->node(node)
+                              .disk.keys(replica::Family::kMeta)
+                              .contains(replica::TenureKey(partition));
+    held = {now, as_owner};
   }
 }
 
-bool Checker::MayForget(PartitionId partition, const crdt::EventSet& held) {
-  const auto has = [&](uint32_t node) -> const crdt::EventSet& {
-    return cluster_->ShardOf(node, partition).DurableOf(partition);
-  };
-  if (cluster_->ring_changed()) {
-    // Whoever owned it when it said so may have handed it over since.
-    crdt::EventSet missing = held;
-    for (uint32_t node = 0; node < cluster_->size(); ++node) {
-      if (disks_replaced_ || !cluster_->node(node).running()) return true;
-      // What a process found on its disk is there, though it calls nothing
-      // durable before its first fsync.
-      missing.Subtract(ends_[node].empty() ? has(node)
-                                           : cluster_->ShardOf(node, partition)
-                                                 .ContextOf(partition)
-                                                 .applied);
+bool Checker::GoesBySame(uint32_t node, uint32_t other,
+                         PartitionId partition) const {
+  return cluster_->node(other).running() &&
+         cluster_->RingAt(node, partition) ==
+             cluster_->RingAt(other, partition);
+}
+
+// A stand-in, when a majority of the owners by the ring that it knows have it;
+// who took it as an owner, when all have, and have all that there is.
+std::string Checker::WhyNotForget(uint32_t node, PartitionId partition,
+                                  const Held& held) {
+  const replica::Placement& known = cluster_->PlacementAt(node, partition);
+  std::vector<std::string> lacking;
+  for (const NodeId id : known.Owners(partition)) {
+    const uint32_t owner = SeatOf(id);
+    // Of who is down, or was since it said so, nothing can be said; who has
+    // heard of a newer ring may have handed it over.
+    if (!GoesBySame(node, owner, partition) || !ends_[owner].empty()) continue;
+    const replica::Shard& shard = cluster_->ShardOf(owner, partition);
+    if (!held.events.IsSubsetOf(shard.DurableOf(partition))) {
+      lacking.push_back(absl::StrCat("node ", owner, " does not hold it"));
+    } else if (held.as_owner && cluster_->IsBeingFilled(owner, partition)) {
+      lacking.push_back(absl::StrCat("node ", owner, " is being filled"));
     }
-    return missing.empty();
   }
-  uint32_t have = 0;
-  uint32_t owners = 0;
-  for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
-    if (!Owns(owner, partition)) continue;
-    ++owners;
-    // Of who is down, or was since it said so, nothing can be said.
-    const bool unknown =
-        !cluster_->node(owner).running() || !ends_[owner].empty();
-    have += unknown || held.IsSubsetOf(has(owner)) ? 1 : 0;
+  const size_t owners = known.replicas(partition);
+  const size_t have = owners - lacking.size();
+  if (held.as_owner ? have == owners : 2 * have > owners) return "";
+  return absl::StrJoin(lacking, ", ");
+}
+
+void Checker::CheckFilled(uint32_t node, Shard& shard) {
+  if (plan_.options.ring == 0) return;
+  for (const Lane& lane : cluster_->node(node).process->lanes) {
+    if (lane.shard.get() != &shard || !lane.placement->moves()) continue;
+    std::set<PartitionId> left;
+    for (const replica::Transfer& transfer : shard.Transfers()) {
+      left.insert(transfer.partition);
+      filled_[{node, transfer.partition}] = lane.ring;
+    }
+    for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
+      const PartitionId partition{static_cast<uint16_t>(p)};
+      const auto was = filled_.find({node, partition});
+      if (was == filled_.end() || left.contains(partition) ||
+          &cluster_->ShardOf(node, partition) != &shard) {
+        continue;
+      }
+      const bool same = was->second == lane.ring;
+      filled_.erase(was);
+      if (!same || !lane.placement->Owns(NodeId{node}, partition)) continue;
+      for (const Acknowledged& write : acknowledged_) {
+        if (write.partition != partition || !write.at_quorum_of ||
+            write.at_quorum_of->epoch >= lane.ring.epoch ||
+            write.at_us <= cluster_->loose_us() ||
+            Holds(node, partition, write.events)) {
+          continue;
+        }
+        return OnViolation(absl::StrCat(
+            "node ", node, " says that it has all of partition ", p,
+            " and lacks \"", plan_.events[write.event].text,
+            "\", which a quorum acknowledged by a ring of before"));
+      }
+    }
   }
-  return 2 * have > owners;
 }
 
 // Others answer for what was acknowledged from now on.

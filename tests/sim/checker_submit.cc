@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "tests/sim/checker.h"
 #include "tests/sim/convert.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
@@ -65,6 +66,10 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     }
   } else if (write.operations.front().object.key == "exact") {
     exact_attempted_ += write.operations.front().amount;
+  }
+  for (const crdt::Operation& one : write.operations) {
+    if (one.object.key != "unique" || one.verb == crdt::Verb::kAdd) continue;
+    for (const std::string& element : one.elements) quorums_.MayRemove(element);
   }
   replica::ClientRequest request;
   pending.level = LevelFor(event, operate.terms.write, pending.partition);
@@ -156,13 +161,7 @@ void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {
              [&] { return reply.body.status().ToString(); });
   if (!reply.body.ok()) {
     sessions_.Forget(reply.id);
-    Pending pending;
-    pending.event = kProbe;
-    pending.node = node;
-    pending.level = replica::Level::Count(2);  // or more
-    pending.spec.emplace();
-    pending.spec->object = {"b", "(of a session)", crdt::Type::kMap};
-    return OnError(pending, reply.body.status());
+    return OnErrorOfWatch(node, "(of a session)", reply.body.status());
   }
   const auto& read = std::get<replica::ReadReply>(*reply.body);
   if (!ExactSince(read.receipt.nodes, sessions_.PartitionOf(reply.id),
@@ -171,6 +170,57 @@ void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {
   }
   ++stats_.checks;
   std::string wrong = sessions_.Judge(reply.id, read);
+  if (!wrong.empty()) OnViolation(std::move(wrong));
+}
+
+void Checker::OnErrorOfWatch(uint32_t node, const char* what,
+                             const absl::Status& status) {
+  Pending pending;
+  pending.event = kProbe;
+  pending.node = node;
+  pending.level = replica::Level::Count(2);  // or more
+  pending.spec.emplace();
+  pending.spec->object = {"b", what, crdt::Type::kMap};
+  OnError(pending, status);
+}
+
+void Checker::WatchAtQuorums(const Pending& pending,
+                             const replica::Receipt& receipt,
+                             Acknowledged& acknowledged) {
+  if (!cluster_->RingKnownSince(pending.submitted_us)) return;
+  uint32_t copies = 0;
+  for (const replica::NodeId node : receipt.nodes) {
+    const uint32_t id = SeatOf(node);
+    if (Owns(id, pending.partition) && cluster_->node(id).running() &&
+        Holds(id, pending.partition, *pending.minted)) {
+      ++copies;
+    }
+  }
+  const uint32_t owners = cluster_->placement().replicas(pending.partition);
+  if (2 * copies > owners) {
+    acknowledged.at_quorum_of = cluster_->newest_ring();
+  }
+  const auto& operate = std::get<scenario::Operate>(*actions_[pending.event]);
+  if (operate.steps.size() != 1) return;
+  crdt::Operation operation = operate.steps.front().operation;
+  operation.object.bucket = kBucket;
+  quorums_.OnAcknowledged(*cluster_, operation, operate.id, copies, owners,
+                          pending.fsync);
+}
+
+void Checker::OnQuorumReply(uint32_t node, const replica::ClientReply& reply) {
+  if (!quorums_.Awaits(reply.id)) return;
+  trace_.Add(scheduler_.now_us(), "quorum", node,
+             static_cast<uint64_t>(reply.id),
+             static_cast<uint64_t>(reply.body.status().code()),
+             [&] { return reply.body.status().ToString(); });
+  if (!reply.body.ok()) {
+    quorums_.Forget(reply.id);
+    return OnErrorOfWatch(node, "(at a quorum)", reply.body.status());
+  }
+  ++stats_.checks;
+  std::string wrong = quorums_.Judge(*cluster_, reply.id,
+                                     std::get<replica::ReadReply>(*reply.body));
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 

@@ -207,7 +207,10 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
   CheckDurable(node, output);
   CheckTruncated(node);
   // A process that gives up may not know what it holds.
-  if (output.fatal.ok()) CheckHandedOver(node, shard);
+  if (output.fatal.ok()) {
+    CheckHandedOver(node, shard);
+    CheckFilled(node, shard);
+  }
 }
 
 // The timestamps that a write to registers was given stand in its log entry;
@@ -305,21 +308,28 @@ bool Checker::MayGiveUp(uint32_t node, uint32_t owner,
          (bytes > options.log_bytes_max || age >= options.log_age_max_us);
 }
 
-// In other plans a disk may be replaced after it was said what it holds. The
-// log of who stood in for others goes as a whole (checker_handover.cc).
+// By the owners that it knows of. Where disks are replaced, one may be after it
+// was said what it holds. The log of who stood in for others goes as a whole
+// (checker_handover.cc).
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
-  if (rows.empty() || disks_replaced_ || cluster_->ring_changed()) {
-    return;
-  }
+  if (rows.empty() || disks_replaced_) return;
   for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
     auto frail = FrailEvents(owner);
     for (const auto& [key, value] : rows) {
       const PartitionId partition = PartitionOfLogKey(key);
-      if (!Owns(node, partition) || !Owns(owner, partition)) continue;
+      const auto& known = cluster_->PlacementAt(node, partition);
+      // Who has heard of a newer ring may have handed it over.
+      if (!known.Owns(replica::NodeId{node}, partition) ||
+          !known.Owns(replica::NodeId{owner}, partition) ||
+          !GoesBySame(node, owner, partition)) {
+        continue;
+      }
       const auto entry = replica::DecodeLogEntry(key, value);
       DOVETAIL_CHECK(entry.ok());
+      // It had handed the partition over, and owns it again.
+      if (!Holds(node, partition, entry->events)) continue;
       const bool lacks = cluster_->node(owner).running() &&
                          !Holds(owner, partition, entry->events);
       if (!lacks && !frail[partition].IntersectsRun(entry->events)) continue;

@@ -54,19 +54,13 @@ void DrawPlacement(Stream& chance, PlanOptions& options) {
   options.empty_rows_per_turn = chance.LogBetween(1, 2048);
 }
 
-// What is kept for an owner that cannot be reached, and how rows are sent to
-// one that was given up.
+// How long something is kept for an owner that cannot be reached, and how soon
+// damage is found.
 void DrawRepair(Stream& chance, PlanOptions& options) {
-  if (chance.OneIn(4)) options.log_bytes_max = chance.LogBetween(1, 50'000);
   if (chance.OneIn(4)) {
     options.log_age_max_us = chance.LogBetween(100'000, 60'000'000);
   }
   options.truncate_again_after_us = chance.LogBetween(1'000, 1'000'000);
-  options.range_chunk_bytes = chance.LogBetween(1, 256 << 10);
-  options.transfers_at_once = chance.Between(1, 4);
-  if (chance.OneIn(4)) {
-    options.transfer_bytes_per_second = chance.LogBetween(10'000, 32 << 20);
-  }
   options.scrub_rows_per_round = chance.LogBetween(1, 1'000);
 }
 
@@ -79,6 +73,18 @@ void DrawRing(Stream& chance, PlanOptions& options) {
   options.gossip_period_us = chance.LogBetween(200'000, 5'000'000);
   if (options.regions > 1 && chance.OneIn(3)) {
     options.owners_far = chance.Between(1, 3);
+  }
+}
+
+// Half of the clusters take in ranges in small pieces, or slowly; some keep so
+// little in their logs that new owners, and who was away, need ranges.
+void DrawTransfers(Stream& chance, PlanOptions& options) {
+  if (chance.OneIn(6)) options.log_bytes_max = chance.LogBetween(200, 50'000);
+  if (chance.Half()) return;
+  options.range_chunk_bytes = chance.LogBetween(1, 256 << 10);
+  options.transfers_at_once = chance.Between(1, 4);
+  if (chance.Half()) {
+    options.transfer_bytes_per_second = chance.LogBetween(3'000, 100'000);
   }
 }
 
@@ -147,17 +153,19 @@ void DrawCore(Plan& plan) {
   if (plan.options.nodes < 3 || !chance.OneIn(3)) return;
   // Its owners must not move away from it.
   for (const PlanEvent& event : plan.events) {
-    if (event.kind == EventKind::kRing || event.kind == EventKind::kCommit) {
-      return;
-    }
+    if (event.kind == EventKind::kCommit) return;
   }
   // Who waits to be filled, or mended, refuses reads, and who could fill it may
   // be left out. Where logs are kept nobody is filled.
-  const bool logs = plan.options.truncate_entries_per_turn == 0;
+  const bool logs_are_short =
+      plan.options.log_bytes_max < PlanOptions().log_bytes_max ||
+      plan.options.log_age_max_us < PlanOptions().log_age_max_us ||
+      std::any_of(plan.events.begin(), plan.events.end(),
+                  [](const PlanEvent& event) { return LosesRows(event.kind); });
+  if (plan.options.truncate_entries_per_turn > 0 && logs_are_short) return;
   if (std::any_of(plan.events.begin(), plan.events.end(),
-                  [&](const PlanEvent& event) {
-                    return event.kind == EventKind::kDamage ||
-                           (!logs && LosesRows(event.kind));
+                  [](const PlanEvent& event) {
+                    return event.kind == EventKind::kDamage;
                   })) {
     return;
   }
@@ -215,6 +223,8 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   DrawRepair(repair, plan.options);
   Stream ring(seed, "real-ring");
   DrawRing(ring, plan.options);
+  Stream transfers(seed, "transfers");
+  DrawTransfers(transfers, plan.options);
   const bool calm = chance.OneIn(10);
   const std::string sort = profile == "swarm" && calm ? "quiet" : profile;
   if (sort != "quiet") {

@@ -133,8 +133,8 @@ class Drawer {
       const int64_t count = stream.Between(1, habit.count_max);
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
-    if (profile != "quiet") MoveOwners();
     if (profile != "quiet") ChangeMembers();
+    StrikeTransfers(chosen);
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
     if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
@@ -210,11 +210,13 @@ class Drawer {
     plan_.events.push_back(std::move(event));
   }
 
-  // Whether each partition has an owner that keeps its disk, for good.
+  // Whether each partition has an owner that keeps its disk, for good. Owners
+  // that move are not counted too closely.
   bool OneOwnerStays() const {
     const PlanOptions& options = plan_.options;
     const int64_t owners = options.owners == 0 ? options.nodes : options.owners;
-    return options.ring == 0 && static_cast<int64_t>(frail_.size()) < owners;
+    const auto frail = static_cast<int64_t>(frail_.size());
+    return options.ring == 0 ? frail < owners : frail == 1 && owners > 1;
   }
 
   // FoundationDB's: half of the nodes stop one by one, and go on in another
@@ -296,35 +298,13 @@ class Drawer {
     }
   }
 
-  // New owners are filled from logs, so these must be kept.
-  void MoveOwners() {
-    Stream stream(plan_.seed, "ring");
-    PlanOptions& options = plan_.options;
-    if (options.ring != 0 || options.owners == 0 ||
-        options.owners >= options.nodes || options.may_lose != 0 ||
-        !stream.OneIn(3)) {
-      return;
-    }
-    options.truncate_entries_per_turn = 0;
-    const int64_t changes = stream.Between(1, 5);
-    for (int64_t i = 0; i < changes; ++i) {
-      PlanEvent event;
-      event.kind = EventKind::kRing;
-      event.at_us = stream.Between(0, options.duration_us);
-      event.value = i;
-      event.for_us = stream.LogBetween(1 * kMs, 20 * kS);
-      plan_.events.push_back(std::move(event));
-    }
-  }
-
-  // Some nodes are to join; members come, go, are replaced and weigh more or
-  // less. Now and then two operators do so at once. New owners are filled from
-  // logs, as above.
+  // Some nodes are to join; members come, go, are replaced, removed and weigh
+  // more or less. Now and then two operators do so at once, or do not wait for
+  // what is on its way.
   void ChangeMembers() {
     Stream stream(plan_.seed, "members");
     PlanOptions& options = plan_.options;
     if (options.ring == 0 || options.may_lose != 0 || stream.Half()) return;
-    options.truncate_entries_per_turn = 0;
     const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
     options.joiners = stream.Between(0, spare);
     const int64_t changes = stream.Between(1, 6);
@@ -340,6 +320,32 @@ class Drawer {
     }
   }
 
+  // Moments after a commit, while partitions are on their way. What takes a
+  // disk's contents strikes rarely, as elsewhere.
+  void StrikeTransfers(const std::vector<Habit>& chosen) {
+    Stream stream(plan_.seed, "in-transfers");
+    std::vector<int64_t> commits;
+    for (const PlanEvent& event : plan_.events) {
+      if (event.kind == EventKind::kCommit) commits.push_back(event.at_us);
+    }
+    if (chosen.empty() || commits.empty() || stream.Half()) return;
+    for (const int64_t commit : commits) {
+      for (uint64_t n = 1 + stream.Below(4); n > 0; --n) {
+        const Habit& habit = stream.Pick(chosen);
+        if (ReplacesDisk(habit.kind) && !stream.OneIn(3)) continue;
+        const size_t size = plan_.events.size();
+        Draw(habit, stream);
+        if (plan_.events.size() == size) continue;
+        PlanEvent& event = plan_.events.back();
+        if (event.kind == EventKind::kWithhold) {
+          event.value = commit;
+        } else {
+          event.at_us = commit + stream.LogBetween(100, 10 * kS);
+        }
+      }
+    }
+  }
+
   void StageAndCommit(uint32_t node, int64_t at_us, int64_t wait_us,
                       Stream& stream) {
     PlanEvent event;
@@ -351,7 +357,7 @@ class Drawer {
       const auto first = static_cast<uint32_t>(nodes_ - plan_.options.joiners);
       const bool joins = plan_.options.joiners > 0 && stream.Half();
       if (joins) event.peer = first + stream.Below32(nodes_ - first);
-      event.value = joins ? kStageJoin : stream.Between(1, 4);
+      event.value = joins ? kStageJoin : stream.Between(1, kStages);
       if (event.value == kStageWeight) {
         event.value += 8 * stream.Between(0, 300);
       }
@@ -361,6 +367,7 @@ class Drawer {
     event.kind = EventKind::kCommit;
     event.at_us = at_us + wait_us;
     event.node = stream.OneIn(4) ? stream.Below32(nodes_) : node;
+    event.value = stream.OneIn(5) ? 1 : 0;
     plan_.events.push_back(event);
   }
 

@@ -50,9 +50,11 @@ bool Checker::Converged() {
     return false;
   }
   if (plan_.options.may_lose == 0 && !AllExact()) return false;
+  if (!cluster_->RingUnsettled().empty()) return false;
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
     for (const Lane& lane : cluster_->node(node).process->lanes) {
-      if (lane.shard->stats().emptying > 0) return false;
+      const replica::ShardStats stats = lane.shard->stats();
+      if (stats.emptying > 0 || stats.incomplete > 0) return false;
     }
     for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
       const PartitionId partition{static_cast<uint16_t>(p)};
@@ -123,6 +125,11 @@ void Checker::FinalCheck(bool converged) {
       for (const Lane& lane : cluster_->node(node).process->lanes) {
         if (const absl::Status sums = lane.shard->VerifyDigests(); !sums.ok()) {
           parts.push_back(absl::StrCat("n", node, ": ", sums.message()));
+        }
+        for (const replica::Transfer& transfer : lane.shard->Transfers()) {
+          parts.push_back(absl::StrCat(
+              "n", node, "/p", Index(transfer.partition),
+              " is being filled, lacks ", transfer.events_lacking, " events"));
         }
         for (const replica::PartitionDigest& d : lane.shard->Digests()) {
           parts.push_back(absl::StrCat("n", node, "/p", Index(d.partition), " ",

@@ -80,17 +80,20 @@ void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
       asked.known[FromOracle(object)].writes = oracles_[p].WritesOf(object);
     }
     for (uint32_t node = 0; node < cluster.size(); ++node) {
-      // Only owners are asked.
-      if (!cluster.node(node).running() ||
-          !cluster.placement().Owns(replica::NodeId{node}, partition)) {
-        continue;
-      }
+      const replica::NodeId id{node};
+      // Only these are asked.
+      const bool owns = cluster.placement().Owns(id, partition);
+      const bool before = cluster.placement().OwnedBefore(id, partition);
+      if (!cluster.node(node).running() || (!owns && !before)) continue;
+      const bool filled = cluster.IsBeingFilled(node, partition);
       const oracle::Events applied = ToOracle(
           cluster.ShardOf(node, partition).ContextOf(partition).applied);
       for (const oracle::Object& object : objects) {
-        if (oracles_[p].HasAllWritesOf(object, applied)) {
-          asked.known[FromOracle(object)].holders.push_back(node);
-        }
+        Known& known = asked.known[FromOracle(object)];
+        const bool has = oracles_[p].HasAllWritesOf(object, applied);
+        if (owns && has) known.holders.push_back(node);
+        if (owns && !has && !filled) ++known.lacking;
+        if (before && has) known.before.push_back(node);
       }
     }
   }
@@ -106,14 +109,22 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   if (oracle.WritesOf(object) != known.writes) return std::nullopt;
   // Else it may have asked nodes that own nothing any more.
   if (!cluster.RingKnownSince(asked.at_us)) return std::nullopt;
-  const auto still = static_cast<uint32_t>(std::count_if(
-      known.holders.begin(), known.holders.end(), [&](uint32_t node) {
-        return cluster.node(node).running() &&
-               cluster.node(node).starts == asked.starts[node];
-      }));
-  if (still + asked.r <= cluster.placement().replicas(partition)) {
-    return std::nullopt;
-  }
+  const auto still = [&](const std::vector<uint32_t>& nodes) {
+    return static_cast<uint32_t>(
+        std::count_if(nodes.begin(), nodes.end(), [&](uint32_t node) {
+          return cluster.node(node).running() &&
+                 cluster.node(node).starts == asked.starts[node];
+        }));
+  };
+  const replica::Placement& placement = cluster.placement();
+  const uint32_t n = placement.replicas(partition);
+  // R of those of before have one of these among them, or R owners are enough,
+  // since they are complete: then they have it, too, for it was at a majority.
+  const uint32_t n_before = placement.replicas_before(partition);
+  const uint32_t had = still(known.before);
+  const bool before =
+      known.lacking == 0 && 2 * had > n_before && had + asked.r > n_before;
+  if (still(known.holders) + asked.r <= n && !before) return std::nullopt;
   return oracle.Read(object, {}, oracle.AllEvents()).present;
 }
 

@@ -3,7 +3,8 @@
 //
 //   - N - R + 1 nodes had applied every write of the object when the listing
 //     began, and still run: any R nodes have one of them among them, so any
-//     join of R is the whole truth; and
+//     join of R is the whole truth; or, while partitions move, as many of those
+//     who owned it before had, and every owner that was complete; and
 //   - nobody wrote the object meanwhile.
 //
 // Then it is listed if, and only if, all its writes together show something.
@@ -59,7 +60,9 @@ class ListWatch {
   static constexpr uint64_t kFirstRequest = uint64_t{1} << 62;
   struct Known {
     size_t writes = 0;
-    std::vector<uint32_t> holders;  // nodes that had applied all of them
+    std::vector<uint32_t> holders;  // owners that had applied all of them
+    std::vector<uint32_t> before;   // likewise, of those of before
+    uint32_t lacking = 0;  // owners that had not, though they were complete
   };
   struct Asked {
     uint32_t node = 0;

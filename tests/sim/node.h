@@ -87,10 +87,17 @@ struct PeerInput {
 struct FsyncDone {};
 struct RingChange {
   std::shared_ptr<const replica::Placement> placement;
-  replica::ConfigDigest ring = {};  // that it was made of, if it was
+  replica::ConfigDigest ring;  // that it was made of
 };
+// What its shards say of their data, one after the other.
+struct HoldingsAsked {
+  replica::Holdings holdings;  // by the ring that they knew when it was asked
+  size_t shards_left = 0;
+  std::function<void(const replica::Holdings&)> done;
+};
+using HoldingsQuery = std::shared_ptr<HoldingsAsked>;
 using Input = std::variant<replica::ClientRequest, PeerInput, PeerChange,
-                           FsyncDone, RingChange>;
+                           FsyncDone, RingChange, HoldingsQuery>;
 
 // One shard of a running process.
 struct Lane {
@@ -121,6 +128,8 @@ struct Process {
   DiskDoor door;
   std::vector<Lane> lanes;
   std::unique_ptr<Strand> strand;  // nullptr: the plan has no ring
+  replica::ConfigDigest placed;  // the ring that the shards were told of last,
+  bool placed_moves = false;     // and whether of the one before it
   crdt::ActorId actor{};
   int64_t started_us = 0;
 };

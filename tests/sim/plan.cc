@@ -18,8 +18,8 @@ constexpr std::array<const char*, kEventKinds> kNames = {
     "clock-jump",  "cut-one-way", "cut-pair",    "isolate",   "split",
     "flap",        "clog",        "blink",       "replay",    "withhold",
     "fail-commit", "fail-sync",   "disk-full",   "slow-disk", "read-error",
-    "corrupt-row", "checkpoint",  "sync-now",    "ring",      "cut-zone",
-    "cut-region",  "heal-links",  "stage",       "commit",    "damage"};
+    "corrupt-row", "checkpoint",  "sync-now",    "commit",    "cut-zone",
+    "cut-region",  "heal-links",  "stage",       "damage"};
 static_assert(static_cast<int>(EventKind::kDamage) + 1 == kEventKinds);
 
 std::optional<EventKind> KindOf(absl::string_view name) {
@@ -112,6 +112,10 @@ const std::vector<OptionField>& OptionFields() {
       {"sync_period_min_us", &O::sync_period_min_us},
       {"sync_period_max_us", &O::sync_period_max_us},
       {"sync_chunk_bytes", &O::sync_chunk_bytes},
+      {"log_bytes_max", &O::log_bytes_max},
+      {"range_chunk_bytes", &O::range_chunk_bytes},
+      {"transfers_at_once", &O::transfers_at_once},
+      {"transfer_bytes_per_second", &O::transfer_bytes_per_second},
       {"checkpoint_deltas", &O::checkpoint_deltas},
       {"truncate_entries_per_turn", &O::truncate_entries_per_turn},
       {"read_hedge_after_us", &O::read_hedge_after_us},
@@ -119,12 +123,8 @@ const std::vector<OptionField>& OptionFields() {
       {"hint_bytes_max", &O::hint_bytes_max},
       {"hint_age_max_us", &O::hint_age_max_us},
       {"empty_rows_per_turn", &O::empty_rows_per_turn},
-      {"log_bytes_max", &O::log_bytes_max},
       {"log_age_max_us", &O::log_age_max_us},
       {"truncate_again_after_us", &O::truncate_again_after_us},
-      {"range_chunk_bytes", &O::range_chunk_bytes},
-      {"transfers_at_once", &O::transfers_at_once},
-      {"transfer_bytes_per_second", &O::transfer_bytes_per_second},
       {"scrub_rows_per_round", &O::scrub_rows_per_round},
       {"strict", &O::strict},
       {"requests_in_flight_max", &O::requests_in_flight_max},

@@ -53,6 +53,10 @@ struct PlanOptions {
   int64_t sync_period_min_us = 1'000'000;
   int64_t sync_period_max_us = 60'000'000;
   int64_t sync_chunk_bytes = 256 << 10;
+  int64_t log_bytes_max = int64_t{1} << 30;
+  int64_t range_chunk_bytes = 256 << 10;
+  int64_t transfers_at_once = 4;
+  int64_t transfer_bytes_per_second = 32 << 20;
   int64_t checkpoint_deltas = 4096;
   int64_t truncate_entries_per_turn = 2048;  // 0: logs are kept for ever
   int64_t read_hedge_after_us = 50'000;
@@ -60,12 +64,8 @@ struct PlanOptions {
   int64_t hint_bytes_max = 256 << 20;
   int64_t hint_age_max_us = int64_t{3} * 3600 * 1'000'000;
   int64_t empty_rows_per_turn = 2048;
-  int64_t log_bytes_max = 1 << 30;
   int64_t log_age_max_us = int64_t{24} * 3600 * 1'000'000;
   int64_t truncate_again_after_us = 50'000;
-  int64_t range_chunk_bytes = 256 << 10;
-  int64_t transfers_at_once = 4;
-  int64_t transfer_bytes_per_second = 32 << 20;
   int64_t scrub_rows_per_round = 1000;
   int64_t strict = 0;  // 1: quorums of owners alone
   int64_t requests_in_flight_max = 65'536;
@@ -148,26 +148,25 @@ enum class EventKind {
   // Controls that a node has anyway.
   kCheckpoint,  // node
   kSyncNow,     // node, peer
-  // The ring: other owners for some partitions, as `value` draws them; each
-  // node learns of it within `for`.
-  kRing,
+  // An operator of a cluster with rings, at node: commits what it knows to be
+  // staged; value=1: whatever is on its way still.
+  kCommit,
   // Places.
   kCutZone,    // node: its zone; value=1: nothing gets out, 2: nothing in
   kCutRegion,  // node: its region; value as kCutZone
   kHealLinks,  // all links, clogs too
-  // An operator of a cluster with rings.
-  kStage,   // at node: what becomes of peer; value=one of kStage… below, and
-            // its weight times 8
-  kCommit,  // at node: what it knows to be staged
-  // One more of disks.
+  kStage,   // an operator at node: what becomes of peer; value=one of kStage…
+            // below, and its weight times 8
   kDamage,  // node: some rows are gone, or say something else, and reading them
             // gives no error; its process starts again after `for`
 };
-inline constexpr int kEventKinds = 35;
+inline constexpr int kEventKinds = 34;
 inline constexpr int64_t kStageJoin = 1;
 inline constexpr int64_t kStageLeave = 2;
 inline constexpr int64_t kStageReplace = 3;  // by a node that is no member
 inline constexpr int64_t kStageWeight = 4;
+inline constexpr int64_t kStageRemove = 5;  // its disk counts as lost
+inline constexpr int64_t kStages = 5;
 const char* EventName(EventKind kind);
 
 // How an operation is done (PlanEvent::value).

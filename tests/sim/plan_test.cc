@@ -88,8 +88,8 @@ TEST_CASE("Draw: a profile has the faults that its name promises") {
   CHECK(kinds_of("quiet", [](EventKind) { return false; }));
   // The ring may change in any.
   CHECK(kinds_of("clock", [](EventKind kind) {
-    return kind == EventKind::kClockJump || kind == EventKind::kRing ||
-           kind == EventKind::kStage || kind == EventKind::kCommit;
+    return kind == EventKind::kClockJump || kind == EventKind::kCommit ||
+           kind == EventKind::kStage;
   }));
   CHECK_FALSE(kinds_of(
       "swarm", [](EventKind kind) { return kind == EventKind::kClockJump; }));
@@ -135,7 +135,7 @@ TEST_CASE("Draw: without the loss profile somebody keeps his disk") {
     CHECK(static_cast<int64_t>(lost.size()) < options.nodes);
     if (lost.empty() || options.truncate_entries_per_turn == 0) continue;
     ++truncated;
-    CHECK(options.ring == 0);
+    if (options.ring != 0) CHECK(lost.size() == 1);
     if (options.owners > 0) {
       CHECK(static_cast<int64_t>(lost.size()) < options.owners);
     }

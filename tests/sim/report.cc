@@ -50,6 +50,26 @@ void AddTo(NetworkStats& sum, const NetworkStats& more) {
   sum.replayed += more.replayed;
 }
 
+// One line for each kind of fault, one column for each phase.
+template <typename Counts>
+std::string Table(const std::vector<std::string>& phases,
+                  const Counts& counts) {
+  std::string table = absl::StrFormat("  %-12s", "fault");
+  for (const std::string& phase : phases) {
+    absl::StrAppendFormat(&table, "%12s", phase);
+  }
+  table += "\n";
+  for (int kind = 1; kind < kEventKinds; ++kind) {
+    absl::StrAppendFormat(&table, "  %-12s",
+                          EventName(static_cast<EventKind>(kind)));
+    for (const uint64_t count : counts[static_cast<size_t>(kind)]) {
+      absl::StrAppendFormat(&table, "%12u", count);
+    }
+    table += "\n";
+  }
+  return table;
+}
+
 std::string ListOf(const std::vector<std::string>& names) {
   return names.empty() ? "none" : absl::StrJoin(names, ", ");
 }
@@ -79,6 +99,9 @@ void Report::Add(const SeedResult& result) {
   for (size_t kind = 0; kind < faults_.size(); ++kind) {
     for (size_t phase = 0; phase < faults_[kind].size(); ++phase) {
       faults_[kind][phase] += outcome.faults[kind][phase];
+    }
+    for (size_t phase = 0; phase < transfers_[kind].size(); ++phase) {
+      transfers_[kind][phase] += outcome.transfers[kind][phase];
     }
   }
   AddTo(marks_, outcome.marks);
@@ -118,20 +141,19 @@ double Report::Speed() const {
 }
 
 std::string Report::FaultTable() const {
-  std::string table = absl::StrFormat("  %-12s", "fault");
+  std::vector<std::string> phases;
   for (int phase = 0; phase < kPhases; ++phase) {
-    absl::StrAppendFormat(&table, "%12s", PhaseName(static_cast<Phase>(phase)));
+    phases.emplace_back(PhaseName(static_cast<Phase>(phase)));
   }
-  table += "\n";
-  for (int kind = 1; kind < kEventKinds; ++kind) {
-    absl::StrAppendFormat(&table, "  %-12s",
-                          EventName(static_cast<EventKind>(kind)));
-    for (const uint64_t count : faults_[static_cast<size_t>(kind)]) {
-      absl::StrAppendFormat(&table, "%12u", count);
-    }
-    table += "\n";
+  return Table(phases, faults_);
+}
+
+std::string Report::TransferTable() const {
+  std::vector<std::string> phases;
+  for (int phase = 0; phase < kTransferPhases; ++phase) {
+    phases.emplace_back(TransferPhaseName(static_cast<TransferPhase>(phase)));
   }
-  return table;
+  return Table(phases, transfers_);
 }
 
 std::string Report::ToText(double wall_seconds) const {
@@ -165,7 +187,9 @@ std::string Report::ToText(double wall_seconds) const {
       network_.replayed, turns_, events_,
       static_cast<double>(converged_us_max_) / 1e6);
   absl::StrAppend(&text, "faults, by what their node was doing:\n",
-                  FaultTable());
+                  FaultTable(),
+                  "faults, by how far transfers of partitions at it were:\n",
+                  TransferTable());
   absl::StrAppendFormat(&text, "marks: %u of %u reached; not: %s\n",
                         marks_.size() - missed.size(), marks_.size(),
                         ListOf(missed));
@@ -224,6 +248,11 @@ std::string Report::ToJson(double wall_seconds) const {
       json["faults"][EventName(static_cast<EventKind>(kind))]
           [PhaseName(static_cast<Phase>(phase))] =
               faults_[static_cast<size_t>(kind)][static_cast<size_t>(phase)];
+    }
+    for (int phase = 0; phase < kTransferPhases; ++phase) {
+      json["faults_in_transfers"][EventName(static_cast<EventKind>(kind))]
+          [TransferPhaseName(static_cast<TransferPhase>(phase))] =
+              transfers_[static_cast<size_t>(kind)][static_cast<size_t>(phase)];
     }
   }
   for (const Failure& failure : failures_) {

@@ -46,6 +46,7 @@ class Report {
   static std::vector<std::string> Zeros(const Counts& counts);
   void AddFailure(Failure failure);
   std::string FaultTable() const;
+  std::string TransferTable() const;
 
   const std::string mutant_;
   uint64_t seeds_ = 0;
@@ -59,7 +60,8 @@ class Report {
   ClientStats clients_;
   NetworkStats network_;
   Counts profiles_;
-  std::array<std::array<uint64_t, kPhases>, kEventKinds> faults_{};
+  decltype(Outcome::faults) faults_{};
+  decltype(Outcome::transfers) transfers_{};
   Counts marks_;
   Counts buggified_;
   std::vector<Failure> failures_;

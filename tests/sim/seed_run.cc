@@ -68,6 +68,7 @@ Json ToJson(const Outcome& outcome) {
                {"converged_us", outcome.converged_after_us},
                {"turns", outcome.turns},
                {"faults", outcome.faults},
+               {"transfers", outcome.transfers},
                {"marks", outcome.marks},
                {"buggified", outcome.buggified},
                {"mutant_passes", outcome.mutant_passes}};
@@ -89,6 +90,7 @@ Outcome OutcomeFrom(const Json& json) {
   outcome.converged_after_us = json.at("converged_us").get<int64_t>();
   outcome.turns = json.at("turns").get<uint64_t>();
   outcome.faults = json.at("faults").get<decltype(outcome.faults)>();
+  outcome.transfers = json.at("transfers").get<decltype(outcome.transfers)>();
   outcome.marks = json.at("marks").get<decltype(outcome.marks)>();
   outcome.buggified = json.at("buggified").get<decltype(outcome.buggified)>();
   outcome.mutant_passes = json.at("mutant_passes").get<uint64_t>();

@@ -33,6 +33,11 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.sync_period_min = absl::Microseconds(plan.sync_period_min_us);
   options.sync_period_max = absl::Microseconds(plan.sync_period_max_us);
   options.sync_chunk_bytes = static_cast<size_t>(plan.sync_chunk_bytes);
+  options.log_bytes_max = static_cast<uint64_t>(plan.log_bytes_max);
+  options.range_chunk_bytes = static_cast<size_t>(plan.range_chunk_bytes);
+  options.transfers_at_once = static_cast<size_t>(plan.transfers_at_once);
+  options.transfer_bytes_per_second =
+      static_cast<uint64_t>(plan.transfer_bytes_per_second);
   options.checkpoint_deltas = static_cast<uint64_t>(plan.checkpoint_deltas);
   options.truncate_entries_per_turn =
       static_cast<size_t>(plan.truncate_entries_per_turn);
@@ -41,14 +46,9 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.hint_bytes_max = static_cast<size_t>(plan.hint_bytes_max);
   options.hint_age_max = absl::Microseconds(plan.hint_age_max_us);
   options.empty_rows_per_turn = static_cast<size_t>(plan.empty_rows_per_turn);
-  options.log_bytes_max = static_cast<uint64_t>(plan.log_bytes_max);
   options.log_age_max = absl::Microseconds(plan.log_age_max_us);
   options.truncate_again_after =
       absl::Microseconds(plan.truncate_again_after_us);
-  options.range_chunk_bytes = static_cast<size_t>(plan.range_chunk_bytes);
-  options.transfers_at_once = static_cast<size_t>(plan.transfers_at_once);
-  options.transfer_bytes_per_second =
-      static_cast<uint64_t>(plan.transfer_bytes_per_second);
   options.scrub_rows_per_round =
       static_cast<uint64_t>(plan.scrub_rows_per_round);
   options.quorums_default =
@@ -149,8 +149,10 @@ absl::Status SimCluster::Open(uint32_t id) {
   std::optional<replica::ClusterConfig> config;
   if (plan_.options.ring != 0) {
     config = StartConfig(id);
-    placement = PlacementFor(*config->ring);
-    ring = {config->ring->epoch(), config->ring->digest()};
+    process.placed = ring = {config->ring->epoch(), config->ring->digest()};
+    process.placed_moves = config->ring->before().has_value();
+    placement = PlacementFor(NewRingOf(*config->ring));
+    if (ring != newest_ring_) late_start_us_ = scheduler_.now_us();
   }
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
   for (uint32_t i = 0; i < shards; ++i) {
@@ -446,17 +448,20 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
     shard.HandleFsynced();
   } else if (const auto* ring = std::get_if<RingChange>(&input)) {
     for (Lane& lane : nodes_[id].process->lanes) {
-      // Of those without a configuration the newer counts.
-      if (lane.shard.get() != &shard ||
-          (ring->ring.epoch == 0 &&
-           lane.placement->epoch() >= ring->placement->epoch())) {
-        continue;
-      }
+      if (lane.shard.get() != &shard) continue;
+      // That nothing moves any more changes no owners.
+      if (ring->ring != lane.ring) ring_heard_us_ = scheduler_.now_us();
       lane.placement = ring->placement;
       lane.ring = ring->ring;
-      ring_heard_us_ = scheduler_.now_us();
+      observer_.BeforePlacement(id, shard);
       shard.HandlePlacement(*ring->placement, now);
     }
+  } else if (const auto* asked = std::get_if<HoldingsQuery>(&input)) {
+    const replica::ShardStats stats = shard.stats();
+    replica::Holdings& holdings = (*asked)->holdings;
+    holdings.data = holdings.data || stats.held > 0;
+    holdings.incomplete += static_cast<uint32_t>(stats.incomplete);
+    if (--(*asked)->shards_left == 0) (*asked)->done(holdings);
   } else {
     const auto& change = std::get<PeerChange>(input);
     if (change.incarnation != crdt::ActorId{}) {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -46,6 +47,7 @@ class Observer {
   virtual void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                             const replica::Message& message) = 0;
   virtual void BeforePeerDown(uint32_t node, replica::Shard& shard) = 0;
+  virtual void BeforePlacement(uint32_t node, replica::Shard& shard) = 0;
   virtual void BeforeTimers(uint32_t node, replica::Shard& shard) = 0;
   virtual void AfterTimers(uint32_t node, replica::Shard& shard) = 0;
   // Before its outputs leave.
@@ -77,9 +79,25 @@ class SimCluster {
   bool ring_changed() const { return ring_changed_; }
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
+  const replica::ConfigDigest& newest_ring() const { return newest_ring_; }
+  // Whether all running nodes go by it, or by a later one.
+  bool AllKnow(const replica::ConfigDigest& ring) const;
+  // When a node last began by another ring than the newest.
+  int64_t late_start_us() const { return late_start_us_; }
+  // When an operator last forced a ring on one whose owners lacked something,
+  // or gave disks for lost.
+  int64_t loose_us() const { return loose_us_; }
   // What keeps nodes from reaching one another and having one configuration;
   // empty if nothing does, and where there is no ring.
   std::string GossipDiffers() const;
+  // Which node has not heard that nothing is on its way any more. Requires:
+  // all run.
+  std::string RingUnsettled() const;
+  // Whether it owns the partition and does not know that it has all of it.
+  bool IsBeingFilled(uint32_t node, replica::PartitionId partition);
+  // By what ring the node goes; epoch 0: none.
+  const replica::ConfigDigest& RingAt(uint32_t node,
+                                      replica::PartitionId partition) const;
   // Those in the same region as `node`, or in the same zone of it: a bit mask.
   uint64_t RegionMates(uint32_t node) const;
   uint64_t ZoneMates(uint32_t node) const;
@@ -103,12 +121,11 @@ class SimCluster {
   void Start(uint32_t node);
   void Pause(uint32_t node, int64_t for_us);
   void Blink(uint32_t node, uint32_t peer);
-  // Draws other owners for some partitions.
-  void ChangeRing(uint64_t draw, int64_t spread_us);
   // An operator at `node` stages what PlanEvent says for `subject`, or commits
-  // what is staged there; what makes no sense is refused.
+  // what is staged there; what makes no sense is refused. So is a commit while
+  // data is on its way, unless it is forced.
   void Stage(uint32_t node, uint32_t subject, int64_t change);
-  void Commit(uint32_t node);
+  void Commit(uint32_t node, bool force);
   void CutBetween(uint32_t from, uint32_t to, int64_t for_us);
   void HealLinks();
   // Ends every fault, starts who is down.
@@ -161,8 +178,11 @@ class SimCluster {
   // The shards of `node` are told.
   void Reach(uint32_t node, uint32_t peer, bool up);
   void SaveCluster(uint32_t node);
+  // Asks its shards what they hold, tells the strand, and calls `done`.
+  void LookForData(uint32_t node, StrandInput done);
+  void WatchForData(uint32_t node);
   std::shared_ptr<const replica::Placement> PlacementFor(
-      const replica::CommittedRing& ring);
+      const replica::ClusterEvent::NewRing& ring);
   void FindNewestRing();
   // Starts it a little later if it is to join and nobody is there to ask.
   bool WaitsToJoin(uint32_t node);
@@ -176,11 +196,13 @@ class SimCluster {
   std::shared_ptr<const replica::Placement> placement_;
   bool ring_changed_ = false;
   replica::ConfigDigest newest_ring_;  // that it was made of; epoch 0: none
-  // Of every ring that there was.
-  std::map<std::pair<uint64_t, replica::Hash128>,
+  // Of every ring that there was, and whether with the one before it.
+  std::map<std::tuple<uint64_t, replica::Hash128, bool>,
            std::shared_ptr<const replica::Placement>>
       placements_;
   int64_t ring_heard_us_ = 0;  // when somebody last heard of a change
+  int64_t late_start_us_ = -1;
+  int64_t loose_us_ = -1;
   Network network_;
   std::vector<Node> nodes_;
   Stream chance_;

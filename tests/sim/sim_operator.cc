@@ -9,7 +9,6 @@
 namespace dovetail::sim {
 
 using replica::Cluster;
-using replica::ClusterConfig;
 using replica::NodeId;
 
 namespace {
@@ -32,6 +31,8 @@ std::optional<replica::StagedChange> ChangeOf(const Plan& plan,
         return replica::Replace(NodeId{subject}, MemberOf(plan, node));
       }
       return std::nullopt;
+    case kStageRemove:
+      return replica::Remove(NodeId{subject});
     case kStageWeight:
       return replica::SetWeight(NodeId{subject},
                                 static_cast<uint32_t>(change / 8));
@@ -56,23 +57,24 @@ void SimCluster::Stage(uint32_t id, uint32_t subject, int64_t change) {
       });
 }
 
-void SimCluster::Commit(uint32_t id) {
+// What the others said of their data may be a moment old; what this node says,
+// not.
+void SimCluster::Commit(uint32_t id, bool force) {
   if (!nodes_[id].running() || plan_.options.ring == 0) return;
-  OnStrand(id, [this, id](Cluster& cluster, absl::Duration now) {
+  LookForData(id, [this, id, force](Cluster& cluster, absl::Duration now) {
+    const uint64_t epoch = cluster.config().epoch();
     absl::Status status = cluster.Commit(0, now);
-    if (absl::IsFailedPrecondition(status)) {
-      // It would move data, which the operator's command does not do yet. The
-      // nodes take any ring: this one comes as if from another node.
-      ClusterConfig config = cluster.config();
-      const auto plan = replica::MakePlan(config);
-      if (plan.ok() && replica::Commit(config, *plan, NodeId{id}).ok()) {
-        status = cluster.HandleConfig(
-            NodeId{id}, replica::EncodeClusterConfig(config), now);
-      }
+    const bool refused = absl::IsFailedPrecondition(status);
+    if (force && refused) status = cluster.Commit(0, now, true);
+    const auto& ring = cluster.config().ring;
+    if (status.ok() && ring->epoch() > epoch &&
+        (refused || !ring->before()->gone.empty())) {
+      loose_us_ = scheduler_.now_us();
     }
     trace_.Add(scheduler_.now_us(), "commit", id, cluster.config().epoch(),
                static_cast<uint64_t>(status.code()), [&] {
-                 return absl::StrCat("node ", id, ": ", status.ToString());
+                 return absl::StrCat("node ", id, force ? ", forced: " : ": ",
+                                     status.ToString());
                });
   });
 }

@@ -86,6 +86,21 @@ replica::CommittedRing FirstRingOf(const Plan& plan) {
   return *std::move(ring);
 }
 
+replica::ClusterEvent::NewRing NewRingOf(const replica::CommittedRing& ring) {
+  const auto computed = [](const replica::RingSpec& spec) {
+    auto made = replica::Ring::Compute(spec);
+    DOVETAIL_CHECK(made.ok());
+    return std::make_shared<const replica::Ring>(*std::move(made));
+  };
+  replica::ClusterEvent::NewRing event{
+      computed(ring.ring()), {ring.epoch(), ring.digest()}, nullptr, {}};
+  if (ring.before()) {
+    event.before = computed(ring.before()->ring);
+    event.gone = ring.before()->gone;
+  }
+  return event;
+}
+
 std::shared_ptr<const replica::Placement> FirstPlacement(const Plan& plan) {
   if (plan.options.ring == 0) {
     return std::make_shared<replica::Placement>(Rotating(plan.options));
@@ -118,53 +133,41 @@ const replica::Placement& SimCluster::PlacementAt(
   return *nodes_[id].process->lanes[LaneOf(id, partition)].placement;
 }
 
+bool SimCluster::IsBeingFilled(uint32_t id, replica::PartitionId partition) {
+  if (plan_.options.ring == 0) return false;
+  const auto transfers = ShardOf(id, partition).Transfers();
+  return std::any_of(transfers.begin(), transfers.end(),
+                     [&](const replica::Transfer& transfer) {
+                       return transfer.partition == partition;
+                     });
+}
+
+const replica::ConfigDigest& SimCluster::RingAt(
+    uint32_t id, replica::PartitionId partition) const {
+  return nodes_[id].process->lanes[LaneOf(id, partition)].ring;
+}
+
 bool SimCluster::RingKnownSince(int64_t at_us) const {
   if (ring_heard_us_ > at_us) return false;
+  if (plan_.options.ring == 0) return true;
   for (const Node& node : nodes_) {
     if (!node.running()) continue;
     for (const Lane& lane : node.process->lanes) {
-      if (lane.placement != placement_) return false;
+      if (lane.ring != newest_ring_) return false;
     }
   }
   return true;
 }
 
-void SimCluster::ChangeRing(uint64_t draw, int64_t spread_us) {
-  Stream stream(plan_.seed, "ring", draw);
-  std::vector<replica::Placement::Member> members;
-  for (const auto& [id, member] : placement_->members()) {
-    members.push_back(member);
-  }
-  std::vector<replica::Placement::Row> rows;
-  for (uint32_t p = 0; p < partitions(); ++p) {
-    const replica::PartitionId partition{static_cast<uint16_t>(p)};
-    replica::Placement::Row row;
-    for (const NodeId node : placement_->Owners(partition)) {
-      row.nodes.push_back(node);
+bool SimCluster::AllKnow(const replica::ConfigDigest& ring) const {
+  if (plan_.options.ring == 0) return true;
+  for (const Node& node : nodes_) {
+    if (!node.running()) continue;
+    for (const Lane& lane : node.process->lanes) {
+      if (lane.ring != ring && lane.ring.epoch <= ring.epoch) return false;
     }
-    row.owners = static_cast<uint32_t>(row.nodes.size());
-    for (const NodeId node : placement_->StandIns(partition)) {
-      row.nodes.push_back(node);
-    }
-    if (stream.Half()) {
-      for (size_t i = row.nodes.size(); i > 1; --i) {
-        std::swap(row.nodes[i - 1], row.nodes[stream.Below(i)]);
-      }
-    }
-    rows.push_back(std::move(row));
   }
-  ring_changed_ = true;
-  placement_ = std::make_shared<replica::Placement>(placement_->epoch() + 1,
-                                                    members, std::move(rows));
-  for (uint32_t id = 0; id < size(); ++id) {
-    const int64_t after = stream.Between(1, std::max<int64_t>(spread_us, 1));
-    scheduler_.After(after, [this, id, ring = placement_] {
-      if (!nodes_[id].running()) return;  // it starts with the newest
-      for (uint32_t lane = 0; lane < nodes_[id].process->lanes.size(); ++lane) {
-        Push(id, lane, RingChange{ring});
-      }
-    });
-  }
+  return true;
 }
 
 }  // namespace dovetail::sim

@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "replica/cluster.h"
 #include "replica/cluster_config.h"
 #include "replica/placement.h"
 #include "tests/sim/plan.h"
@@ -22,6 +23,8 @@ replica::RingMember MemberOf(const Plan& plan, uint32_t node);
 // Requires: options.ring.
 replica::CommittedRing FirstRingOf(const Plan& plan);
 std::shared_ptr<const replica::Placement> FirstPlacement(const Plan& plan);
+// As nodes hear of it, with the one before it.
+replica::ClusterEvent::NewRing NewRingOf(const replica::CommittedRing& ring);
 
 }  // namespace dovetail::sim
 

@@ -27,6 +27,8 @@ namespace {
 
 // As of net/cluster_driver.cc.
 constexpr int64_t kSaveRetryUs = 5'000'000;
+// As of net/node.cc.
+constexpr int64_t kLookForDataUs = 1'000'000;
 
 // What a node remembers of its cluster, as src/server/cluster_file.h does.
 struct ClusterFile {
@@ -124,6 +126,36 @@ void SimCluster::StartStrand(uint32_t id, ClusterConfig config) {
                          std::move(config), Steady()),
                  incarnation});
   DrainStrand(id);
+  WatchForData(id);
+}
+
+// As net/node.cc does. The shards answer by the ring that they know now, or by
+// a later one.
+void SimCluster::LookForData(uint32_t id, StrandInput done) {
+  Process& process = *nodes_[id].process;
+  auto asked = std::make_shared<HoldingsAsked>();
+  asked->holdings.ring = process.placed;
+  asked->shards_left = process.lanes.size();
+  asked->done = [this, id,
+                 done = std::move(done)](const replica::Holdings& holdings) {
+    OnStrand(id, [holdings, done](Cluster& cluster, absl::Duration now) {
+      if (holdings.ring == cluster.ring_stamp()) {
+        cluster.SetHoldings(holdings, now);
+      }
+      done(cluster, now);
+    });
+  };
+  for (uint32_t lane = 0; lane < process.lanes.size(); ++lane) {
+    Push(id, lane, asked);
+  }
+}
+
+void SimCluster::WatchForData(uint32_t id) {
+  LookForData(id, [this, id](Cluster&, absl::Duration) {
+    scheduler_.After(kLookForDataUs, [this, id, starts = nodes_[id].starts] {
+      if (nodes_[id].running() && nodes_[id].starts == starts) WatchForData(id);
+    });
+  });
 }
 
 // --- Inputs and outputs ------------------------------------------------------
@@ -209,9 +241,11 @@ void SimCluster::OnClusterEvent(uint32_t id, const ClusterEvent::Any& event) {
                                      ring->stamp.digest.high);
                });
     FindNewestRing();
-    if (process.lanes.front().ring == ring->stamp) return;
-    tell(RingChange{PlacementFor(*process.strand->cluster.config().ring),
-                    ring->stamp});
+    const bool moves = ring->before != nullptr;
+    if (process.placed == ring->stamp && process.placed_moves == moves) return;
+    process.placed = ring->stamp;
+    process.placed_moves = moves;
+    tell(RingChange{PlacementFor(*ring), ring->stamp});
   } else if (const auto* up = std::get_if<ClusterEvent::Reachable>(&event)) {
     trace_reach(SeatOf(up->node), true);
     Reach(id, SeatOf(up->node), true);
@@ -278,13 +312,12 @@ void SimCluster::OnPlacedBy(uint32_t from, uint32_t to,
 // --- Rings -------------------------------------------------------------------
 
 std::shared_ptr<const replica::Placement> SimCluster::PlacementFor(
-    const replica::CommittedRing& committed) {
-  auto& placement = placements_[{committed.epoch(), committed.digest()}];
+    const ClusterEvent::NewRing& ring) {
+  auto& placement = placements_[{ring.stamp.epoch, ring.stamp.digest,
+                                 ring.before != nullptr}];
   if (placement == nullptr) {
-    const auto ring = replica::Ring::Compute(committed.ring());
-    DOVETAIL_CHECK(ring.ok());
-    placement =
-        std::make_shared<replica::Placement>(replica::PlacementOf(*ring));
+    placement = std::make_shared<replica::Placement>(
+        replica::PlacementOf(*ring.ring, ring.before.get(), ring.gone));
   }
   return placement;
 }
@@ -308,7 +341,21 @@ void SimCluster::FindNewestRing() {
   if (!newest || newest_ring_ == StampOf(*newest)) return;
   newest_ring_ = StampOf(*newest);
   ring_changed_ |= newest_ring_.epoch > 1;
-  placement_ = PlacementFor(*newest);
+  placement_ = PlacementFor(NewRingOf(*newest));
+}
+
+std::string SimCluster::RingUnsettled() const {
+  for (uint32_t id = 0; id < size(); ++id) {
+    const Process& process = *nodes_[id].process;
+    const bool moves =
+        std::any_of(process.lanes.begin(), process.lanes.end(),
+                    [](const Lane& lane) { return lane.placement->moves(); });
+    if (moves || (process.strand && !process.strand->cluster.settled())) {
+      return absl::StrCat("node ", id,
+                          " has not heard that all owners are complete");
+    }
+  }
+  return "";
 }
 
 std::string SimCluster::GossipDiffers() const {

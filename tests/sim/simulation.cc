@@ -33,7 +33,8 @@ class Simulation {
         chance_(plan.seed, "faults-at-run-time"),
         probes_(plan.seed, "probes"),
         listings_(plan.seed, "listings"),
-        sessions_(plan.seed, "sessions") {
+        sessions_(plan.seed, "sessions"),
+        quorums_(plan.seed, "quorums") {
     checker_.Attach(cluster_);
   }
 
@@ -66,6 +67,9 @@ class Simulation {
       }
       if (sessions_.Permille(plan_.options.probe_permille / 3)) {
         checker_.SessionReadAny(sessions_);
+      }
+      if (quorums_.Permille(plan_.options.probe_permille / 3)) {
+        checker_.QuorumReadAny(quorums_);
       }
     }
   }
@@ -184,8 +188,12 @@ class Simulation {
     trace_.Add(scheduler_.now_us(), "fault", static_cast<uint64_t>(event.kind),
                event.node, event.peer, [&] { return ToText(event); });
     const Phase phase = PhaseOf(event.node);
-    ++outcome_
-          .faults[static_cast<size_t>(event.kind)][static_cast<size_t>(phase)];
+    const auto kind = static_cast<size_t>(event.kind);
+    ++outcome_.faults[kind][static_cast<size_t>(phase)];
+    const uint32_t transfers = TransferPhasesOf(cluster_, event.node);
+    for (size_t i = 0; i < outcome_.transfers[kind].size(); ++i) {
+      outcome_.transfers[kind][i] += (transfers >> i) & 1;
+    }
     switch (event.kind) {
       case EventKind::kOperation:
         return;
@@ -219,7 +227,7 @@ class Simulation {
       case EventKind::kStage:
         return cluster_.Stage(event.node, event.peer, event.value);
       case EventKind::kCommit:
-        return cluster_.Commit(event.node);
+        return cluster_.Commit(event.node, event.value != 0);
       case EventKind::kFailCommit:
       case EventKind::kFailSync:
       case EventKind::kDiskFull:
@@ -231,9 +239,6 @@ class Simulation {
       case EventKind::kCheckpoint:
         return cluster_.Control(
             event.node, [](replica::Shard& shard) { shard.CheckpointAll(); });
-      case EventKind::kRing:
-        return cluster_.ChangeRing(static_cast<uint64_t>(event.value),
-                                   event.for_us);
       case EventKind::kSyncNow:
         return cluster_.Control(event.node, [&](replica::Shard& shard) {
           shard.StartSync(replica::NodeId{event.peer},
@@ -434,6 +439,7 @@ class Simulation {
   Stream probes_;
   Stream listings_;
   Stream sessions_;
+  Stream quorums_;
   bool healed_ = false;
   bool core_alone_ = false;  // see RunCore
   Outcome outcome_;

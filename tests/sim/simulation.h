@@ -11,6 +11,7 @@
 #include "tests/sim/checker.h"
 #include "tests/sim/network.h"
 #include "tests/sim/plan.h"
+#include "tests/sim/transfer_phase.h"
 
 namespace dovetail::sim {
 
@@ -45,6 +46,8 @@ struct Outcome {
   NetworkStats network;
   // How often each kind of fault struck in each phase.
   std::array<std::array<uint64_t, kPhases>, kEventKinds> faults{};
+  // And how far the transfers at its node were, for each phase that any was in.
+  std::array<std::array<uint64_t, kTransferPhases>, kEventKinds> transfers{};
   std::map<std::string, uint64_t> marks;
   std::map<std::string, uint64_t> buggified;
   uint64_t mutant_passes = 0;
