@@ -50,9 +50,8 @@ absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
       named.push_back({leaf, Family::kIndex, IndexKey(*row.object)});
     }
     if (row.header && row.decoded.expires_ms > 0) {
-      named.push_back(
-          {leaf, Family::kMeta,
-           ExpiryKey(id_, row.decoded.expires_ms, *row.object)});
+      named.push_back({leaf, Family::kMeta,
+                       ExpiryKey(id_, row.decoded.expires_ms, *row.object)});
     }
   }));
   for (const auto& [leaf, family, key] : named) {
@@ -151,8 +150,7 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   for (const std::string& key : gone) rows_.Delete(key);
   for (const auto& [key, remains] : objects) {
     const ObjectHeader& there = remains.there;
-    const bool fits = remains.header &&
-                      remains.decoded.count == there.count &&
+    const bool fits = remains.header && remains.decoded.count == there.count &&
                       remains.decoded.visible == there.visible &&
                       remains.decoded.expires_ms == there.expires_ms;
     if (there.count == 0) {

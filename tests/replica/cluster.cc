@@ -140,7 +140,8 @@ RequestId Cluster::BeginOnce(uint32_t node,
                              RequestOptions options) {
   const RequestId id{next_request_++};
   at(node).HandleRequest(
-      {id, options, WriteRequest{prepared.operations, prepared.id}}, NowAt(node));
+      {id, options, WriteRequest{prepared.operations, prepared.id}},
+      NowAt(node));
   EndTurn(node);
   return id;
 }

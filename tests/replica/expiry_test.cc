@@ -75,8 +75,9 @@ size_t ExpiryEntries(Cluster& cluster, uint32_t node) {
   return entries;
 }
 
-TEST_CASE("Expiry: it is hidden at its time by every replica, and nothing else "
-          "happens then") {
+TEST_CASE(
+    "Expiry: it is hidden at its time by every replica, and nothing else "
+    "happens then") {
   Cluster cluster(3);
   WriteExpiring(cluster, "k", absl::Seconds(5));
   CHECK(cluster.Show(0, Type::kSet, "k") == "{x, y}");
@@ -205,8 +206,7 @@ TEST_CASE("Expiry: an operation with an id finds an object that is gone") {
   Cluster cluster(1);
   WriteExpiring(cluster, "k", absl::Seconds(5));
   cluster.Advance(absl::Seconds(6));
-  crdt::SessionWriter writer(
-      crdt::MakeActorId(crdt::ActorKind::kSession, 7));
+  crdt::SessionWriter writer(crdt::MakeActorId(crdt::ActorKind::kSession, 7));
   const auto prepared = writer.Prepare({AddTo("k", {"z"})}, {1, 0});
   REQUIRE(prepared.ok());
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -384,10 +384,9 @@ TEST_CASE("Expiry: a stand-in that hands over forgets the times too") {
   const auto cut = [](const InFlight& item) {
     return item.to == NodeId{1} || item.to == NodeId{2};
   };
-  cluster.Begin(0,
-                {AddTo("k", {"x"}),
-                 ExpireIn(Type::kSet, "k", absl::Seconds(600))},
-                Cluster::W(2));
+  cluster.Begin(
+      0, {AddTo("k", {"x"}), ExpireIn(Type::kSet, "k", absl::Seconds(600))},
+      Cluster::W(2));
   cluster.DeliverAll(cut);
   CHECK(ExpiryEntries(cluster, 3) == 1);
   cluster.Meet(0, 1);
