@@ -16,9 +16,10 @@
 namespace dovetail::crdt {
 
 // Takes back all that was observed at and under `place`, of any type, after
-// `resume_after`, and of a whole object when it expires: counters are reset, all else loses its observed dots. Stops
-// at a leaf boundary before kDotsPerClearDelta dots are passed. Errors: those
-// of the state. Cost: O(leaves visited).
+// `resume_after`, and of a whole object when it expires: counters are reset,
+// all else loses its observed dots. Stops at a leaf boundary before
+// kDotsPerClearDelta dots are passed. Errors: those of the state. Cost:
+// O(leaves visited).
 absl::StatusOr<MutationOutcome> RemoveAll(DeltaBuilder& builder,
                                           const Path& place,
                                           const Path& resume_after);

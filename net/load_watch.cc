@@ -21,9 +21,8 @@ void LoadWatch::Measure() {
   for (uint32_t i = 0; i < host_.shards(); ++i) {
     host_.Query(i, [&loop = loop_,
                     weak = weak_from_this()](replica::Shard& shard) {
-      auto part = std::make_shared<Part>(
-          Part{shard.Load(), shard.Transfers(),
-               shard.stats().expiry_held_back > 0});
+      auto part = std::make_shared<Part>(Part{
+          shard.Load(), shard.Transfers(), shard.stats().expiry_held_back > 0});
       loop.Post([weak, part] {
         if (const auto self = weak.lock()) self->OnPart(std::move(*part));
       });

@@ -501,14 +501,14 @@ uint64_t Node::Impl::DataBytes() const {
 void Node::Impl::StartLoad() {
   load_ = std::make_shared<LoadWatch>(
       loop_, *host_,
-      LoadWatch::Config{.data_bytes = [this] { return DataBytes(); },
-                        .tell =
-                            [this](replica::NodeLoad load) {
-                              cluster_->SetLoad(std::move(load));
-                            },
-                        .transfer_bytes_per_second =
-                            config_.shard.transfer_bytes_per_second,
-                        .log = hooks_.log});
+      LoadWatch::Config{
+          .data_bytes = [this] { return DataBytes(); },
+          .tell =
+              [this](replica::NodeLoad load) {
+                cluster_->SetLoad(std::move(load));
+              },
+          .transfer_bytes_per_second = config_.shard.transfer_bytes_per_second,
+          .log = hooks_.log});
   load_->Start();
 }
 

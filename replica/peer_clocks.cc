@@ -50,7 +50,8 @@ uint64_t PeerClocks::Time(Now now) const {
     if (const auto offset = OffsetMs(peer, now)) offsets.push_back(*offset);
   }
   if (DOVETAIL_MUTANT("expiry: by this node's clock alone")) return now.wall_ms;
-  const auto middle = offsets.begin() + static_cast<int64_t>(offsets.size() - 1) / 2;
+  const auto middle =
+      offsets.begin() + static_cast<int64_t>(offsets.size() - 1) / 2;
   std::nth_element(offsets.begin(), middle, offsets.end());
   return static_cast<uint64_t>(
       std::max<int64_t>(0, static_cast<int64_t>(now.wall_ms) + *middle));

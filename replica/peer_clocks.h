@@ -1,14 +1,14 @@
 // What this node knows of its peers' wall clocks, and what time it takes from
 // all of them together. Summaries carry the clock of their sender (sync.h).
 //
-// What is heard is kept as "their clock at steady time zero of mine": that holds
-// on while both clocks run, and shows a jump of this node's own clock at once.
-// A message that was long on its way makes a peer look behind, so of what came
-// within a minute the latest clock counts.
+// What is heard is kept as "their clock at steady time zero of mine": that
+// holds on while both clocks run, and shows a jump of this node's own clock at
+// once. A message that was long on its way makes a peer look behind, so of what
+// came within a minute the latest clock counts.
 //
 // Of an odd number of clocks the middle one is right as long as most of them
-// are. Of an even number the earlier of the two in the middle is taken: in doubt
-// an object lives longer.
+// are. Of an even number the earlier of the two in the middle is taken: in
+// doubt an object lives longer.
 #ifndef DOVETAIL_REPLICA_PEER_CLOCKS_H_
 #define DOVETAIL_REPLICA_PEER_CLOCKS_H_
 

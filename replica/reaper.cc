@@ -10,7 +10,8 @@
 namespace dovetail::replica {
 namespace {
 
-// What one turn looks at, some milliseconds of work, and when the next one does.
+// What one turn looks at, some milliseconds of work, and when the next one
+// does.
 constexpr size_t kObjectsPerTurn = 100;
 constexpr absl::Duration kNextTurnAfter = absl::Milliseconds(50);
 
@@ -30,8 +31,7 @@ bool Reaper::IsMine(const Partition& partition) const {
   return false;
 }
 
-absl::StatusOr<bool> Reaper::AnyUntil(Partition& partition,
-                                      uint64_t until_ms) {
+absl::StatusOr<bool> Reaper::AnyUntil(Partition& partition, uint64_t until_ms) {
   const auto [it, inserted] = seen_.try_emplace(partition.id());
   Seen& seen = it->second;
   if (inserted || seen.expiries_set != partition.expiries_set()) {
@@ -51,10 +51,9 @@ absl::StatusOr<bool> Reaper::AnyUntil(Partition& partition,
 }
 
 uint64_t Reaper::UntilMs(PartitionId partition, Now now) const {
-  const PeerClocks::Agreement agreement =
-      core_.peer_clocks.Ask(core_.identity.self,
-                            core_.placement.Owners(partition),
-                            core_.options.expiry_clock_agreement, now);
+  const PeerClocks::Agreement agreement = core_.peer_clocks.Ask(
+      core_.identity.self, core_.placement.Owners(partition),
+      core_.options.expiry_clock_agreement, now);
   if (agreement != PeerClocks::Agreement::kAgrees &&
       !DOVETAIL_MUTANT("reaper: whatever peers' clocks say")) {
     return 0;
@@ -80,8 +79,8 @@ void Reaper::Turn(Now now) {
         *partitions[(next_partition_ + i) % partitions.size()];
     if (!IsMine(partition)) continue;
     // Any clock may be the wrong one: it is asked about only where it matters.
-    const absl::StatusOr<bool> any = AnyUntil(
-        partition, std::max(now.wall_ms, core_.peer_clocks.Time(now)));
+    const absl::StatusOr<bool> any =
+        AnyUntil(partition, std::max(now.wall_ms, core_.peer_clocks.Time(now)));
     if (!any.ok()) {
       ++core_.stats.corruptions;
       continue;
@@ -94,8 +93,8 @@ void Reaper::Turn(Now now) {
       continue;
     }
     // What this turn wrote is not in the index yet.
-    if (std::count(core_.touched.begin(), core_.touched.end(),
-                   partition.id()) > 0) {
+    if (std::count(core_.touched.begin(), core_.touched.end(), partition.id()) >
+        0) {
       continue;
     }
     const size_t looked = AskDue(partition, until_ms, budget, now);
@@ -195,9 +194,8 @@ void Reaper::OnTimers(Now now) {
 }
 
 absl::Duration Reaper::next_deadline() const {
-  return core_.reaped.empty() && core_.own_done.empty()
-             ? next_turn_
-             : absl::ZeroDuration();
+  return core_.reaped.empty() && core_.own_done.empty() ? next_turn_
+                                                        : absl::ZeroDuration();
 }
 
 }  // namespace dovetail::replica

@@ -37,8 +37,8 @@ namespace dovetail::replica {
 
 class Reaper {
  public:
-  // `ask` puts a read for the reaper (ReadCoordinator::ForReaper), which ends in
-  // ShardCore::reaped; `remove` starts a delete, which ends in `own_done`.
+  // `ask` puts a read for the reaper (ReadCoordinator::ForReaper), which ends
+  // in ShardCore::reaped; `remove` starts a delete, which ends in `own_done`.
   Reaper(ShardCore& core,
          std::function<void(PartitionId, const crdt::ObjectId&, Now)> ask,
          std::function<void(RequestId, PartitionId, const crdt::ObjectId&, Now)>

@@ -126,8 +126,8 @@ void Shard::State::Coordinate(ClientRequest request, PartitionId partition,
 void Shard::State::SetTimesOfExpiry(WriteRequest& write) const {
   // Of an operation with an id the client's clock, like its timestamp: a retry
   // must come to the same.
-  const uint64_t now_ms = write.id ? write.id->stamp.wall_ms
-                                   : core.peer_clocks.Time(core.time);
+  const uint64_t now_ms =
+      write.id ? write.id->stamp.wall_ms : core.peer_clocks.Time(core.time);
   for (crdt::Operation& operation : write.operations) {
     crdt::MakeAbsolute(operation, now_ms);
   }

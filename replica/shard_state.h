@@ -64,9 +64,8 @@ struct Shard::State {
             [this](PartitionId partition, const crdt::ObjectId& object,
                    Now now) { AskWhenExpires(partition, object, now); },
             [this](RequestId id, PartitionId partition,
-                   const crdt::ObjectId& object, Now now) {
-              RemoveExpired(id, partition, object, now);
-            }) {}
+                   const crdt::ObjectId& object,
+                   Now now) { RemoveExpired(id, partition, object, now); }) {}
 
   absl::Status LoadClock();
   void SaveClock();
@@ -75,7 +74,8 @@ struct Shard::State {
   // Here, or at an owner.
   void Coordinate(ClientRequest request, PartitionId partition, Now now);
   absl::StatusOr<PartitionId> PartitionOfWrite(const WriteRequest& write);
-  // Makes times to live absolute, by the clock of the coordinator and its peers.
+  // Makes times to live absolute, by the clock of the coordinator and its
+  // peers.
   void SetTimesOfExpiry(WriteRequest& write) const;
   absl::Status CheckSession(const std::optional<SessionToken>& session,
                             PartitionId partition) const;

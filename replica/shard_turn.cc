@@ -216,8 +216,7 @@ absl::Duration Shard::next_deadline() const {
                    s.reads.next_deadline(), s.forwards.next_deadline(),
                    s.lists.next_deadline(), s.sync.next_deadline(),
                    s.ranges.next_deadline(), s.reaper.next_deadline(),
-                   s.FsyncDeadline(),
-                   s.next_maintenance, s.next_truncation});
+                   s.FsyncDeadline(), s.next_maintenance, s.next_truncation});
 }
 
 void Shard::State::AskWhenExpires(PartitionId partition,

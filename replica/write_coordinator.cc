@@ -56,7 +56,8 @@ absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
   Partition& partition = core_.Get(job.partition);
   if (job.once) {
     return partition.MutateOnce(
-        job.operations, *job.once, [&](crdt::Timestamp) {
+        job.operations, *job.once,
+        [&](crdt::Timestamp) {
           if (!core_.clock.Receive(job.once->stamp, now.wall_ms)) {
             ++core_.stats.clock_refusals;
           }
@@ -65,7 +66,8 @@ absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
         core_.ExpiryClockOf(job.partition));
   }
   return partition.Mutate(
-      job.operations, job.resume_after, [&](crdt::Timestamp observed) {
+      job.operations, job.resume_after,
+      [&](crdt::Timestamp observed) {
         // Beyond the allowed drift `observed` stays behind on purpose: then
         // causality alone puts the new write above it.
         if (!core_.clock.Receive(observed, now.wall_ms)) {

@@ -263,8 +263,7 @@ void CommandLine::AddExpiry() {
         ->required();
     const std::string verb = name;
     if (verb == "expire") {
-      command
-          ->add_option("TTL", words_.ttl, "from now, as in 90s, 24h or 30d")
+      command->add_option("TTL", words_.ttl, "from now, as in 90s, 24h or 30d")
           ->required();
     }
     if (verb != "ttl") AddTokenOption(command);

@@ -275,14 +275,13 @@ Exit RunTtl(Caller& caller, const ObjectId& object, const CallOptions& call,
   const absl::Time at =
       absl::FromUnixMillis(static_cast<int64_t>(read.expires_ms));
   // By this machine's clock: the nodes say when, not how long it is until then.
-  const absl::Duration left =
-      std::max(absl::ZeroDuration(), at - absl::Now());
+  const absl::Duration left = std::max(absl::ZeroDuration(), at - absl::Now());
   const bool expires = read.view.present && read.expires_ms > 0;
   if (output.json) {
-    output.out << TtlJson(read.view.present,
-                          expires ? std::optional(read.expires_ms)
-                                  : std::nullopt,
-                          left)
+    output.out << TtlJson(
+                      read.view.present,
+                      expires ? std::optional(read.expires_ms) : std::nullopt,
+                      left)
                << "\n";
   } else if (!read.view.present) {
     output.out << "absent\n";
@@ -290,8 +289,9 @@ Exit RunTtl(Caller& caller, const ObjectId& object, const CallOptions& call,
     output.out << "never\n";
   } else {
     output.out << absl::FormatDuration(absl::Trunc(left, absl::Milliseconds(1)))
-               << " (" << absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", at,
-                                           absl::UTCTimeZone())
+               << " ("
+               << absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", at,
+                                   absl::UTCTimeZone())
                << ")\n";
   }
   return Exit::kOk;

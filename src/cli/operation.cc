@@ -15,8 +15,8 @@ namespace {
 using crdt::Verb;
 
 constexpr Verb kAllVerbs[] = {
-    Verb::kAdd,         Verb::kRemove, Verb::kClear,   Verb::kWrite,
-    Verb::kWriteBlind,  Verb::kEnable, Verb::kDisable, Verb::kReset,
+    Verb::kAdd,         Verb::kRemove, Verb::kClear,    Verb::kWrite,
+    Verb::kWriteBlind,  Verb::kEnable, Verb::kDisable,  Verb::kReset,
     Verb::kRemoveField, Verb::kDelete, Verb::kExpireIn, Verb::kExpireAt,
     Verb::kPersist};
 
@@ -109,8 +109,7 @@ absl::StatusOr<Operation> MakeOperation(const Target& target,
   mutation.verb = *verb;
   mutation.elements = arguments.elements;
   mutation.value = arguments.value.value_or("");
-  mutation.amount =
-      arguments.amount.value_or(arguments.time_ms.value_or(0));
+  mutation.amount = arguments.amount.value_or(arguments.time_ms.value_or(0));
   mutation.child = arguments.field.value_or(Field{});
   mutation.observed = arguments.token;
   DOVETAIL_RETURN_IF_ERROR(crdt::Validate(mutation));

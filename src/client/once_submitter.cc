@@ -36,7 +36,8 @@ bool IsFinal(const absl::Status& status) {
 }
 
 // The reads that show what `operation` is to remove or to replace.
-// Whether all that it observes is when the object expires, which every page has.
+// Whether all that it observes is when the object expires, which every page
+// has.
 bool IsOfExpiry(const Mutation& operation) {
   return operation.verb == crdt::Verb::kExpireIn ||
          operation.verb == crdt::Verb::kExpireAt ||

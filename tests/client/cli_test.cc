@@ -175,8 +175,9 @@ TEST_CASE("dovetail: an object expires, persists, and says how long it lives") {
   CHECK(shell.Out("ttl shop code register").substr(0, 4) == "9m59");
   shell.Out("map users ann city:register write Graz --ttl 1h");
   CHECK(shell.Out("ttl users ann map").substr(0, 5) == "59m59");
-  shell.Do("exec", "{\"type\":\"set\",\"verb\":\"expire-at\",\"bucket\":"
-                    "\"shop\",\"key\":\"cart\",\"at_ms\":1}");
+  shell.Do("exec",
+           "{\"type\":\"set\",\"verb\":\"expire-at\",\"bucket\":"
+           "\"shop\",\"key\":\"cart\",\"at_ms\":1}");
   CHECK(shell.Out("set read shop cart") == "{}\n");
   CHECK(shell.Out("ttl shop cart set") == "absent\n");
 }

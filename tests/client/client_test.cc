@@ -128,7 +128,10 @@ TEST_CASE("Client: every handle lets its object expire, and persist") {
   // A field's write sets the time of the map.
   REQUIRE(db->bucket("users").map("ann").reg("city").Write("Graz", hour).ok());
   CHECK(db->bucket("users").map("ann").Read()->expires.has_value());
-  CHECK(db->bucket("users").map("ann").reg("city").ExpireIn(absl::Hours(1))
+  CHECK(db->bucket("users")
+            .map("ann")
+            .reg("city")
+            .ExpireIn(absl::Hours(1))
             .status()
             .code() == absl::StatusCode::kInvalidArgument);
 

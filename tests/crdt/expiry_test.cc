@@ -129,10 +129,12 @@ TEST_CASE("Expiry: every page of an object has it, and covers it") {
   CHECK(ReadAt(a, Type::kSet, 0).view.values.size() == 3);
 }
 
-TEST_CASE("Expiry: deleting, clearing and resetting the object takes it along") {
-  for (const auto& [type, verb] :
-       {std::pair{Type::kSet, Verb::kDelete}, {Type::kSet, Verb::kClear},
-        {Type::kCounter, Verb::kReset}, {Type::kMap, Verb::kClear}}) {
+TEST_CASE(
+    "Expiry: deleting, clearing and resetting the object takes it along") {
+  for (const auto& [type, verb] : {std::pair{Type::kSet, Verb::kDelete},
+                                   {Type::kSet, Verb::kClear},
+                                   {Type::kCounter, Verb::kReset},
+                                   {Type::kMap, Verb::kClear}}) {
     ToyReplica a(1);
     a.Do(ExpireAt(type, 5000));
     a.Do(Op(type, verb));

@@ -155,9 +155,9 @@ TEST_CASE("Validate: what is over a limit is refused with its name") {
 TEST_CASE("Validate: each type has its verbs and no others") {
   // Per type in the order of kAllTypes, per verb in the order of Verb.
   const std::vector<std::string> allowed{
-      "..cw.....diop", "..cwb....diop", "arc......diop", "arc......diop",
-      "a........diop", ".....ed..diop", ".....ed..diop", "a......r.diop",
-      "..c.....fdiop"};
+      "..cw.....diop", "..cwb....diop", "arc......diop",
+      "arc......diop", "a........diop", ".....ed..diop",
+      ".....ed..diop", "a......r.diop", "..c.....fdiop"};
   for (size_t t = 0; t < std::size(kAllTypes); ++t) {
     for (size_t v = 0; v <= static_cast<size_t>(Verb::kPersist); ++v) {
       Operation operation = Op(kAllTypes[t], static_cast<Verb>(v));

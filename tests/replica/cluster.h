@@ -135,7 +135,8 @@ class Cluster {
   void EndTurn(uint32_t node);
   Now NowAt(uint32_t node) const {
     const int64_t off = absl::ToInt64Milliseconds(nodes_[node].clock_off);
-    return {steady_, static_cast<uint64_t>(static_cast<int64_t>(wall_ms_) + off)};
+    return {steady_,
+            static_cast<uint64_t>(static_cast<int64_t>(wall_ms_) + off)};
   }
 
   ShardOptions options_;

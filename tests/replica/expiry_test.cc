@@ -75,8 +75,9 @@ size_t ExpiryEntries(Cluster& cluster, uint32_t node) {
   return entries;
 }
 
-TEST_CASE("Expiry: it is hidden at its time by every replica, and nothing else "
-          "happens then") {
+TEST_CASE(
+    "Expiry: it is hidden at its time by every replica, and nothing else "
+    "happens then") {
   Cluster cluster(3);
   WriteExpiring(cluster, "k", absl::Seconds(5));
   CHECK(cluster.Show(0, Type::kSet, "k") == "{x, y}");
@@ -205,8 +206,7 @@ TEST_CASE("Expiry: an operation with an id finds an object that is gone") {
   Cluster cluster(1);
   WriteExpiring(cluster, "k", absl::Seconds(5));
   cluster.Advance(absl::Seconds(6));
-  crdt::SessionWriter writer(
-      crdt::MakeActorId(crdt::ActorKind::kSession, 7));
+  crdt::SessionWriter writer(crdt::MakeActorId(crdt::ActorKind::kSession, 7));
   const auto prepared = writer.Prepare({AddTo("k", {"z"})}, {1, 0});
   REQUIRE(prepared.ok());
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -368,6 +368,55 @@ TEST_CASE("Expiry: no more than so many objects are removed in a round") {
     before = Removed(cluster);
   }
   CHECK(before == 10);
+}
+
+TEST_CASE("Expiry: a stand-in that hands over forgets the times too") {
+  std::vector<Placement::Member> members;
+  Placement::Row row;
+  row.owners = 3;
+  for (uint32_t i = 0; i < 4; ++i) {
+    members.push_back({NodeId{i}, absl::StrCat(i), "", ""});
+    row.nodes.push_back(NodeId{i});
+  }
+  Cluster cluster(Placement(1, members, {row}), {});
+  cluster.Part(0, 1);
+  cluster.Part(0, 2);
+  const auto cut = [](const InFlight& item) {
+    return item.to == NodeId{1} || item.to == NodeId{2};
+  };
+  cluster.Begin(
+      0, {AddTo("k", {"x"}), ExpireIn(Type::kSet, "k", absl::Seconds(600))},
+      Cluster::W(2));
+  cluster.DeliverAll(cut);
+  CHECK(ExpiryEntries(cluster, 3) == 1);
+  cluster.Meet(0, 1);
+  cluster.Meet(0, 2);
+  Live(cluster, 10);
+  CHECK(ExpiryEntries(cluster, 3) == 0);
+  CHECK(Rows(cluster, 3) == 0);
+  CHECK(ExpiryEntries(cluster, 1) == 1);
+}
+
+TEST_CASE("Expiry: an entry by time that outlived its object goes") {
+  Cluster cluster(1);
+  WriteExpiring(cluster, "k", absl::Seconds(600));
+  cluster.Crash(0);
+  {
+    WriteBatch batch;
+    batch.Put(Family::kMeta,
+              ExpiryKey(PartitionId{0}, 1, {"b", "gone", Type::kSet}), "");
+    batch.Put(Family::kMeta,
+              ExpiryKey(PartitionId{0}, 2, {"b", "k", Type::kSet}), "");
+    batch.Put(Family::kMeta, ExpiryPrefix(PartitionId{0}) + '\0', "");
+    sim::SimStorage storage(cluster.disk(0));
+    REQUIRE(storage.Commit(batch, CommitMode::kSynced).ok());
+  }
+  REQUIRE(cluster.Start(0).ok());
+  CHECK(ExpiryEntries(cluster, 0) == 4);
+  Live(cluster, 3);
+  CHECK(ExpiryEntries(cluster, 0) == 1);
+  CHECK(cluster.Show(0, Type::kSet, "k") == "{x, y}");
+  CHECK(Removed(cluster) == 0);
 }
 
 TEST_CASE("PeerClocks: the middle clock holds, the earlier one of two") {

@@ -128,16 +128,11 @@ absl::StatusOr<Action> ParseIdentical(const Parser& parser, Cursor& cursor) {
 
 std::optional<What> NumberOf(const Word& word) {
   static constexpr std::pair<const char*, What> kNames[] = {
-      {"objects", What::kObjects},
-      {"rows", What::kRows},
-      {"dots", What::kDots},
-      {"log", What::kLog},
-      {"events", What::kEventBytes},
-      {"ahead", What::kAheadMs},
-      {"expires", What::kExpiresMs},
-      {"quarantined", What::kQuarantined},
-      {"actors", What::kActors},
-      {"corruptions", What::kCorruptions},
+      {"objects", What::kObjects},   {"rows", What::kRows},
+      {"dots", What::kDots},         {"log", What::kLog},
+      {"events", What::kEventBytes}, {"ahead", What::kAheadMs},
+      {"expires", What::kExpiresMs}, {"quarantined", What::kQuarantined},
+      {"actors", What::kActors},     {"corruptions", What::kCorruptions},
   };
   for (const auto& [name, what] : kNames) {
     if (word.Is(name)) return what;

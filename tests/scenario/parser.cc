@@ -109,9 +109,8 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
     if (first.Is("expect")) {
       return ParseExpectation(*this, line.substr(first.text.size()));
     }
-    if (IsOneOf(first,
-                {"ship", "drop", "dup", "sync", "rangesync", "settle",
-                 "wait"})) {
+    if (IsOneOf(first, {"ship", "drop", "dup", "sync", "rangesync", "settle",
+                        "wait"})) {
       return ParseMessages(words);
     }
     if (IsOneOf(first, {"cut", "heal"})) return ParseCutOrHeal(words);
