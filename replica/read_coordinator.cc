@@ -17,72 +17,7 @@ bool ShowsNothing(const crdt::ReadSpec& spec, const crdt::View& view) {
   return !spec.element && view.values.empty() && view.fields.empty();
 }
 
-// `spec` from after the unit that a page of it ended with.
-crdt::ReadSpec SpecAfter(crdt::ReadSpec spec, const crdt::Path& end) {
-  absl::string_view rest = end.bytes();
-  rest.remove_prefix(crdt::Path::OfFields(spec.fields).bytes().size());
-  std::optional<std::string> name = crdt::ConsumeEscaped(rest);
-  DOVETAIL_CHECK(name.has_value());
-  const crdt::Type type =
-      spec.fields.empty() ? spec.object.type : spec.fields.back().type;
-  if (crdt::HasElements(type)) {
-    spec.after_element = *std::move(name);
-  } else {
-    DOVETAIL_CHECK(type == crdt::Type::kMap && !rest.empty());
-    spec.after_field =
-        crdt::Field{*std::move(name), static_cast<crdt::Type>(rest.front())};
-  }
-  return spec;
-}
-
-// A page that grows by those of others. `known`: all that the owners of the
-// pages so far know of.
-struct Joined {
-  LeafPage page;
-  crdt::EventSet known;
-
-  [[nodiscard]] crdt::JoinResult Add(const LeafPage& theirs,
-                                     const crdt::Context& context) {
-    if (theirs.truncated && (!page.truncated || theirs.end < page.end)) {
-      page.truncated = true;
-      page.end = theirs.end;
-    }
-    const crdt::JoinResult result =
-        crdt::Join(page.leaves, known, theirs.leaves, context);
-    known.UnionWith(context.applied);
-    known.UnionWith(context.superseded);
-    return result;
-  }
-
-  // Takes away what only some have said something about.
-  void CutAtEnd() {
-    if (!page.truncated) return;
-    DOVETAIL_MARK("read: the joined page ends at the least end");
-    crdt::Store cut;
-    for (const auto& [path, leaf] : page.leaves.children()) {
-      if (page.Covers(path)) cut.Set(path, leaf);
-    }
-    page.leaves = std::move(cut);
-  }
-};
-
 }  // namespace
-
-absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
-    PartitionId partition, const crdt::ReadSpec& spec) {
-  Partition& mine = core_.Get(partition);
-  // While partitions move, what is here is known to be a part of the truth.
-  const RangeProgress& progress = mine.progress();
-  const bool part =
-      core_.placement.moves() && !progress.mending && progress.lost.empty();
-  DOVETAIL_RETURN_IF_ERROR(part ? mine.Available() : mine.Readable());
-  absl::StatusOr<LeafPage> page = crdt::CollectPage(mine.view(), spec);
-  if (!page.ok() && absl::IsDataLoss(page.status())) {
-    ++core_.stats.corruptions;
-    mine.Note(page.status());
-  }
-  return page;
-}
 
 void ReadCoordinator::Tell(const Asker& asker,
                            absl::StatusOr<ReadReply> reply) {
@@ -214,6 +149,7 @@ void ReadCoordinator::Start(Asker asker, const RequestOptions& options,
   if (!possible.ok()) return Tell(asker, std::move(possible));
   job.asker = asker;
   job.spec = std::move(request.spec);
+  job.limit = job.spec.limit;
   if (request.session) {
     job.session.emplace();
     job.session->seen = *std::move(request.session);
@@ -444,22 +380,16 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
     }
   }
   crdt::StoreView view(page.leaves);
+  crdt::ReadSpec shown = job.spec;
+  shown.limit = job.limit;
   absl::StatusOr<crdt::ReadResult> result =
-      crdt::Query(view, job.spec, ShownAt(job.asker));
+      crdt::Query(view, shown, ShownAt(job.asker));
   if (!result.ok()) return Fail(it, result.status());
   const bool cut = page.truncated && !result->expired;
   result->more = result->more || cut;
   if (cut && ShowsNothing(job.spec, result->view)) {
     DOVETAIL_MARK("read: a page of nothing but removed elements");
-    // All of this page is deleted somewhere. An empty page would leave the
-    // client without a place to go on from, so the read goes on by itself.
-    if (job.session) {
-      job.session->passed_over = TokenOf(job, page)->events;
-    }
-    Job rest = std::move(job);
-    rest.spec = SpecAfter(std::move(rest.spec), page.end);
-    EraseJob(it, rest);
-    return Launch(std::move(rest));
+    return PassOver(it, page);
   }
   if (!job.inspects) {
     const std::vector<NodeId>& answered = job.tally.succeeded();
@@ -483,34 +413,6 @@ void ReadCoordinator::Finish(Jobs::iterator it) {
                                  job.tally.required(), Durability::kWal),
                  *std::move(result), TokenOf(job, page)});
   EraseJob(it, job);
-}
-
-absl::StatusOr<LeafPage> ReadCoordinator::JoinPages(const Job& job) {
-  // The local page anew: it and the context it is joined under must be of one
-  // moment, and replicas only grow.
-  Joined joined;
-  DOVETAIL_ASSIGN_OR_RETURN(joined.page, LocalPage(job.partition, job.spec));
-  const crdt::Context& mine = core_.Get(job.partition).context();
-  joined.known = mine.applied;
-  joined.known.UnionWith(mine.superseded);
-  if (DOVETAIL_MUTANT("read: joins without contexts")) joined.known = {};
-  crdt::JoinResult result = crdt::JoinResult::kOk;
-  // Theirs was the same as the page at the start, not as the one of now.
-  if (job.same && !DOVETAIL_MUTANT("read: \"the same\" says nothing more")) {
-    result = joined.Add(job.page, *job.same);
-  }
-  for (const auto& [peer, answer] : job.different) {
-    if (result == crdt::JoinResult::kDotReuse) break;
-    result = joined.Add(answer.page, answer.context);
-  }
-  if (result == crdt::JoinResult::kDotReuse) {
-    ++core_.stats.corruptions;
-    return absl::DataLossError(
-        absl::StrCat("replicas disagree about the payload of one dot of ",
-                     crdt::ToString(job.spec.object)));
-  }
-  joined.CutAtEnd();
-  return std::move(joined.page);
 }
 
 void ReadCoordinator::Fail(Jobs::iterator it, absl::Status why) {

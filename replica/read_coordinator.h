@@ -119,7 +119,8 @@ class ReadCoordinator {
     Asker asker;
     PartitionId partition{};
     RequestOptions options;
-    crdt::ReadSpec spec;
+    crdt::ReadSpec spec;  // what replicas are asked for
+    uint64_t limit = 0;   // the request's, which the reply keeps
     absl::Duration deadline;
     // When the owners not asked yet are asked too, or else the silent again.
     absl::Duration hedge_at;
@@ -194,6 +195,8 @@ class ReadCoordinator {
                                       const crdt::LeafPage& page) const;
   void Finish(Jobs::iterator job);
   void Fail(Jobs::iterator job, absl::Status why);
+  // Goes on after a page that shows nothing.
+  void PassOver(Jobs::iterator job, const crdt::LeafPage& page);
   absl::StatusOr<crdt::LeafPage> JoinPages(const Job& job);
   absl::StatusOr<crdt::LeafPage> LocalPage(PartitionId partition,
                                            const crdt::ReadSpec& spec);

@@ -106,6 +106,7 @@ void ReadCoordinator::OnPlacement(Now now) {
         std::max(absl::Milliseconds(1), job.deadline - now.steady);
     ReadRequest request;
     request.spec = std::move(job.spec);
+    request.spec.limit = job.limit;
     request.only = std::move(job.named);
     if (job.session) request.session = std::move(job.session->seen);
     Start(job.asker, options, job.partition, std::move(request), now);

@@ -356,7 +356,7 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
   DOVETAIL_MARK_IF("sync: a chunk without progress", chunk.more && !progress);
   const bool more =
       chunk.more && progress && !DOVETAIL_BUGGIFY("sync: asks for no more");
-  sync.OnChunkApplied(from, partition, more, now);
+  sync.OnChunkApplied(from, partition, progress, more, now);
   sync.OnUnlogged(from, partition, chunk.unlogged, now);
   sessions.OnApplied(partition, now);
 }

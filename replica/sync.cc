@@ -10,6 +10,12 @@ namespace {
 
 // A source that has said nothing for so long may be replaced by another.
 constexpr absl::Duration kPullPatience = absl::Seconds(2);
+// Between two nudges of a peer, at the least. What a nudge asks for is mostly
+// there within it, and a peer that is far behind sends the same chunk for each.
+constexpr absl::Duration kNudgePauseMin = absl::Milliseconds(10);
+// Before the same is streamed again, at the least: for a summary that was not
+// on its way yet when it was streamed.
+constexpr absl::Duration kStreamPauseMin = absl::Milliseconds(10);
 
 // What a planted bug takes a peer for: one that has all events up to the last.
 crdt::EventSet UpToTheLast(const crdt::EventSet& events) {
@@ -48,6 +54,9 @@ void Sync::OnPlacement(Now now) {
 
 void Sync::OnPeerUp(NodeId peer, Now now) {
   for (const auto& partition : core_.partitions) {
+    // It may have lost what it was sent.
+    const auto known = peers_.find({partition->id(), peer});
+    if (known != peers_.end()) known->second.stream_again_at = now.steady;
     if (!Concerns(peer, *partition)) continue;
     PeerState& state = peers_[{partition->id(), peer}];
     state.period = core_.options.sync_period_min;
@@ -63,17 +72,42 @@ void Sync::OnPeerDown(NodeId peer) {
 }
 
 void Sync::Start(NodeId peer) {
-  for (const auto& partition : core_.partitions) Nudge(peer, partition->id());
+  for (const auto& partition : core_.partitions) {
+    if (!Concerns(peer, *partition)) continue;
+    SendSummary(peer, partition->id(), /*answer=*/true, /*periodic=*/false);
+  }
 }
 
 void Sync::Nudge(NodeId peer, PartitionId partition) {
-  if (!Concerns(peer, core_.Get(partition))) return;
+  if (!Concerns(peer, core_.Get(partition)) || !TakeNudge(peer, partition)) {
+    return;
+  }
   SendSummary(peer, partition, /*answer=*/true, /*periodic=*/false);
 }
 
 void Sync::PullFrom(NodeId peer, PartitionId partition) {
   if (!core_.IsOwner(partition)) return Nudge(peer, partition);
+  if (!TakeNudge(peer, partition)) return;
   SendSummary(peer, partition, /*answer=*/true, /*periodic=*/false);
+}
+
+bool Sync::TakeNudge(NodeId peer, PartitionId partition) {
+  PeerState& state = peers_[{partition, peer}];
+  const absl::Duration now = core_.steady;
+  DOVETAIL_MARK_IF("sync: nudged a moment ago", now < state.next_nudge);
+  if (now < state.next_nudge &&
+      !DOVETAIL_MUTANT("sync: every nudge is an exchange")) {
+    return false;
+  }
+  // Nobody wanted one for as long again: whatever was in the way is over.
+  if (now >= state.next_nudge + state.nudge_pause) {
+    state.nudge_pause = kNudgePauseMin;
+  }
+  state.next_nudge = now + state.nudge_pause;
+  state.nudge_pause =
+      std::min(2 * state.nudge_pause,
+               std::max(kNudgePauseMin, core_.options.sync_period_min));
+  return true;
 }
 
 void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
@@ -192,8 +226,28 @@ bool Sync::MayPullFrom(NodeId peer, PartitionId partition, Now now) {
   return false;
 }
 
+void Sync::NoteStreamed(PeerState& peer, const crdt::EventSet& events) {
+  const absl::Duration now = core_.steady;
+  // Less than the pause of rounds: the next one is answered.
+  const absl::Duration max =
+      std::max(kStreamPauseMin, core_.options.sync_period_min / 2);
+  const bool quiet = now >= peer.stream_again_at + peer.stream_pause;
+  const bool again = !quiet && !peer.streamed.Intersect(events).empty();
+  peer.stream_pause =
+      again ? std::min(2 * peer.stream_pause, max) : kStreamPauseMin;
+  if (now >= peer.stream_again_at) peer.streamed = {};
+  peer.streamed.UnionWith(events);
+  peer.stream_again_at = now + peer.stream_pause;
+}
+
 void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
   const Partition& partition = core_.Get(id);
+  PeerState& state = peers_[{id, peer}];
+  if (core_.steady < state.stream_again_at &&
+      !DOVETAIL_MUTANT("sync: each summary is answered")) {
+    missing.Subtract(state.streamed);
+    DOVETAIL_MARK_IF("sync: it is on its way already", missing.empty());
+  }
   SyncDeltas chunk;
   size_t bytes = 0;
   crdt::EventSet found;
@@ -220,13 +274,20 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
     ++core_.stats.log_gaps;
   }
   if (chunk.deltas.empty() && chunk.unlogged.empty()) return;
+  found.UnionWith(chunk.unlogged);
+  NoteStreamed(state, found);
   if (DOVETAIL_BUGGIFY("sync: more, though that was all")) chunk.more = true;
   core_.stats.sync_deltas_sent += chunk.deltas.size();
   core_.Send(peer, id, std::move(chunk));
 }
 
-void Sync::OnChunkApplied(NodeId from, PartitionId partition, bool more,
-                          Now now) {
+void Sync::OnChunkApplied(NodeId from, PartitionId partition, bool progress,
+                          bool more, Now now) {
+  if (progress) {  // to ask it again is worth while
+    PeerState& state = peers_[{partition, from}];
+    state.nudge_pause = kNudgePauseMin;
+    state.next_nudge = std::min(state.next_nudge, now.steady + kNudgePauseMin);
+  }
   auto pull = pulls_.find(partition);
   const bool is_source = pull == pulls_.end() || pull->second.from == from;
   if (!more) {

@@ -7,13 +7,18 @@
 // somebody superseded it has not applied that dot's delta, and if nobody sent
 // it again the replicas would differ for ever.
 //
-//   on reconnect, on a nudge   a summary of everything, at once
+//   on reconnect               a summary of everything, at once
+//   on a nudge                 the same; to one peer again after 10, 20, 40 …
+//                              ms at the soonest, while that brings nothing
 //   while things change        a summary each sync_period_min
 //   equal and idle             nothing, but for one each sync_period_max
 //   not known to be equal      again after 1, 2, 4 … times the minimum
 //
 // Events applied within the last period are left out of answers to periodic
-// summaries: most of them are on their way already.
+// summaries: most of them are on their way already. So is what was streamed to
+// the same peer within the last 10, 20, 40 … ms: whoever stood still, or was
+// behind a link that did, has many summaries waiting for it, of which the first
+// is answered.
 //
 // A stand-in, which owns nothing of the partition but holds something, sends
 // summaries to the owners too and streams what they lack; it takes nothing in
@@ -51,17 +56,22 @@ class Sync {
 
   void OnPeerUp(NodeId peer, Now now);
   void OnPeerDown(NodeId peer);
-  // Exchanges everything of one partition, or of all, with `peer` now, if that
-  // is an owner and there is something to exchange.
-  void Nudge(NodeId peer, PartitionId partition);
+  // Exchanges everything with `peer` now, if that is an owner and there is
+  // something to exchange.
   void Start(NodeId peer);
+  // The same of one partition, on the occasion of a request. Not if `peer` was
+  // nudged a moment ago: any number of reads that meet one difference is one
+  // exchange, and what a nudge leaves undone the next one or a round does.
+  void Nudge(NodeId peer, PartitionId partition);
   // As Nudge; an owner also asks a stand-in for what it holds.
   void PullFrom(NodeId peer, PartitionId partition);
 
   void OnSummary(NodeId from, PartitionId partition, const Summary& summary,
                  Now now);
-  // `applied_all` is whether every delta of the chunk could be applied.
-  void OnChunkApplied(NodeId from, PartitionId partition, bool more, Now now);
+  // A chunk of `from` was dealt with. `progress`: something of it was new here;
+  // `more`: there is more where it came from.
+  void OnChunkApplied(NodeId from, PartitionId partition, bool progress,
+                      bool more, Now now);
   // What `from` has and cannot stream. Where no owner that can be reached can,
   // ranges have to bring it.
   void OnUnlogged(NodeId from, PartitionId partition,
@@ -113,7 +123,15 @@ class Sync {
     uint64_t sent_version = 0;  // Partition::version() in the last summary
     absl::Duration next_send;   // not before, while nothing changes
     absl::Duration period;      // the wait after that
-    LagMark lag;                // once heard
+    // Of nudges: none before that; the wait after the next one.
+    absl::Duration next_nudge = -absl::InfiniteDuration();
+    absl::Duration nudge_pause;
+    // What was streamed to it lately; not again before that, and so much later
+    // if it is.
+    crdt::EventSet streamed;
+    absl::Duration stream_again_at = -absl::InfiniteDuration();
+    absl::Duration stream_pause;
+    LagMark lag;  // once heard
   };
   // A catch-up under way: one source at a time, so that two peers do not both
   // stream the same backlog.
@@ -124,11 +142,15 @@ class Sync {
 
   void SendSummary(NodeId peer, PartitionId partition, bool answer,
                    bool periodic);
+  // Without what is on its way already.
   void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
+  void NoteStreamed(PeerState& peer, const crdt::EventSet& events);
   void Round(NodeId peer, Partition& partition, Now now);
   void LookAtLag(NodeId peer, const Partition& partition, Now now);
   void Answer(NodeId from, const Partition& partition, const Summary& summary,
               Now now);
+  // Whether it is time for another nudge, which is then taken to be sent.
+  bool TakeNudge(NodeId peer, PartitionId partition);
   // What a peer that has lost it from its log may be asked for by ranges.
   bool MayBeSource(NodeId node, PartitionId partition) const;
   bool MayPullFrom(NodeId peer, PartitionId partition, Now now);

@@ -20,6 +20,10 @@ constexpr int64_t kWallStartMs = 1'893'456'000'000;
 // An answer that needs more turns than this will never come.
 constexpr int kRequestTurnsMax = 100'000;
 
+// Between one sync and the next. What was sent by the one and lost is sent
+// again by the other only if it can no longer be on its way.
+constexpr absl::Duration kMoment = absl::Milliseconds(50);
+
 uint64_t Mix(uint64_t x) {  // SplitMix64
   x += 0x9E3779B97F4A7C15;
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9;
@@ -312,6 +316,7 @@ bool World::ShipOne(Network::Way way, size_t index, ShipTerms terms) {
 }
 
 void World::SyncPair(NodeId a, NodeId b) {
+  steady_ += kMoment;
   const Traffic between = [&](NodeId from, const replica::Envelope& envelope) {
     const bool ours =
         (from == a && envelope.to == b) || (from == b && envelope.to == a);

@@ -247,6 +247,7 @@ bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
     OnForwardedSent(message.partition, *forwarded);
   }
   std::string wrong = messages_.Look(message);
+  if (wrong.empty()) wrong = storms_.Look(node, envelope, scheduler_.now_us());
   if (!wrong.empty()) {
     OnViolation(absl::StrCat("node ", node, " sends: ", wrong));
     return true;

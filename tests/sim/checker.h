@@ -11,7 +11,8 @@
 //   a receipt    who is named in it holds the events              (each answer)
 //   a restart    what a node acknowledged is still there, unless the plan took
 //                it in a way that the acknowledgement did not cover
-//   a message    no event in two different deltas                 (each delta)
+//   a message    no event in two different deltas                 (each delta);
+//                the same is not sent again and again (storm_watch.h)
 //   a turn       (checker_turn.cc) clocks rise, also beyond what they were told
 //                by others; what a node calls durable no power failure takes;
 //                what leaves a log is on the disk of every owner
@@ -43,6 +44,7 @@
 #include "tests/sim/read_watch.h"
 #include "tests/sim/session_watch.h"
 #include "tests/sim/sim_cluster.h"
+#include "tests/sim/storm_watch.h"
 
 namespace dovetail::sim {
 
@@ -433,6 +435,7 @@ class Checker final : public Observer {
   };
   std::vector<ClockWatch> clocks_;  // by node
   MessageWatch messages_;
+  StormWatch storms_;
   ReadWatch reads_;
   ListWatch lists_{oracles_};
   SessionWatch sessions_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -89,6 +90,7 @@ void Report::Add(const SeedResult& result) {
   ++profiles_[result.profile];
   if (result.rechecked) ++rechecked_;
   core_seconds_ += result.core_seconds;
+  took_.emplace_back(result.core_seconds, result.seed);
   virtual_us_ += outcome.virtual_us;
   node_seconds_ += static_cast<double>(result.nodes * outcome.virtual_us) / 1e6;
   converged_us_max_ = std::max(converged_us_max_, outcome.converged_after_us);
@@ -140,6 +142,14 @@ double Report::Speed() const {
              : 0;
 }
 
+std::pair<double, uint64_t> Report::Took(size_t permille) const {
+  std::vector<std::pair<double, uint64_t>> took = took_;
+  const size_t at = std::min(took.size() - 1, took.size() * permille / 1000);
+  const auto nth = took.begin() + static_cast<std::ptrdiff_t>(at);
+  std::nth_element(took.begin(), nth, took.end());
+  return *nth;
+}
+
 std::string Report::FaultTable() const {
   std::vector<std::string> phases;
   for (int phase = 0; phase < kPhases; ++phase) {
@@ -170,6 +180,13 @@ std::string Report::ToText(double wall_seconds) const {
                     }),
       rechecked_, static_cast<double>(virtual_us_) / 3.6e9,
       node_seconds_ / 3600, core_seconds_, wall_seconds, Speed());
+  if (!took_.empty()) {
+    const auto [longest, seed] = Took(1000);
+    absl::StrAppendFormat(&text,
+                          "a seed took %.2f core-seconds at the 99th "
+                          "percentile, 0x%x the most: %.2f\n",
+                          Took(990).first, seed, longest);
+  }
   absl::StrAppendFormat(
       &text,
       "%u operations and %u probes: %u acknowledged, %u errors, %u without an "
@@ -254,6 +271,10 @@ std::string Report::ToJson(double wall_seconds) const {
           [TransferPhaseName(static_cast<TransferPhase>(phase))] =
               transfers_[static_cast<size_t>(kind)][static_cast<size_t>(phase)];
     }
+  }
+  if (!took_.empty()) {
+    json["seed_core_seconds_p99"] = Took(990).first;
+    std::tie(json["seed_core_seconds_max"], json["heaviest_seed"]) = Took(1000);
   }
   for (const Failure& failure : failures_) {
     json["failures"].push_back(

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/seed_run.h"
@@ -47,11 +48,15 @@ class Report {
   void AddFailure(Failure failure);
   std::string FaultTable() const;
   std::string TransferTable() const;
+  // The core-seconds of the seed that `permille` of them are quicker than, and
+  // which one that is. Requires: there is one.
+  std::pair<double, uint64_t> Took(size_t permille) const;
 
   const std::string mutant_;
   uint64_t seeds_ = 0;
   uint64_t rechecked_ = 0;
   double core_seconds_ = 0;
+  std::vector<std::pair<double, uint64_t>> took_;  // core-seconds, seed
   int64_t virtual_us_ = 0;
   double node_seconds_ = 0;
   int64_t converged_us_max_ = 0;
