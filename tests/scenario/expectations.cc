@@ -175,8 +175,10 @@ absl::StatusOr<int64_t> Runner::MsLeft(NodeId node, crdt::ObjectId object) {
   DOVETAIL_ASSIGN_OR_RETURN(const crdt::ReadResult result,
                             world_.Read(node, std::move(read), options));
   if (result.expired || result.expires_ms == 0) return 0;
-  return static_cast<int64_t>(result.expires_ms) -
-         static_cast<int64_t>(world_.WallMs());
+  const int64_t left = static_cast<int64_t>(result.expires_ms) -
+                       static_cast<int64_t>(world_.WallMs());
+  // A started second counts: syncs take some of one.
+  return (left + 999) / 1000 * 1000;
 }
 
 // What the events of all lives of `of` take in the contexts of `node`.
