@@ -403,6 +403,7 @@ class Checker final : public Observer {
   bool disk_faults_ = false;             // the plan has some
   bool losses_ = false;                  // it may take what was written
   bool disks_replaced_ = false;          // or all that some disk holds
+  bool damages_ = false;                 // or rows of one go silently
   std::set<uint32_t> frail_;             // whose disks those are
   bool moves_ = false;                   // it changes the ring
   std::vector<oracle::Oracle> oracles_;  // by partition

@@ -128,12 +128,16 @@ class Drawer {
       if (habit.kind == EventKind::kDamage) {
         plan_.options.scrub_rows_per_round +=
             1000 * plan_.options.partitions / plan_.options.shards;
+        // Nor may a log give up what damage then takes from the only rows.
+        plan_.options.log_bytes_max = PlanOptions().log_bytes_max;
+        plan_.options.log_age_max_us = PlanOptions().log_age_max_us;
       }
       Stream stream(plan_.seed, "fault", static_cast<uint64_t>(habit.kind));
       const int64_t count = stream.Between(1, habit.count_max);
       for (int64_t i = 0; i < count; ++i) Draw(habit, stream);
     }
-    if (profile != "quiet") ChangeMembers();
+    // Who goes may be the one whose rows are whole.
+    if (profile != "quiet" && profile != "damage") ChangeMembers();
     StrikeTransfers(chosen);
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();

@@ -208,6 +208,10 @@ void SimCluster::Crash(uint32_t id, int64_t lose_permille, int64_t down_us) {
   }
 }
 
+void SimCluster::CrashWithDisk(uint32_t id, int64_t down_us) {
+  Kill(id, Death::kDisk, down_us);
+}
+
 void SimCluster::ReplaceDisk(uint32_t id, SimDisk disk, int64_t down_us) {
   Kill(id, Death::kDisk, down_us);
   nodes_[id].disk = std::move(disk);

@@ -116,6 +116,8 @@ class SimCluster {
   // many of the un-synced batches a power failure takes; 0: it was no power
   // failure.
   void Crash(uint32_t node, int64_t lose_permille, int64_t down_us);
+  // Likewise; its disk may be damaged while it is down.
+  void CrashWithDisk(uint32_t node, int64_t down_us);
   // Likewise, and replaces the disk while it is down.
   void ReplaceDisk(uint32_t node, SimDisk disk, int64_t down_us);
   void Start(uint32_t node);

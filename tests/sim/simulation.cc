@@ -372,7 +372,7 @@ class Simulation {
         node.disk_slow_us = event.value;
         return;
       case EventKind::kDamage:
-        cluster_.Crash(event.node, 0, event.for_us);
+        cluster_.CrashWithDisk(event.node, event.for_us);
         for (uint64_t rows = 1 + chance_.Below(3); rows > 0; --rows) {
           DamageRow(node);
         }
