@@ -377,9 +377,21 @@ void StagedChanges::Merge(const StagedChanges& theirs) {
     return theirs.Seen(entry.first.second) &&
            !theirs.entries_.contains(entry.first);
   });
+  const auto rank = [](const StagedChange& change) {
+    const RingMember& m = change.member;
+    return std::tie(change.kind, change.weight, m.id, m.name, m.zone, m.region,
+                    m.weight, m.place);
+  };
   for (const auto& entry : theirs.entries_) {
     const Stamp& stamp = entry.first.second;
-    if (!Seen(stamp) && seen.contains(stamp.node)) entries_.insert(entry);
+    const auto mine = entries_.find(entry.first);
+    if (mine == entries_.end()) {
+      if (!Seen(stamp) && seen.contains(stamp.node)) entries_.insert(entry);
+    } else if (rank(mine->second) < rank(entry.second)) {
+      // A node that lost its disk gave a stamp again before it heard of what
+      // it had staged. Everywhere the same of the two stays.
+      mine->second = entry.second;
+    }
   }
   while (entries_.size() > kStagedMax) entries_.erase(--entries_.end());
   seen_ = std::move(seen);

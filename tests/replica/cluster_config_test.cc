@@ -243,6 +243,20 @@ TEST_CASE("Staged: what is committed or aborted does not come back") {
   CHECK(MembersOf(here).contains(Id(4)));
 }
 
+// Each kept its own, and told the other of it for ever.
+TEST_CASE("Staged: a stamp that was given twice means the same everywhere") {
+  StagedChanges before;
+  REQUIRE(before.Stage(Id(1), Leave(Id(2))).ok());
+  StagedChanges after;  // of node 1 with another disk
+  REQUIRE(after.Stage(Id(1), SetWeight(Id(2), 300)).ok());
+  StagedChanges a = before;
+  a.Merge(after);
+  StagedChanges b = after;
+  b.Merge(before);
+  CHECK(a == b);
+  CHECK(a.Effective().size() == 1);
+}
+
 TEST_CASE("Staged: the last word for a member counts, wherever it was said") {
   ClusterConfig a = Config(4);
   ClusterConfig b = a;

@@ -371,7 +371,8 @@ class Drawer {
     event.kind = EventKind::kCommit;
     event.at_us = at_us + wait_us;
     event.node = stream.OneIn(4) ? stream.Below32(nodes_) : node;
-    event.value = stream.OneIn(5) ? 1 : 0;
+    // Never forced (value=1): it may take the source from who is being filled,
+    // who then waits for good (ARCHITECTURE, "Limits").
     plan_.events.push_back(event);
   }
 
