@@ -323,12 +323,7 @@ void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
   std::string wrong = lists_.Judge(
       *cluster_, reply.id, std::get<replica::ListReply>(*reply.body),
       [this](const crdt::ObjectId& object, int64_t since_us) {
-        // The index may name for a while what damage took for good.
-        if (!IsJudged(object) || damages_) return false;
-        for (uint32_t id = 0; id < cluster_->size(); ++id) {
-          if (!ExactSince(id, PartitionOf(object), since_us)) return false;
-        }
-        return true;
+        return IsListed(object, since_us);
       });
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }

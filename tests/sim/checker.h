@@ -312,8 +312,6 @@ class Checker final : public Observer {
       uint32_t node) const;
   void CheckDurable(uint32_t node, const replica::Output& output);
   void CheckTruncated(uint32_t node);
-  bool MayGiveUp(uint32_t node, uint32_t owner,
-                 const DiskDoor::Rows& cut) const;
 
   // --- Levels (checker_levels.cc) ---
   // That of the plan's event, which says `number` if it says no other.
@@ -348,6 +346,8 @@ class Checker final : public Observer {
   bool AllExact() const;
   // Of all partitions of the node, or of the one shard.
   void LookAtExactness(uint32_t node, const replica::Shard* shard);
+  // Whether listings are judged by it.
+  bool IsListed(const crdt::ObjectId& object, int64_t since_us) const;
   void LookAtDamage(uint32_t node);
   std::string WhyInexact(uint32_t node, replica::PartitionId partition) const;
   bool ExactSince(uint32_t node, replica::PartitionId partition,

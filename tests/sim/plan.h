@@ -101,7 +101,7 @@ struct PlanOptions {
 // nodes that were cut off.
 inline int64_t CoreSettlesUs(const PlanOptions& options) {
   return kCoreSettlesUs + 2 * options.detect_us +
-         (options.ring != 0 ? 15 * options.gossip_period_us : 0);
+         (options.ring != 0 ? 30 * options.gossip_period_us : 0);
 }
 
 struct OptionField {

@@ -44,12 +44,6 @@ void SimCluster::ReconsiderLater(uint32_t id, uint32_t peer, int64_t after_us) {
 void SimCluster::Reconsider(uint32_t id, uint32_t peer) {
   Node& node = nodes_[id];
   if (!node.running()) return;
-  // Who stands still finds out what has become of a link when it goes on, and
-  // not of each change meanwhile.
-  if (node.paused_until_us > scheduler_.now_us()) {
-    return scheduler_.At(node.paused_until_us,
-                         [this, id, peer] { Reconsider(id, peer); });
-  }
   const bool up = nodes_[peer].running() && !network_.IsCut(id, peer) &&
                   !network_.IsCut(peer, id);
   const crdt::ActorId now = up ? nodes_[peer].process->actor : kNobody;
