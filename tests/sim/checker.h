@@ -349,6 +349,9 @@ class Checker final : public Observer {
   // Whether listings are judged by it.
   bool IsListed(const crdt::ObjectId& object, int64_t since_us) const;
   void LookAtDamage(uint32_t node);
+  // The RangeProgress that its disk holds, if any.
+  std::optional<std::string> ProgressOnDisk(
+      uint32_t node, replica::PartitionId partition) const;
   std::string WhyInexact(uint32_t node, replica::PartitionId partition) const;
   bool ExactSince(uint32_t node, replica::PartitionId partition,
                   int64_t since_us) const;

@@ -35,16 +35,22 @@ bool Checker::Exact(uint32_t node, PartitionId partition) const {
       return false;
     }
   }
-  return !disk.keys(replica::Family::kMeta)
-              .contains(replica::RangesKey(partition));
+  return !ProgressOnDisk(node, partition).has_value();
 }
 
-std::string Checker::WhyInexact(uint32_t node, PartitionId partition) const {
+std::optional<std::string> Checker::ProgressOnDisk(
+    uint32_t node, PartitionId partition) const {
   const SimDisk::Keys& meta =
       cluster_->node(node).disk.keys(replica::Family::kMeta);
   const auto row = meta.find(replica::RangesKey(partition));
-  if (row == meta.end()) return "damaged, and does not know";
-  const auto progress = replica::RangeProgress::Decode(row->second);
+  if (row == meta.end()) return std::nullopt;
+  return row->second;
+}
+
+std::string Checker::WhyInexact(uint32_t node, PartitionId partition) const {
+  const std::optional<std::string> row = ProgressOnDisk(node, partition);
+  if (!row) return "damaged, and does not know";
+  const auto progress = replica::RangeProgress::Decode(*row);
   if (!progress.ok()) return progress.status().ToString();
   return absl::StrCat(progress->active ? "in a sync by ranges" : "",
                       progress->filling ? " being filled" : "",
@@ -63,10 +69,7 @@ void Checker::LookAtDamage(uint32_t node) {
   }
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    if (its.disk.keys(replica::Family::kMeta)
-            .contains(replica::RangesKey(partition))) {
-      return;
-    }
+    if (ProgressOnDisk(node, partition)) return;
   }
   its.disk.ForgetDamage();
 }
