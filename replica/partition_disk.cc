@@ -222,7 +222,7 @@ absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
   }
   std::vector<crdt::DotRun> gone;
   uint64_t bytes = 0;
-  DOVETAIL_RETURN_IF_ERROR(ScanLog(
+  const absl::Status scanned = ScanLog(
       storage_, id_, removable, [&](const LogEntry& entry, size_t value_bytes) {
         DOVETAIL_MARK_IF("truncate: no more in this turn", gone.size() >= max);
         if (gone.size() >= max) return false;
@@ -232,11 +232,13 @@ absl::StatusOr<size_t> Partition::Truncate(const crdt::EventSet& stable,
         gone.push_back(entry.events);
         bytes += value_bytes;
         return true;
-      }));
+      });
+  // What was deleted before the disk failed is gone with this turn.
   for (const crdt::DotRun& events : gone) logged_.EraseRun(events);
   log_entries_ -= gone.size();
   log_bytes_ -= bytes;
   DOVETAIL_MARK_IF("truncate: somebody still needs some", log_entries_ > 0);
+  DOVETAIL_RETURN_IF_ERROR(scanned);
   return gone.size();
 }
 

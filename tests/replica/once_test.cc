@@ -167,6 +167,27 @@ TEST_CASE("Once: a retry after the log was truncated is still a duplicate") {
   CHECK(cluster.at(1).Digests()[0].events == 1);
 }
 
+TEST_CASE("Once: a retry is a duplicate though truncation met a bad entry") {
+  // Truncation gave up half-way, and what it had removed by then was still held
+  // to be in the log: its retry was refused as part of another operation.
+  Cluster cluster(1);
+  SessionWriter writer(kSession);
+  const auto first = Prepare(writer, Count("c", 5));
+  REQUIRE(cluster.WriteOnce(0, first).ok());
+  REQUIRE(cluster.WriteOnce(0, Prepare(writer, Count("c", 1))).ok());
+  REQUIRE(cluster.at(0).SyncToDisk().ok());
+  const auto& log = cluster.disk(0).keys(Family::kLog);
+  REQUIRE(log.size() == 2);
+  cluster.disk(0).FailRead(Family::kLog, log.rbegin()->first);
+  cluster.at(0).TruncateLogs();
+  REQUIRE(cluster.at(0).EndTurn(cluster.now()).fatal.ok());
+  REQUIRE(log.size() == 1);
+  CHECK(cluster.at(0).stats().corruptions == 1);
+  CHECK(cluster.at(0).Digests()[0].log_entries == 1);
+  CHECK(cluster.WriteOnce(0, first).ok());
+  CHECK(cluster.Show(0, Type::kCounter, "c") == "6");
+}
+
 TEST_CASE("Once: a crash that loses the first application loses no retry") {
   Cluster cluster(3);
   SessionWriter writer(kSession);
