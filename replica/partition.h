@@ -334,6 +334,15 @@ class Partition {
   absl::Status JoinRow(const RangeRow& row, const crdt::Context& theirs,
                        SumChanges& changes);
   void KnowLive(crdt::Dot dot);
+  // What taking over rows of a source changes beside rows and sums.
+  struct BesideRows {
+    crdt::EventSet superseded;
+    bool superseded_changed;
+    uint64_t restored;
+  };
+  BesideRows MarkRows();
+  // The rows and `before`: a dot that stayed known would read as removed here.
+  void RollBackRows(BesideRows before);
   void WriteProgress();
   bool KnowsAll(const FoundRow& row) const;
   absl::StatusOr<std::vector<bool>> CompareRows(

@@ -300,10 +300,10 @@ absl::Status Partition::JoinRange(const KeyRange& range,
     rows.emplace(it->first, it->second);
   }
   SumChanges changes;
-  rows_.Mark();
+  BesideRows before = MarkRows();
   for (const auto& [key, row] : rows) {
     if (absl::Status status = JoinRow(row, context, changes); !status.ok()) {
-      rows_.RollBack();
+      RollBackRows(std::move(before));
       if (absl::IsDataLoss(status)) Quarantine(status);
       return status;
     }
@@ -347,24 +347,24 @@ absl::Status Partition::UniteRange(const KeyRange& range,
                                    const std::vector<RangeRow>& theirs) {
   DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
   SumChanges changes;
-  rows_.Mark();
+  BesideRows before = MarkRows();
   for (const RangeRow& row : theirs) {
     absl::Status status = objects_.Update(
         row.object, row.path, partitions_,
         [&](crdt::Leaf& mine) {
-          const size_t before = mine.size();
+          const size_t held = mine.size();
           if (crdt::Join(mine, Nothing{}, row.leaf, Nothing{}) !=
               crdt::JoinResult::kOk) {
             return absl::DataLossError(absl::StrCat(
                 "one dot has two payloads at ", crdt::ToString(row.object)));
           }
-          restored_ += mine.size() - before;
+          restored_ += mine.size() - held;
           for (const auto& [dot, payload] : mine.entries()) KnowLive(dot);
           return absl::OkStatus();
         },
         changes);
     if (!status.ok()) {
-      rows_.RollBack();
+      RollBackRows(std::move(before));
       return status;
     }
   }
@@ -402,6 +402,18 @@ void Partition::KnowLive(crdt::Dot dot) {
   DOVETAIL_MARK("ranges: a value whose event is still to come");
   context_.superseded.Insert(dot);
   superseded_changed_ = true;
+}
+
+Partition::BesideRows Partition::MarkRows() {
+  rows_.Mark();
+  return {context_.superseded, superseded_changed_, restored_};
+}
+
+void Partition::RollBackRows(BesideRows before) {
+  rows_.RollBack();
+  context_.superseded = std::move(before.superseded);
+  superseded_changed_ = before.superseded_changed;
+  restored_ = before.restored;
 }
 
 void Partition::ReadFrom(const crdt::Context& theirs) {

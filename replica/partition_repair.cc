@@ -338,7 +338,7 @@ absl::StatusOr<bool> Partition::MendRange(
     rows.emplace(it->first, std::move(row));
   }
   SumChanges changes;
-  rows_.Mark();
+  BesideRows before = MarkRows();
   for (const auto& [key, row] : rows) {
     absl::StatusOr<crdt::Leaf> belongs =
         Belongs(key, row.leaf, context, *replay);
@@ -346,7 +346,7 @@ absl::StatusOr<bool> Partition::MendRange(
                               ? Restore(row, *belongs, context, changes)
                               : belongs.status();
     if (!status.ok()) {
-      rows_.RollBack();
+      RollBackRows(std::move(before));
       if (absl::IsDataLoss(status)) Quarantine(status);
       return status;
     }
