@@ -179,6 +179,19 @@ uint32_t LeafOfRowKey(absl::string_view key, uint32_t partitions) {
       kLeavesPerPartition);
 }
 
+bool MayLieBetween(Family family, absl::string_view first,
+                   absl::string_view last, PartitionId partition,
+                   uint32_t partitions) {
+  KeyRange range;
+  if (family == Family::kRows) {
+    range = RowsOfPartition(partition, partitions);
+  } else if (family == Family::kLog) {
+    range.begin = LogPrefix(partition);
+    range.end = RangeEnd(range.begin);
+  }
+  return last >= range.begin && (range.end.empty() || first < range.end);
+}
+
 std::string LogPrefix(PartitionId partition) {
   std::string key;
   AppendBigEndian(key, Index(partition), 2);
@@ -224,6 +237,10 @@ std::string RangesKey(PartitionId partition) {
 
 std::string TenureKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'O');
+}
+
+std::string SuspectKey(PartitionId partition) {
+  return PartitionMetaKey(partition, 'T');
 }
 
 std::string ExpiryPrefix(PartitionId partition) {

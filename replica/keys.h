@@ -7,6 +7,7 @@
 //   log    partition:16 | actor:64 | first:64
 //   meta   'p' | partition:16 | 'C' checkpoint | 'S' block:8 sums | 'X' context
 //          'D' being emptied  'R' progress of a sync by ranges  'O' tenure
+//          'T' its rows may have gone with a table
 //          'E' at_ms:64 index   what expires, in order of time
 //          'n' | 'a' | ordinal:32 actor        'n' | 'h' | shard:32 clock
 //   index  esc(bucket) 00 01 | esc(key) 00 01 | type:8
@@ -27,6 +28,7 @@
 #include "crdt/path.h"
 #include "crdt/type.h"
 #include "replica/ids.h"
+#include "replica/storage.h"
 
 namespace dovetail::replica {
 
@@ -64,6 +66,11 @@ struct KeyRange {
   friend bool operator==(const KeyRange&, const KeyRange&) = default;
 };
 KeyRange RowsOfPartition(PartitionId partition, uint32_t partitions);
+// Whether keys of `family` that are about the partition may lie between two
+// keys, both included. Keys of the index are about any.
+bool MayLieBetween(Family family, absl::string_view first,
+                   absl::string_view last, PartitionId partition,
+                   uint32_t partitions);
 
 // The longest key of a row: hash, bucket, key, type and path, escaped.
 inline constexpr size_t kRowKeyBytesMax = 512 << 10;
@@ -97,6 +104,7 @@ std::string SupersededKey(PartitionId partition);
 std::string EmptyingKey(PartitionId partition);
 std::string RangesKey(PartitionId partition);
 std::string TenureKey(PartitionId partition);
+std::string SuspectKey(PartitionId partition);
 std::string ActorKey(uint32_t ordinal);
 std::string ActorPrefix();
 std::string ClockKey(uint32_t shard);

@@ -242,8 +242,16 @@ class Partition {
   void Note(const absl::Status& status) {
     if (absl::IsDataLoss(status)) Quarantine(status);
   }
-  // Whether damage is the reason, and not that nodes contradict one another.
-  bool mendable() const { return quarantined_ && mendable_; }
+  // Whether damage is the reason, and not that nodes contradict one another,
+  // and there is something to mend it with.
+  bool mendable() const {
+    return quarantined_ && mendable_ && tables_awaited_.empty();
+  }
+  // A table with keys that are about this partition cannot be read
+  // (lost_tables.h). Quarantines it until TableIsGone, over restarts too, and
+  // then until all of it has been looked at. Requires: not emptying().
+  void Suspect(uint64_t table);
+  void TableIsGone(uint64_t table);
   // Values that were lost here and put back.
   uint64_t restored() const { return restored_; }
 
@@ -314,7 +322,10 @@ class Partition {
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
   absl::Status LoadContext();
   absl::Status LoadTenure();
+  absl::Status LoadSuspicion();
   absl::Status LoadLog(uint64_t checkpoint);
+  // After entries may have gone or come back: E is what it was.
+  absl::Status RecountLog();
   LeafSum SumOfLeaves(LeafSpan leaves) const;
   std::vector<uint64_t> PrintsOfSpans(LeafSpan leaves, size_t spans,
                                       uint64_t salt) const;
@@ -410,6 +421,9 @@ class Partition {
   size_t watched_bytes_ = 0;
   bool quarantined_ = false;
   bool mendable_ = true;
+  // Rows may have gone with a table, and which tables are still to go.
+  bool suspect_ = false;
+  std::set<uint64_t> tables_awaited_;
   uint64_t restored_ = 0;
   bool emptying_ = false;
   std::optional<Tenure> tenure_;

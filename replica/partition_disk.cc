@@ -82,7 +82,13 @@ absl::Status Partition::Load() {
     }
   }
   sequence_ = checkpoint_;
-  DOVETAIL_RETURN_IF_ERROR(LoadLog(checkpoint_));
+  DOVETAIL_RETURN_IF_ERROR(LoadSuspicion());
+  if (suspect_) {
+    // Nothing has been applied since the checkpoint that it began with.
+    Note(RecountLog());
+  } else {
+    DOVETAIL_RETURN_IF_ERROR(LoadLog(checkpoint_));
+  }
   if (DOVETAIL_MUTANT("actor: kept over restarts")) {
     context_.applied.OfActor(actor_).ForEachRun([&](const crdt::DotRun& run) {
       next_counter_ = std::max(next_counter_, run.last() + 1);
@@ -98,6 +104,17 @@ absl::Status Partition::Load() {
   DOVETAIL_MARK_IF("load: all of the log was truncated",
                    checkpoint && log_entries_ == 0);
   ++version_;
+  return absl::OkStatus();
+}
+
+absl::Status Partition::LoadSuspicion() {
+  DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> suspect,
+                            storage_.Get(Family::kMeta, SuspectKey(id_)));
+  suspect_ = suspect.has_value();
+  if (!suspect_) return absl::OkStatus();
+  DOVETAIL_MARK("load: rows may have gone with a table");
+  Quarantine(absl::DataLossError(
+      "a table file of its database could not be read and was given up"));
   return absl::OkStatus();
 }
 
@@ -174,6 +191,30 @@ absl::Status Partition::LoadLog(uint64_t checkpoint) {
           sums_.Apply(entry->changes);
         }
         sequence_ = std::max(sequence_, entry->sequence);
+        return true;
+      }));
+  return damage;
+}
+
+absl::Status Partition::RecountLog() {
+  logged_ = {};
+  log_entries_ = log_bytes_ = 0;
+  const std::string prefix = LogPrefix(id_);
+  absl::Status damage;
+  DOVETAIL_RETURN_IF_ERROR(storage_.Scan(
+      Family::kLog, prefix, RangeEnd(prefix),
+      [&](absl::string_view key, absl::string_view value) {
+        const absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
+        damage = entry.status();
+        if (!damage.ok()) return false;
+        // Of a time before this replica gave up what it held.
+        if (!context_.applied.ContainsRun(entry->events)) {
+          rows_.DeleteOther(Family::kLog, std::string(key));
+          return true;
+        }
+        logged_.InsertRun(entry->events);
+        ++log_entries_;
+        log_bytes_ += value.size();
         return true;
       }));
   return damage;

@@ -246,7 +246,29 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   return unreadable;
 }
 
+void Partition::Suspect(uint64_t table) {
+  DOVETAIL_CHECK(!emptying_);
+  Quarantine(absl::DataLossError(
+      absl::StrCat("table file ", table,
+                   " of its database cannot be read; it is given up")));
+  tables_awaited_.insert(table);
+  suspect_ = true;
+  rows_.PutOther(Family::kMeta, SuspectKey(id_),
+                 std::string(1, static_cast<char>(crdt::kCodecVersion)));
+  // So that neither E nor the digest hangs on the log, which may be what goes.
+  Checkpoint();
+}
+
+void Partition::TableIsGone(uint64_t table) {
+  tables_awaited_.erase(table);
+  // A row that is cached would be held to be there, and not be put back.
+  rows_.ForgetCached();
+  Note(RecountLog());
+}
+
 void Partition::EndQuarantine() {
+  if (suspect_) rows_.DeleteOther(Family::kMeta, SuspectKey(id_));
+  suspect_ = false;
   quarantined_ = false;
   quarantine_reason_.clear();
   ++version_;

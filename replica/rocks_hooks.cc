@@ -35,8 +35,9 @@ void CallbackLogger::Logv(const char* format, va_list arguments) {
   log_(line);
 }
 
-Listener::Listener(std::function<void(rocksdb::DB&)> on_manifest)
-    : on_manifest_(std::move(on_manifest)) {}
+Listener::Listener(std::function<void(rocksdb::DB&)> on_manifest,
+                   std::function<bool(const rocksdb::Status&)> is_table)
+    : on_manifest_(std::move(on_manifest)), is_table_(std::move(is_table)) {}
 
 void Listener::OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
                                     rocksdb::Status /*error*/,
@@ -47,7 +48,7 @@ void Listener::OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason /*reason*/,
 void Listener::OnBackgroundError(rocksdb::BackgroundErrorReason reason,
                                  rocksdb::Status* error) {
   if (reason == rocksdb::BackgroundErrorReason::kCompaction &&
-      error->IsNoSpace()) {
+      (error->IsNoSpace() || is_table_(*error))) {
     *error = rocksdb::Status::OK();
   }
 }

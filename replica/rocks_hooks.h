@@ -39,14 +39,18 @@ class CallbackLogger final : public rocksdb::Logger {
 // deleted only after that.
 class Listener final : public rocksdb::EventListener {
  public:
-  explicit Listener(std::function<void(rocksdb::DB&)> on_manifest);
+  // `is_table`: whether a compaction failed on account of one table that is
+  // known as damaged then.
+  Listener(std::function<void(rocksdb::DB&)> on_manifest,
+           std::function<bool(const rocksdb::Status&)> is_table);
 
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason reason,
                             rocksdb::Status error,
                             bool* auto_recovery) override;
   // A compaction that finds no room has only removed what it wrote; RocksDB
   // tries again a second later. Kept as an error it would end all flushes, and
-  // with them at last all writes.
+  // with them at last all writes. The same for one that met a damaged table,
+  // until that is given up.
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason,
                          rocksdb::Status* error) override;
   void OnFlushCompleted(rocksdb::DB* db,
@@ -56,6 +60,7 @@ class Listener final : public rocksdb::EventListener {
 
  private:
   std::function<void(rocksdb::DB&)> on_manifest_;
+  std::function<bool(const rocksdb::Status&)> is_table_;
 };
 
 // Ends recovery at the first gap between two batches in the logs. With several

@@ -16,6 +16,7 @@
 #include "crdt/check.h"
 #include "replica/data_directory.h"
 #include "replica/rocks_hooks.h"
+#include "replica/rocks_tables.h"
 #include "rocksdb/cache.h"
 #include "rocksdb/convenience.h"
 #include "rocksdb/db.h"
@@ -160,6 +161,7 @@ rocksdb::ColumnFamilyOptions FamilyOptions(
 }  // namespace
 
 struct RocksStorage::Impl {
+  explicit Impl(const RocksOptions& options) : damaged(options.log) {}
   ~Impl();
 
   rocksdb::ColumnFamilyHandle* handle(Family family) const {
@@ -169,6 +171,11 @@ struct RocksStorage::Impl {
   absl::Status CheckSpace(const WriteBatch& batch);
   // What an earlier write failed with.
   absl::Status failure() const;
+  // What a read came to; `damaged` learns of it.
+  absl::Status OfRead(const rocksdb::Status& status, absl::string_view action) {
+    if (status.IsCorruption()) damaged.Note(status);
+    return ToStatus(status, action);
+  }
   // Returns `status`, and keeps the first one that is not OK as failure().
   absl::Status Keep(absl::Status status);
   // Reads the floor; DataLoss if the files that it names are not there.
@@ -188,6 +195,7 @@ struct RocksStorage::Impl {
   std::shared_ptr<rocksdb::Env> env;  // null: the real one
   std::shared_ptr<rocksdb::FileSystem> files;
   GapFilter gap_filter;
+  TableWatch damaged;
   std::unique_ptr<rocksdb::DB> db;
   std::array<rocksdb::ColumnFamilyHandle*, kFamilyCount> families = {};
   rocksdb::ColumnFamilyHandle* default_family = nullptr;  // unused
@@ -356,7 +364,7 @@ RocksStorage::~RocksStorage() = default;
 
 absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
     const std::string& directory, const RocksOptions& options) {
-  auto impl = std::make_unique<Impl>();
+  auto impl = std::make_unique<Impl>(options);
   impl->directory = directory;
   impl->env = options.env;
   impl->files = options.env ? options.env->GetFileSystem()
@@ -377,7 +385,10 @@ absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
   rocksdb::DBOptions database_options =
       DatabaseOptions(options, impl->gap_filter);
   database_options.listeners.push_back(std::make_shared<Listener>(
-      [&opening = *impl](rocksdb::DB& from) { opening.RecordFiles(from); }));
+      [&opening = *impl](rocksdb::DB& from) { opening.RecordFiles(from); },
+      [&opening = *impl](const rocksdb::Status& failed) {
+        return opening.damaged.Note(failed);
+      }));
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = rocksdb::DB::Open(database_options, directory,
@@ -397,6 +408,7 @@ absl::StatusOr<std::unique_ptr<RocksStorage>> RocksStorage::Open(
   impl->db.reset(db);
   for (size_t i = 0; i < kFamilyCount; ++i) impl->families[i] = handles[i];
   impl->default_family = handles[kFamilyCount];
+  impl->damaged.Watch(*db, impl->families);
 
   DOVETAIL_RETURN_IF_ERROR(impl->CompareFloor());
   return std::unique_ptr<RocksStorage>(new RocksStorage(std::move(impl)));
@@ -412,7 +424,7 @@ absl::StatusOr<std::optional<std::string>> RocksStorage::Get(
   const rocksdb::Status status = impl_->db->Get(
       rocksdb::ReadOptions(), impl_->handle(family), ToSlice(key), &value);
   if (status.IsNotFound()) return std::optional<std::string>();
-  DOVETAIL_RETURN_IF_ERROR(ToStatus(status, "read a key"));
+  DOVETAIL_RETURN_IF_ERROR(impl_->OfRead(status, "read a key"));
   return std::optional<std::string>(std::move(value));
 }
 
@@ -428,7 +440,7 @@ absl::Status RocksStorage::Scan(
   for (it->Seek(ToSlice(begin)); it->Valid(); it->Next()) {
     if (!visit(ToView(it->key()), ToView(it->value()))) break;
   }
-  return ToStatus(it->status(), "scan");
+  return impl_->OfRead(it->status(), "scan");
 }
 
 absl::Status RocksStorage::Commit(const WriteBatch& batch, CommitMode mode) {
@@ -500,6 +512,15 @@ absl::Status RocksStorage::Checkpoint(const std::string& directory) {
   return WriteFormat(files, target);
 }
 
+std::vector<DamagedTable> RocksStorage::DamagedTables() const {
+  return impl_->damaged.List();
+}
+
+absl::Status RocksStorage::GiveUp(uint64_t table, uint32_t shard,
+                                  uint32_t shards) {
+  return impl_->damaged.GiveUp(table, shard, shards);
+}
+
 RocksStats RocksStorage::stats() const {
   const auto property = [this](const std::string& name) {
     uint64_t value = 0;
@@ -523,6 +544,8 @@ RocksStats RocksStorage::stats() const {
   result.background_errors = database_property(Properties::kBackgroundErrors);
   result.writes_stopped = database_property(Properties::kIsWriteStopped);
   result.is_read_only = impl_->has_failed.load();
+  result.tables_damaged = impl_->damaged.size();
+  result.tables_given_up = impl_->damaged.given_up();
   const absl::MutexLock lock(&impl_->mutex);
   result.floor_failures = impl_->floor_failures;
   return result;

@@ -24,7 +24,12 @@
 //  - So that a full disk does not come to that, puts are refused with
 //    ResourceExhausted while less than a reserve is free; deletes, syncs and
 //    reads go on, and puts work again once there is room.
-//  - A block that fails its checksum is DataLoss for the reads that touch it.
+//  - A block that fails its checksum is DataLoss for the reads that touch it,
+//    and its table is one of DamagedTables(), also if a compaction came upon it
+//    (which then fails, again and again, while writes go on). Two cannot be
+//    given up and are not: one of the newest level, which may hide tables that
+//    are older and overlap; and one of the family meta, which nobody can
+//    replace.
 #ifndef DOVETAIL_REPLICA_ROCKS_STORAGE_H_
 #define DOVETAIL_REPLICA_ROCKS_STORAGE_H_
 
@@ -34,6 +39,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -94,6 +100,8 @@ struct RocksStats {
   // Syncs whose data is safe but whose floor could not be recorded, as on a
   // full disk; the next one tries again.
   uint64_t floor_failures = 0;
+  uint64_t tables_damaged = 0;   // found, and still part of the database
+  uint64_t tables_given_up = 0;  // since the start
 };
 
 class RocksStorage final : public Storage {
@@ -137,6 +145,8 @@ class RocksStorage final : public Storage {
   // Returns: FailedPrecondition if `directory` exists or its parent does not.
   // Cost: writes out the memtables, then hard links (on the same file system).
   absl::Status Checkpoint(const std::string& directory) override;
+  std::vector<DamagedTable> DamagedTables() const override;
+  absl::Status GiveUp(uint64_t table, uint32_t shard, uint32_t shards) override;
 
   RocksStats stats() const;
 

@@ -41,6 +41,12 @@ void RowCache::Put(absl::string_view key, absl::string_view value) {
   }
 }
 
+void RowCache::Clear() {
+  by_key_.clear();
+  rows_.clear();
+  bytes_ = 0;
+}
+
 void RowCache::Erase(absl::string_view key) {
   auto it = by_key_.find(key);
   if (it == by_key_.end()) return;

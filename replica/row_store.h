@@ -39,6 +39,7 @@ class RowCache {
   const std::string* Find(absl::string_view key);
   void Put(absl::string_view key, absl::string_view value);
   void Erase(absl::string_view key);
+  void Clear();
   size_t bytes() const { return bytes_; }
 
  private:
@@ -88,6 +89,12 @@ class RowStore {
   bool dirty() const { return !turn_.empty() || !other_.empty(); }
   // Commits the turn as one batch. On failure all of it is forgotten.
   absl::Status Commit(CommitMode mode);
+
+  // Rows in the storage may have changed by themselves.
+  void ForgetCached() {
+    cache_.Clear();
+    ++changes_;
+  }
 
   // Raised with everything that may change what Get returns: what was made of
   // a row holds until then.

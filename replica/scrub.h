@@ -9,7 +9,8 @@
 //              only this node's log has is replayed over it (RangeSync)
 //
 // A partition that met damage refuses everything (quarantine) until all of it
-// has been looked at; then it goes on as above, by itself.
+// has been looked at; then it goes on as above, by itself. Where the disk does
+// not let go of some, its table has to go first (lost_tables.h).
 #ifndef DOVETAIL_REPLICA_SCRUB_H_
 #define DOVETAIL_REPLICA_SCRUB_H_
 

@@ -11,6 +11,7 @@
 #include "replica/forwarder.h"
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
+#include "replica/lost_tables.h"
 #include "replica/range_sync.h"
 #include "replica/read_coordinator.h"
 #include "replica/reaper.h"
@@ -59,6 +60,7 @@ struct Shard::State {
         filling(core, sync),
         hints(core, sync),
         scrub(core),
+        lost_tables(core),
         reaper(
             core,
             [this](PartitionId partition, const crdt::ObjectId& object,
@@ -133,6 +135,7 @@ struct Shard::State {
   Filling filling;
   Hints hints;
   Scrub scrub;
+  LostTables lost_tables;
   Reaper reaper;
 
   crdt::Timestamp clock_saved;

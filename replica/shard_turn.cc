@@ -117,6 +117,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   lists.OnTurnFailed(read_failed);
   ranges.OnTurnFailed();
   reaper.OnTurnFailed();
+  lost_tables.OnTurnFailed();
   core.to_self.clear();  // it was for those
   for (const Applied& applied : applied_in_turn) {
     DOVETAIL_MARK("turn: failed, and takes back acknowledgements");
@@ -202,6 +203,7 @@ void Shard::HandleTimers(Now now) {
     truncate(/*regular=*/true);
     s.filling.Round();
     s.hints.Round(now);
+    s.lost_tables.Round();
     s.scrub.Round();
     s.ranges.Round(now);
     s.reaper.Round(now);

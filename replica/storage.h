@@ -94,6 +94,15 @@ enum class CommitMode : uint8_t {
   kSynced,   // on stable storage, with everything committed before it
 };
 
+// A table file of which a block cannot be read, and the keys between which its
+// rows lie, both included.
+struct DamagedTable {
+  uint64_t number = 0;  // names it; never used twice
+  Family family = Family::kRows;
+  std::string first;
+  std::string last;
+};
+
 class Storage {
  public:
   virtual ~Storage() = default;
@@ -119,6 +128,21 @@ class Storage {
   // Writes a consistent copy of the current state to `directory`, which must
   // not exist yet. Cost: near constant on RocksDB (hard links).
   virtual absl::Status Checkpoint(const std::string& directory) = 0;
+
+  // The tables that met a read which failed and that GiveUp can take out; by
+  // number. Cheap while there are none, as there are for storages without
+  // tables.
+  virtual std::vector<DamagedTable> DamagedTables() const { return {}; }
+
+  // Says that shard number `shard` of `shards` trusts nothing between the keys
+  // of that table any more, on stable storage. With the last of them the table
+  // leaves the database, unread: what it held is gone, and what it had covered,
+  // older rows and rows since removed, may be back. Returns: Unavailable while
+  // it is in use; to be called again.
+  virtual absl::Status GiveUp(uint64_t /*table*/, uint32_t /*shard*/,
+                              uint32_t /*shards*/) {
+    return absl::UnimplementedError("this storage has no tables");
+  }
 };
 
 }  // namespace dovetail::replica

@@ -181,6 +181,8 @@ std::vector<std::pair<std::string, uint64_t>> StorageNumbers(
           {"block_cache_bytes", stats.block_cache_bytes},
           {"pending_compaction_bytes", stats.pending_compaction_bytes},
           {"background_errors", stats.background_errors},
+          {"tables_damaged", stats.tables_damaged},
+          {"tables_given_up", stats.tables_given_up},
           {"writes_stopped", stats.writes_stopped},
           {"floor_failures", stats.floor_failures}};
 }
@@ -220,6 +222,9 @@ absl::StatusOr<std::unique_ptr<replica::RocksStorage>> OpenStorage(
   replica::RocksOptions options;
   options.block_cache_bytes = size_t{config.block_cache_mb} << 20;
   options.disk_reserve_bytes = uint64_t{config.disk_reserve_mb} << 20;
+  options.log = [](absl::string_view line) {
+    spdlog::warn("storage: {}", std::string(line));
+  };
   auto storage = replica::RocksStorage::Open(
       absl::StrCat(config.data_dir, "/", kDatabaseDirectory), options);
   if (!storage.ok()) return storage.status();

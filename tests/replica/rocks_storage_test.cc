@@ -4,9 +4,12 @@
 #include "replica/rocks_storage.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -252,6 +255,98 @@ TEST_CASE("RocksStorage: a block that fails its checksum is never absence") {
         return true;
       })));
   CHECK(visited == 0);
+  // It might hide tables of the same level.
+  CHECK(storage->DamagedTables().empty());
+}
+
+size_t CountTables(const std::string& directory) {
+  size_t tables = 0;
+  for (const auto& entry : fs::directory_iterator(directory)) {
+    tables += entry.path().extension() == ".sst" ? 1 : 0;
+  }
+  return tables;
+}
+
+void WaitUntil(const std::function<bool()>& done) {
+  for (int i = 0; i < 3000 && !done(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  REQUIRE(done());
+}
+
+// Four rows, each written out by a start of its own: as many tables make a
+// compaction. "a" is in all of these.
+void WriteTables(const std::string& path, const std::string& value) {
+  for (const char* key : {"k1", "k2", "k3", "k4"}) {
+    const auto storage = OpenRocks(path);
+    WriteBatch batch;
+    batch.Put(Family::kRows, key, value);
+    batch.Put(Family::kRows, "a", value);
+    MustCommit(*storage, batch);
+  }
+}
+
+// The rows of WriteTables in one table of the last level, with a flipped bit.
+struct DamagedDatabase {
+  TemporaryDirectory root;
+  std::string path = root.path() + "/data";
+
+  DamagedDatabase() {
+    MustCommit(*OpenRocks(path), OnePut(Family::kIndex, "other", "kept"));
+    WriteTables(path, std::string(500, 'v'));
+    {
+      const auto storage = OpenRocks(path);
+      WaitUntil([&] { return CountTables(path) == 2; });
+    }
+    const fs::path table = Newest(path, ".sst");
+    std::string bytes = ReadBytes(table);
+    bytes[20] = static_cast<char>(bytes[20] ^ 1);
+    WriteBytes(table, bytes);
+  }
+};
+
+TEST_CASE("RocksStorage: a damaged table goes when all shards have let go") {
+  const DamagedDatabase damaged;
+  {
+    const auto storage = OpenRocks(damaged.path);
+    CHECK(storage->DamagedTables().empty());
+    CHECK(absl::IsDataLoss(storage->Get(Family::kRows, "k2").status()));
+    const std::vector<DamagedTable> tables = storage->DamagedTables();
+    REQUIRE(tables.size() == 1);
+    CHECK(tables[0].family == Family::kRows);
+    CHECK(tables[0].first == "a");
+    CHECK(tables[0].last == "k4");
+    CHECK(storage->GiveUp(tables[0].number, 0, 2).ok());
+    CHECK(storage->GiveUp(tables[0].number, 0, 2).ok());
+    CHECK(absl::IsDataLoss(storage->Get(Family::kRows, "k2").status()));
+    CHECK(storage->stats().tables_given_up == 0);
+    CHECK(storage->GiveUp(tables[0].number, 1, 2).ok());
+    CHECK(storage->DamagedTables().empty());
+    CHECK(storage->stats().tables_given_up == 1);
+    CHECK(MustGet(*storage, Family::kRows, "k2") == std::nullopt);
+    MustCommit(*storage, OnePut(Family::kRows, "k3", "new"));
+  }
+  const auto storage = OpenRocks(damaged.path);
+  CHECK_FALSE(storage->lost_synced_writes());
+  CHECK(MustGet(*storage, Family::kRows, "k2") == std::nullopt);
+  CHECK(MustGet(*storage, Family::kRows, "k3") == "new");
+  CHECK(MustGet(*storage, Family::kIndex, "other") == "kept");
+}
+
+TEST_CASE("RocksStorage: a compaction that meets a damaged table stops none") {
+  const DamagedDatabase damaged;
+  WriteTables(damaged.path, "w");
+  const auto storage = OpenRocks(damaged.path);
+  WaitUntil([&] { return !storage->DamagedTables().empty(); });
+  MustCommit(*storage, OnePut(Family::kRows, "k5", "w"));
+  CHECK(storage->Sync().ok());
+  const uint64_t table = storage->DamagedTables()[0].number;
+  // A compaction that is at it has to fail first.
+  WaitUntil([&] { return storage->GiveUp(table, 0, 1).ok(); });
+  WaitUntil([&] { return CountTables(damaged.path) == 2; });
+  CHECK(MustGet(*storage, Family::kRows, "k2") == "w");
+  CHECK(MustGet(*storage, Family::kRows, "k5") == "w");
+  CHECK_FALSE(storage->stats().is_read_only);
 }
 
 TEST_CASE("RocksStorage: a layout of another version is left alone") {

@@ -93,6 +93,11 @@ void SimDisk::GarbleRead(Family family, absl::string_view key) {
   faults_.reads[{family, std::string(key)}] = absl::OkStatus();
 }
 
+void SimDisk::FailTable(uint64_t number, Family family, std::string first,
+                        std::string last) {
+  faults_.tables[number] = {number, family, std::move(first), std::move(last)};
+}
+
 void SimDisk::ClearFaults() { faults_ = Faults(); }
 
 const SimDisk::Keys& SimDisk::keys(Family family) const {
@@ -178,8 +183,42 @@ SimStorage::SimStorage(SimDisk& disk) : disk_(disk) { disk_.StartProcess(); }
 
 SimStorage::~SimStorage() { disk_.EndProcess(); }
 
+absl::Status SimStorage::ReadTable(Family family, absl::string_view key) {
+  for (const auto& [number, table] : disk_.faults_.tables) {
+    if (table.family != family || key < table.first || key > table.last) {
+      continue;
+    }
+    met_.try_emplace(number);
+    return absl::DataLossError(
+        absl::StrCat("table ", number, " cannot be read"));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<replica::DamagedTable> SimStorage::DamagedTables() const {
+  std::vector<replica::DamagedTable> tables;
+  for (const auto& [number, agreed] : met_) {
+    tables.push_back(disk_.faults_.tables.at(number));
+  }
+  return tables;
+}
+
+absl::Status SimStorage::GiveUp(uint64_t table, uint32_t shard,
+                                uint32_t shards) {
+  const auto found = met_.find(table);
+  if (found == met_.end()) return absl::OkStatus();
+  found->second.insert(shard);
+  if (found->second.size() < shards) return absl::OkStatus();
+  met_.erase(found);
+  const auto gone = disk_.faults_.tables.extract(table).mapped();
+  SimDisk::Keys& keys = disk_.Own(gone.family);
+  keys.erase(keys.lower_bound(gone.first), keys.upper_bound(gone.last));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::optional<std::string>> SimStorage::Get(
     Family family, absl::string_view key) {
+  DOVETAIL_RETURN_IF_ERROR(ReadTable(family, key));
   if (!disk_.faults_.reads.empty()) {
     const auto fault = disk_.faults_.reads.find({family, std::string(key)});
     if (fault != disk_.faults_.reads.end()) {
@@ -202,6 +241,7 @@ absl::Status SimStorage::Scan(
       disk_.families_[Place(family)];
   for (auto it = keys->lower_bound(begin);
        it != keys->end() && (end.empty() || it->first < end); ++it) {
+    DOVETAIL_RETURN_IF_ERROR(ReadTable(family, it->first));
     const auto fault = disk_.faults_.reads.find({family, it->first});
     const bool spoiled = fault != disk_.faults_.reads.end();
     if (spoiled && !fault->second.ok()) return fault->second;

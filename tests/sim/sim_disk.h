@@ -73,6 +73,10 @@ class SimDisk {
   void FailRead(replica::Family family, absl::string_view key);
   // Both give bytes that are none of anybody's for it.
   void GarbleRead(replica::Family family, absl::string_view key);
+  // All keys in [first, last] are those of a table that cannot be read; the
+  // process that meets it can give it up.
+  void FailTable(uint64_t number, replica::Family family, std::string first,
+                 std::string last);
   void ClearFaults();
   // The row at `key` is this now, or gone, though nobody wrote that. No process
   // uses the disk.
@@ -111,6 +115,7 @@ class SimDisk {
     absl::Status sync;
     // OK: what is read is garbage.
     std::map<std::pair<replica::Family, std::string>, absl::Status> reads;
+    std::map<uint64_t, replica::DamagedTable> tables;
   };
   // Shared with scans that are under way and with copies; replaced by a copy
   // of its own before it changes (Own).
@@ -152,14 +157,20 @@ class SimStorage final : public replica::Storage {
                       replica::CommitMode mode) override;
   absl::Status Sync() override;
   absl::Status Checkpoint(const std::string& directory) override;
+  std::vector<replica::DamagedTable> DamagedTables() const override;
+  absl::Status GiveUp(uint64_t table, uint32_t shard, uint32_t shards) override;
 
  private:
+  // DataLoss if `key` lies in a table that cannot be read, which is noted.
+  absl::Status ReadTable(replica::Family family, absl::string_view key);
   absl::Status TakeCommitFault(const replica::WriteBatch& batch);
   absl::Status TakeSyncFault();
 
   SimDisk& disk_;
   // Set by a failure after which no write may be trusted.
   absl::Status broken_;
+  // Tables that a read has met, with the shards that trust them no more.
+  std::map<uint64_t, std::set<uint32_t>> met_;
 };
 
 // A SimDisk behind the interface that scenarios use.
