@@ -88,7 +88,10 @@ bool Filling::HasAll(const Partition& partition) const {
   }
   DOVETAIL_MARK_IF("filling: complete, though few are whole",
                    whole < wanted && heard_all);
-  return whole >= wanted || heard_all;
+  if (whole >= wanted) return true;
+  // Of those of before too many have lost their disks, or never got it all
+  // before the next ring came: then it is with owners of a still older one.
+  return heard_all && sync_.HasAllOfOutsiders(id);
 }
 
 }  // namespace dovetail::replica

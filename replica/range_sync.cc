@@ -457,8 +457,9 @@ void RangeSync::OnQuery(NodeId from, PartitionId id, const RangeQuery& query) {
   RangeAnswer answer;
   answer.ticket = query.ticket;
   // What is being filled itself is no source.
-  const bool partial =
-      core_.placement.moves() && core_.StandingOf(id) == Standing::kPartial;
+  const bool partial = core_.placement.moves() &&
+                       core_.placement.Concerns(core_.identity.self, id) &&
+                       core_.StandingOf(id) == Standing::kPartial;
   answer.status = partition.progress().filling || partial
                       ? absl::UnavailableError("it is being filled itself")
                       : partition.Available();

@@ -334,6 +334,9 @@ void Sync::OnUnlogged(NodeId from, PartitionId id,
 }
 
 bool Sync::MayBeSource(NodeId node, PartitionId partition) const {
+  // Who owned it by a still older ring, or stands in, shows what its events
+  // make, however few they are. Who is being filled does not.
+  if (!core_.placement.Concerns(node, partition)) return true;
   return !core_.placement.moves() || core_.IsProbablyWhole(node, partition);
 }
 
@@ -431,6 +434,20 @@ Sync::Word Sync::WordOfAny(NodeId node, PartitionId partition) const {
     return {};
   }
   return {&peer->second.applied, peer->second.standing};
+}
+
+bool Sync::HasAllOfOutsiders(PartitionId partition) const {
+  const crdt::EventSet& mine = core_.Get(partition).context().applied;
+  for (auto peer = peers_.lower_bound({partition, NodeId{}});
+       peer != peers_.end() && peer->first.first == partition; ++peer) {
+    const NodeId node = peer->first.second;
+    if (core_.placement.Concerns(node, partition) || !core_.IsUp(node)) {
+      continue;
+    }
+    const Word word = WordOfAny(node, partition);
+    if (word.events != nullptr && !word.events->IsSubsetOf(mine)) return false;
+  }
+  return true;
 }
 
 uint64_t Sync::LackingOf(PartitionId partition) const {

@@ -44,7 +44,8 @@ ROCKSDB_FILES = re.compile(
     r"tests/sim/fault_(file_system|file_handles|disk))\.(h|cc)$")
 # The pairs that are the disk itself (dovetail_replica_rocks): they may use
 # the operating system's files and lock.
-DISK_FILES = re.compile(r"replica/(rocks_storage|rocks_hooks|rocks_tables|data_directory)\.(h|cc)$")
+DISK_FILES = re.compile(
+    r"replica/(rocks_storage|rocks_hooks|rocks_tables|data_directory)\.(h|cc)$")
 DISK_HEADERS = {"fcntl.h", "unistd.h", "sys/file.h", "sys/stat.h"}
 C_HEADERS = {"assert.h", "stddef.h", "stdint.h", "string.h", "limits.h"}
 

@@ -26,11 +26,11 @@ std::string HeaderOf(const std::string& key) {
   return MakeObjectKey({"b", key, kSet}).HeaderKey();
 }
 
-// Both hold {a, b} in k and {c} in l, and have no logs.
+// All hold {a, b} in k and {c} in l, and have no logs.
 struct Pair {
-  Cluster cluster{2, 1, LargeAtOnce()};
+  Cluster cluster;
 
-  Pair() {
+  explicit Pair(uint32_t nodes = 2) : cluster(nodes, 1, LargeAtOnce()) {
     REQUIRE(cluster.Write(0, AddTo("k", {"a"})).ok());
     REQUIRE(cluster.Write(0, AddTo("k", {"b"})).ok());
     REQUIRE(cluster.Write(0, AddTo("l", {"c"})).ok());
@@ -102,6 +102,45 @@ TEST_CASE("Damage: what was mended adds up after a restart") {
   pair.cluster.Crash(1);
   REQUIRE(pair.cluster.Start(1).ok());
   CHECK(pair.cluster.at(1).VerifyDigests().ok());
+}
+
+// Its rows show an event that only the peer had in a log which is gone: it
+// waited for that for ever, and was no source for anybody meanwhile.
+TEST_CASE("Damage: what mended it and then lost its disk is not waited for") {
+  Pair pair(3);
+  Cluster& cluster = pair.cluster;
+  REQUIRE(cluster.Write(0, AddTo("l", {"d"})).ok());
+  cluster.network().clear();
+  cluster.Crash(1);
+  cluster.disk(1).Damage(HeaderOf("l"), std::nullopt);
+  REQUIRE(cluster.Start(1).ok());
+  cluster.Part(1, 2);  // so that it is mended by the one that has this
+  cluster.Scrub(1);
+  // The mending comes through, and no log does.
+  const auto logs = [](const Cluster::InFlight& item) {
+    return std::holds_alternative<SyncDeltas>(item.message.body) ||
+           std::holds_alternative<Replicate>(item.message.body);
+  };
+  for (int i = 0; i < 100 && cluster.at(1).stats().mended == 0; ++i) {
+    cluster.Advance(absl::Milliseconds(100));
+    cluster.DeliverAll(logs);
+  }
+  REQUIRE(cluster.at(1).stats().mended == 1);
+  REQUIRE(cluster.at(1).ContextOf(kZero).applied.dot_count() == 3);
+  cluster.network().clear();
+  cluster.Meet(1, 2);
+  cluster.Crash(0);
+  cluster.disk(0).Wipe();
+  REQUIRE(cluster.Start(0).ok());
+  for (int i = 0; i < 120; ++i) {
+    cluster.Advance(absl::Seconds(1));
+    cluster.DeliverAll();
+  }
+  REQUIRE(cluster.Settle(50).has_value());
+  for (const uint32_t node : {0, 1, 2}) {
+    CHECK(cluster.Show(node, kSet, "k") == "{a, b}");
+    CHECK(cluster.Show(node, kSet, "l") == "{c, d}");
+  }
 }
 
 // Of the page that was taken back, the dots of its first rows stayed known:

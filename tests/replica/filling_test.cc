@@ -218,6 +218,29 @@ TEST_CASE("Filling: a ring forced on another loses nothing") {
   }
 }
 
+TEST_CASE(
+    "Filling: a ring forced over an owner that has nothing loses nothing") {
+  Moving world({1, {0}}, 3);
+  world.FillWith(5);
+  SUBCASE("by the log") {}
+  SUBCASE("by ranges, where the logs are short") {
+    world.Rounds(5);
+    REQUIRE(world.cluster.at(0).Digests()[0].log_entries == 0);
+  }
+  world.Place({2, {1}, {0}});
+  world.Place({3, {2}, {1}});
+  for (int i = 0; i < 60; ++i) {
+    world.Rounds(1);
+    // Nobody who lacks some of it says that it has all.
+    const auto read = world.Read(2, "k4", Strict(Level::Quorum()));
+    if (read.ok()) CHECK(*read == 5);
+  }
+  world.CheckMoved({2});
+  for (int i = 0; i < 5; ++i) {
+    world.CheckReads(2, std::string("k") + std::to_string(i), i + 1);
+  }
+}
+
 TEST_CASE("Filling: who was away during the commit still has what it had") {
   Moving world(kFirst);
   world.FillWith(5);
