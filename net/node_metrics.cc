@@ -159,6 +159,10 @@ constexpr ShardNumber kShardNumbers[] = {
     {"dovetail_values_restored_total",
      "Values that had been lost here and were put back.",
      &ShardStats::restored},
+    {"dovetail_losses_accepted_total",
+     "Stretches of damaged rows that no owner could give back and that were "
+     "given up (--accept-loss).",
+     &ShardStats::losses_accepted},
     {"dovetail_divergences_total",
      "Times that a peer had applied the same and held other rows.",
      &ShardStats::divergences},

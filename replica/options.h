@@ -105,6 +105,11 @@ struct ShardOptions {
   // Deltas in one SyncDeltas. 256 KiB: a few ms of work for the receiver.
   size_t sync_chunk_bytes = 256 << 10;
 
+  // Rows that damage took here and that no other owner within reach can give
+  // back are lost: an operator has said so. Otherwise their partition waits for
+  // somebody who has them, and answers no reads.
+  bool accept_loss = false;
+
   // Rows in one answer of a sync by ranges, in bytes. 256 KiB: as above.
   size_t range_chunk_bytes = 256 << 10;
 

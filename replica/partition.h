@@ -225,12 +225,16 @@ class Partition {
   absl::StatusOr<uint64_t> ClearDamage(uint32_t leaf);
   // Puts back what a source has of what this replica had in `range`, a part of
   // `question`'s; `theirs` and `differ` as of JoinRange. False: the source
-  // lacks events that cannot be replayed, and nothing was done.
+  // lacks events that cannot be replayed, and nothing was done. With
+  // `accept_loss` what these made there is lost.
   absl::StatusOr<bool> MendRange(const RangeQuestion& question,
                                  const KeyRange& range,
                                  const std::vector<RangeRow>& theirs,
                                  const std::vector<std::string>& differ,
-                                 const crdt::Context& context);
+                                 const crdt::Context& context,
+                                 bool accept_loss);
+  // What was damaged and not put back is lost.
+  void AcceptLoss();
   // Whether the rows show anything of `object`, so that it belongs in the
   // index.
   absl::StatusOr<bool> Lists(const crdt::ObjectId& object) {
@@ -364,8 +368,10 @@ class Partition {
   using Replay =
       std::map<std::string,
                std::vector<std::pair<crdt::DotRun, crdt::DeltaLeaf>>>;
-  absl::StatusOr<std::optional<Replay>> ReplayOver(
-      const crdt::Context& theirs) const;
+  // Nullopt if some of it is in no log here, but for `partly`, or it is too
+  // much.
+  absl::StatusOr<std::optional<Replay>> ReplayOver(const crdt::Context& theirs,
+                                                   bool partly) const;
   absl::StatusOr<crdt::Leaf> Belongs(const std::string& key, crdt::Leaf theirs,
                                      const crdt::Context& context,
                                      const Replay& replay) const;

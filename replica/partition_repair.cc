@@ -266,6 +266,12 @@ void Partition::TableIsGone(uint64_t table) {
   Note(RecountLog());
 }
 
+void Partition::AcceptLoss() {
+  progress_.lost = {};
+  progress_changed_ = true;
+  ++version_;
+}
+
 void Partition::EndQuarantine() {
   if (suspect_) rows_.DeleteOther(Family::kMeta, SuspectKey(id_));
   suspect_ = false;
@@ -277,8 +283,9 @@ void Partition::EndQuarantine() {
 // --- Mending -----------------------------------------------------------------
 
 absl::StatusOr<std::optional<Partition::Replay>> Partition::ReplayOver(
-    const crdt::Context& theirs) const {
-  const crdt::EventSet missing = context_.applied.Minus(theirs.applied);
+    const crdt::Context& theirs, bool partly) const {
+  crdt::EventSet missing = context_.applied.Minus(theirs.applied);
+  if (partly) missing = missing.Intersect(logged_);
   Replay replay;
   if (missing.empty()) return replay;
   if (!missing.IsSubsetOf(logged_) || missing.dot_count() > kReplayedMax) {
@@ -329,10 +336,10 @@ absl::StatusOr<crdt::Leaf> Partition::Belongs(const std::string& key,
 absl::StatusOr<bool> Partition::MendRange(
     const RangeQuestion& question, const KeyRange& range,
     const std::vector<RangeRow>& theirs, const std::vector<std::string>& differ,
-    const crdt::Context& context) {
+    const crdt::Context& context, bool accept_loss) {
   DOVETAIL_RETURN_IF_ERROR(CheckRows(range, theirs));
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<Replay> replay,
-                            ReplayOver(context));
+                            ReplayOver(context, accept_loss));
   if (!replay) {
     DOVETAIL_MARK("mend: the source lacks what no log here has");
     return false;

@@ -131,12 +131,32 @@ void RangeSync::Round(Now now) {
       return !core_.IsUp(node) ||
              (core_.placement.moves() && !core_.IsProbablyWhole(node, id));
     });
+    if (mends && core_.placement.Owners(id).size() == 1 && sources.empty() &&
+        core_.options.accept_loss) {
+      DOVETAIL_MARK("mend: nobody else ever had it");
+      core_.touched.push_back(id);
+      ++core_.stats.losses_accepted;
+      partition->AcceptLoss();
+    }
     if (sources.empty()) continue;
     const NodeId source = sources[rounds_ % sources.size()];
     DOVETAIL_MARK_IF("mend: begins", mends);
     core_.touched.push_back(id);
     Open(source, id, now, std::nullopt, mends ? Kind::kMend : Kind::kCatchUp);
+    const auto opened = sessions_.find(id);
+    if (mends && opened != sessions_.end()) {
+      opened->second.accepts_loss = AcceptsLoss(id, sources);
+    }
   }
+}
+
+bool RangeSync::AcceptsLoss(PartitionId id,
+                            const std::vector<NodeId>& sources) const {
+  const auto lacking = lacking_.find(id);
+  if (!core_.options.accept_loss || lacking == lacking_.end()) return false;
+  return std::all_of(sources.begin(), sources.end(), [&](NodeId source) {
+    return lacking->second.contains(source);
+  });
 }
 
 bool RangeSync::HasRoom() const {
@@ -408,10 +428,15 @@ absl::Status RangeSync::TakeRows(Partition& partition, Session& session,
     if (BeforeEnd(key, range.end)) differ.push_back(key);
   }
   if (session.kind == Kind::kMend) {
-    DOVETAIL_ASSIGN_OR_RETURN(const bool mended,
-                              partition.MendRange(question, range, part.rows,
-                                                  differ, session.context));
-    if (mended) return absl::OkStatus();
+    DOVETAIL_ASSIGN_OR_RETURN(
+        const bool mended,
+        partition.MendRange(question, range, part.rows, differ, session.context,
+                            session.accepts_loss));
+    if (mended) {
+      if (session.accepts_loss) ++core_.stats.losses_accepted;
+      return absl::OkStatus();
+    }
+    lacking_[partition.id()].insert(session.source);
     return absl::UnavailableError("another source has to be asked, or later");
   }
   return partition.JoinRange(range, part.rows, differ, session.context);
@@ -435,6 +460,7 @@ void RangeSync::Finish(PartitionId id) {
   End(id);
   if (session.kind == Kind::kMend) {
     DOVETAIL_MARK("mend: done");
+    lacking_.erase(id);
     ++core_.stats.mended;
     return;
   }

@@ -35,6 +35,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -107,6 +108,8 @@ class RangeSync {
     int failures = 0;
     // Nothing is asked before the deadline, so as not to take in too much.
     bool waits = false;
+    // What this source lacks is in no log here, nor does another have it.
+    bool accepts_loss = false;
   };
 
   void Open(NodeId source, PartitionId partition, Now now,
@@ -135,6 +138,13 @@ class RangeSync {
   std::map<PartitionId, Session> sessions_;
   uint64_t next_sequence_ = 1;
   uint64_t rounds_ = 0;
+  // Whether damage here is to be mended with what `sources` have, though these
+  // have all been asked and lack some of it.
+  bool AcceptsLoss(PartitionId partition,
+                   const std::vector<NodeId>& sources) const;
+
+  // Sources that lack what damage took here, by partition.
+  std::map<PartitionId, std::set<NodeId>> lacking_;
   // Since which round a partition is ahead of its events (WaitsInVain).
   std::map<PartitionId, uint64_t> ahead_since_;
   bool paused_ = false;

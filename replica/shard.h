@@ -90,6 +90,7 @@ struct ShardStats {
   uint64_t divergences = 0;       // a peer with the same events had other rows
   uint64_t mended = 0;            // partitions put right after damage
   uint64_t restored = 0;          // values that these had lost
+  uint64_t losses_accepted = 0;   // ranges of these that nobody could give back
   uint64_t filling = 0;           // partitions that are read elsewhere, now
   uint64_t range_rows = 0;        // rows that these brought
   uint64_t range_bytes_sent = 0;  // in answers to others

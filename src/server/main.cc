@@ -82,9 +82,11 @@ std::optional<CommandLine> ParseCommandLine(int argc, char** argv, int& exit) {
   app.add_flag("--insecure", line.insecure,
                "listen on addresses that others can reach, without encryption "
                "or authentication");
-  app.add_flag("--accept-loss", line.accept_loss,
-               "start although the disk has lost writes that it had said were "
-               "safe");
+  app.add_flag(
+      "--accept-loss", line.accept_loss,
+      "start although the disk has lost writes that it had said were "
+      "safe, and give up damaged rows that no other owner within reach "
+      "has");
   app.footer(
       "Of its cluster a node is told once: with --member for a new one, with "
       "--join for one that is there. Afterwards --data-dir is enough.\n"
@@ -268,6 +270,7 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
   out.shard.row_cache_bytes =
       (size_t{config.row_cache_mb} << 20) / config.shards;
   out.shard.fsync_period = config.fsync_period;
+  out.shard.accept_loss = config.accept_loss;
   out.shard.transfers_at_once = config.transfers_at_once;
   out.shard.transfer_bytes_per_second =
       static_cast<uint64_t>(config.transfer_mb_per_second) << 20;

@@ -143,6 +143,79 @@ TEST_CASE("Damage: what mended it and then lost its disk is not waited for") {
   }
 }
 
+ShardOptions Accepting(bool accepts) {
+  ShardOptions options = LargeAtOnce();
+  options.accept_loss = accepts;
+  return options;
+}
+
+void MinutesPass(Cluster& cluster) {
+  for (int i = 0; i < 120; ++i) {
+    cluster.Advance(absl::Seconds(1));
+    cluster.DeliverAll();
+  }
+}
+
+TEST_CASE("Damage: the only copy is given up if an operator says so") {
+  for (const bool accepts : {false, true}) {
+    CAPTURE(accepts);
+    Cluster cluster(1, 1, Accepting(accepts));
+    REQUIRE(cluster.Write(0, AddTo("k", {"a"})).ok());
+    REQUIRE(cluster.Write(0, AddTo("l", {"c"})).ok());
+    REQUIRE(cluster.Settle().has_value());
+    cluster.Crash(0);
+    cluster.disk(0).Damage(HeaderOf("l"), std::nullopt);
+    REQUIRE(cluster.Start(0).ok());
+    cluster.Scrub(0);
+    MinutesPass(cluster);
+    crdt::ReadSpec k;
+    k.object = {"b", "k", kSet};
+    CHECK(cluster.Read(0, k).ok() == accepts);
+    CHECK(cluster.at(0).stats().losses_accepted == (accepts ? 1 : 0));
+    if (!accepts) continue;
+    CHECK(cluster.Show(0, kSet, "k") == "{a}");
+    CHECK(cluster.Show(0, kSet, "l") == "{}");
+    CHECK(cluster.at(0).VerifyDigests().ok());
+    REQUIRE(cluster.Write(0, AddTo("l", {"d"})).ok());
+    CHECK(cluster.Show(0, kSet, "l") == "{d}");
+  }
+}
+
+// {d} in l was written at one of two, forgotten by its log before the other had
+// it, and damaged.
+TEST_CASE("Damage: what no owner has is given up, and nothing else is") {
+  for (const bool accepts : {false, true}) {
+    CAPTURE(accepts);
+    Cluster cluster(2, 1, Accepting(accepts));
+    REQUIRE(cluster.Write(0, AddTo("k", {"a"})).ok());
+    REQUIRE(cluster.Write(0, AddTo("l", {"c"})).ok());
+    REQUIRE(cluster.Settle().has_value());
+    REQUIRE(cluster.Write(1, AddTo("l", {"d"})).ok());
+    REQUIRE(cluster.Write(1, AddTo("k", {"e"})).ok());
+    cluster.network().clear();
+    cluster.ForgetLog(1);
+    cluster.Crash(1);
+    for (const char* element : {"c", "d"}) {
+      const std::string row = MakeObjectKey({"b", "l", kSet})
+                                  .LeafKey(crdt::Path().Element(element));
+      REQUIRE(cluster.disk(1).keys(Family::kRows).contains(row));
+      cluster.disk(1).Damage(row, std::nullopt);
+    }
+    REQUIRE(cluster.Start(1).ok());
+    cluster.Scrub(1);
+    MinutesPass(cluster);
+    crdt::ReadSpec k;
+    k.object = {"b", "k", kSet};
+    CHECK(cluster.Read(1, k).ok() == accepts);
+    if (!accepts) continue;
+    REQUIRE(cluster.Settle(50).has_value());
+    for (const uint32_t node : {0, 1}) {
+      CHECK(cluster.Show(node, kSet, "k") == "{a, e}");
+      CHECK(cluster.Show(node, kSet, "l") == "{c}");
+    }
+  }
+}
+
 // Of the page that was taken back, the dots of its first rows stayed known:
 // once the disk could be read again, what the source had there was held to have
 // been removed here, until the two were found to differ.
