@@ -1,5 +1,6 @@
 #include "replica/lost_tables.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -17,12 +18,14 @@ void LostTables::Round() {
     const bool suspected = known != before.end();
     if (suspected) {
       before.erase(known);
-      // An error means that the table is in use: the next round tries again,
-      // and the metric of damaged tables stays up meanwhile.
-      const absl::Status given_up = core_.storage.GiveUp(
-          table.number, core_.identity.shard, core_.identity.shards);
-      DOVETAIL_MARK_IF("tables: one in use cannot be given up yet",
-                       !given_up.ok());
+      if (core_.options.accept_loss || OthersHave(table)) {
+        // An error means that the table is in use: the next round tries again,
+        // and the metric of damaged tables stays up meanwhile.
+        const absl::Status given_up = core_.storage.GiveUp(
+            table.number, core_.identity.shard, core_.identity.shards);
+        DOVETAIL_MARK_IF("tables: one in use cannot be given up yet",
+                         !given_up.ok());
+      }
     } else {
       DOVETAIL_MARK("tables: what lies in one is suspected");
       ForEachIn(table,
@@ -42,6 +45,23 @@ void LostTables::Round() {
 void LostTables::OnTurnFailed() {
   std::erase_if(tables_,
                 [](const auto& table) { return !table.second.suspected; });
+}
+
+bool LostTables::OthersHave(const DamagedTable& table) const {
+  for (const auto& partition : core_.partitions) {
+    const PartitionId id = partition->id();
+    if (partition->empty() || !core_.IsOwner(id) ||
+        !MayLieBetween(table.family, table.first, table.last, id,
+                       core_.placement.partitions())) {
+      continue;
+    }
+    const std::vector<NodeId> others = core_.OtherOwners(id);
+    if (std::none_of(others.begin(), others.end(),
+                     [&](NodeId owner) { return core_.IsUp(owner); })) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void LostTables::ForEachIn(const DamagedTable& table,

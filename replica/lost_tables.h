@@ -4,13 +4,16 @@
 //   2. each partition with keys there   quarantined, its E and digest written,
 //                                       "suspect" beside them, on stable
 //                                       storage
-//   3. all shards have done that        Storage::GiveUp: the table is gone
+//   3. all shards have done that,       Storage::GiveUp: the table is gone
+//      and another owner of each is up
 //   4. rows are compared with digests   Scrub, as after any damage; what lacks
 //                                       comes from other owners
 //
 // In this order nobody takes a row for absent that was in the table, also if
 // the process ends in between: a suspect partition is in quarantine from the
-// start.
+// start. Where there is no other owner, or none within reach, the table stays,
+// for most of its rows can still be had from it; ShardOptions::accept_loss lets
+// it go all the same.
 #ifndef DOVETAIL_REPLICA_LOST_TABLES_H_
 #define DOVETAIL_REPLICA_LOST_TABLES_H_
 
@@ -37,6 +40,8 @@ class LostTables {
     DamagedTable table;
     bool suspected = false;  // on stable storage, here
   };
+  // Whether each partition with keys there has another owner within reach.
+  bool OthersHave(const DamagedTable& table) const;
   void ForEachIn(const DamagedTable& table,
                  absl::FunctionRef<void(Partition&)> visit);
 

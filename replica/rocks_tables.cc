@@ -59,10 +59,12 @@ bool TableWatch::Note(const rocksdb::Status& status) {
   DamagedTable table{number, static_cast<Family>(family - families_.begin()),
                      found->smallestkey, found->largestkey};
   if (table.family == Family::kMeta || found->level == 0) return false;
-  Say(absl::StrCat(
-      "table ", found->name, " of family ", found->column_family_name, ", ",
-      found->size, " bytes at level ", found->level,
-      ", cannot be read and will be given up: ", status.ToString()));
+  Say(absl::StrCat("table ", found->name, " of family ",
+                   found->column_family_name, ", ", found->size,
+                   " bytes at level ", found->level,
+                   ", cannot be read and will be given up, once another "
+                   "owner of what it holds is up: ",
+                   status.ToString()));
   known_.emplace(number, Known{std::move(table), {}});
   size_ = known_.size();
   return true;

@@ -169,6 +169,39 @@ TEST_CASE("Lost table: one of the index costs no listing an object") {
   three.CheckWhole();
 }
 
+TEST_CASE("Lost table: the only copy stays until an operator lets it go") {
+  for (const bool accepts : {false, true}) {
+    CAPTURE(accepts);
+    ShardOptions options = Three::Options(0);
+    options.accept_loss = accepts;
+    Cluster cluster(1, 1, options);
+    REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+    REQUIRE(cluster.Settle().has_value());
+    const std::string row = cluster.disk(0).keys(Family::kRows).begin()->first;
+    cluster.disk(0).FailTable(kTable, Family::kRows, row, row);
+    CHECK(absl::IsDataLoss(cluster.Read(0, SetOf("k")).status()));
+    for (int i = 0; i < 60; ++i) cluster.Advance(absl::Seconds(1));
+    CHECK(cluster.disk(0).keys(Family::kRows).contains(row) != accepts);
+    if (!accepts) continue;
+    CHECK(cluster.Show(0, kSet, "k") == "{}");
+    CHECK(cluster.Write(0, AddTo("k", {"y"})).ok());
+  }
+}
+
+TEST_CASE("Lost table: it stays while no other owner can be reached") {
+  Three three;
+  three.cluster.Part(1, 0);
+  three.cluster.Part(1, 2);
+  three.FailAllOf(Family::kRows);
+  CHECK(absl::IsDataLoss(three.cluster.Read(1, SetOf("k3")).status()));
+  for (int i = 0; i < 60; ++i) three.cluster.Advance(absl::Seconds(1));
+  CHECK_FALSE(three.cluster.disk(1).keys(Family::kRows).empty());
+  three.cluster.network().clear();
+  three.cluster.Meet(1, 2);
+  three.cluster.Meet(1, 0);
+  three.CheckWhole();
+}
+
 // A replica that had given up a partition finds entries of its log again which
 // the table had covered: they are no events that it has.
 TEST_CASE("Lost table: what it had covered in the log is no news") {
