@@ -37,6 +37,7 @@ void Partition::Forget() {
   durable_ = {};
   syncing_.reset();
   logged_ = {};
+  once_in_turn_.clear();
   settled_ = {};
   settled_before_ = {};
   sums_ = {};

@@ -35,7 +35,14 @@ Shard::~Shard() = default;
 
 absl::Status Shard::Open(Now now) {
   for (const auto& partition : state_->core.partitions) {
-    DOVETAIL_RETURN_IF_ERROR(partition->Load());
+    const absl::Status loaded = partition->Load();
+    if (absl::IsDataLoss(loaded)) {
+      return absl::DataLossError(absl::StrCat(
+          "partition ", Index(partition->id()), " cannot be loaded: ",
+          loaded.message(),
+          "; this node's data has to be replaced, as after a lost disk"));
+    }
+    DOVETAIL_RETURN_IF_ERROR(loaded);
   }
   DOVETAIL_RETURN_IF_ERROR(state_->LoadClock());
   // What was recovered may sit in the operating system's cache alone.
