@@ -78,6 +78,13 @@ void Reaper::Turn(Now now) {
     Partition& partition =
         *partitions[(next_partition_ + i) % partitions.size()];
     if (!IsMine(partition)) continue;
+    // What this turn wrote is not in the index yet: nor must it be remembered
+    // that nothing of it is there.
+    if (std::count(core_.touched.begin(), core_.touched.end(), partition.id()) >
+        0) {
+      DOVETAIL_MARK("reaper: the partition was written in this very turn");
+      continue;
+    }
     // Any clock may be the wrong one: it is asked about only where it matters.
     const absl::StatusOr<bool> any =
         AnyUntil(partition, std::max(now.wall_ms, core_.peer_clocks.Time(now)));
@@ -90,11 +97,6 @@ void Reaper::Turn(Now now) {
     if (until_ms == 0) {
       DOVETAIL_MARK("reaper: the clock does not agree with enough others");
       differs = true;
-      continue;
-    }
-    // What this turn wrote is not in the index yet.
-    if (std::count(core_.touched.begin(), core_.touched.end(), partition.id()) >
-        0) {
       continue;
     }
     const size_t looked = AskDue(partition, until_ms, budget, now);

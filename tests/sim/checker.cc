@@ -112,6 +112,7 @@ Checker::Checker(const Plan& plan, Scheduler& scheduler, Trace& trace)
       continue;
     }
     actions_[i] = *std::move(action);
+    LearnWhatExpires(*actions_[i]);
   }
 }
 
@@ -163,9 +164,7 @@ void Checker::Begin(uint32_t node, Pending& pending,
   pending.unknown = !IsKnown(node, pending);
   if (pending.must_refuse) return;
   if (pending.once) return LookForRoom(pending);
-  pending.expected = OracleOf(pending.partition)
-                         .Expect(pending.batch, crdt::ActorBits(actor),
-                                 ToOracle(pending.visible));
+  ExpectOf(node, pending);
 }
 
 void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
@@ -204,20 +203,27 @@ void Checker::Mints(uint32_t node, Pending& pending,
     return OnViolation(
         absl::StrCat(Story(pending), " minted no run of its node's events"));
   }
-  if (!pending.unknown && runs[0].count != pending.expected.events) {
+  std::vector<oracle::Mutation> done = pending.first;
+  // Large objects go in a delta of their own; so may what nothing follows.
+  pending.first_alone = done.size() == 1 && runs[0].count == 1;
+  if (!pending.first_alone) {
+    done.insert(done.end(), pending.batch.begin(), pending.batch.end());
+  }
+  if (!pending.unknown && !pending.first_alone &&
+      runs[0].count != pending.expected.events) {
     return OnViolation(absl::StrCat(Story(pending), " minted ", runs[0].count,
                                     " events; it should be ",
                                     pending.expected.events));
   }
   pending.minted = runs[0];
-  pending.settled = !pending.expected.resume_after;
+  pending.settled = !pending.expected.resume_after && !pending.first_alone;
   CheckSession(pending);
   if (pending.unknown) {
     RecordUnknown(pending, runs[0]);
   } else {
     OracleOf(pending.partition)
-        .Record(pending.batch, crdt::ActorBits(actor), runs[0].first,
-                runs[0].count, ToOracle(pending.visible));
+        .Record(done, crdt::ActorBits(actor), runs[0].first, runs[0].count,
+                ToOracle(pending.visible));
   }
   in_turn_.push_back({node, pending.partition, runs[0], {}});
   for (Withheld& withheld : withheld_until_released_) {
@@ -228,15 +234,6 @@ void Checker::Mints(uint32_t node, Pending& pending,
     withheld.partition = pending.partition;
     withheld.events = runs[0];
   }
-}
-
-// Whatever its session saw, a write must come after: it must have been there.
-void Checker::CheckSession(const Pending& pending) {
-  if (pending.session.IsSubsetOf(pending.visible)) return;
-  OnViolation(absl::StrCat(Story(pending), " was taken by node ", pending.at,
-                           ", which lacks ",
-                           pending.session.Minus(pending.visible).dot_count(),
-                           " events that its session had seen"));
 }
 
 bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
@@ -309,25 +306,6 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
   }
 }
 
-void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
-  if (!lists_.Awaits(reply.id)) return;
-  trace_.Add(scheduler_.now_us(), "listing", node,
-             static_cast<uint64_t>(reply.id),
-             static_cast<uint64_t>(reply.body.status().code()),
-             [&] { return reply.body.status().ToString(); });
-  if (!reply.body.ok()) {
-    lists_.Forget(reply.id);
-    return OnErrorOfWatch(node, "(a listing)", reply.body.status());
-  }
-  ++stats_.checks;
-  std::string wrong = lists_.Judge(
-      *cluster_, reply.id, std::get<replica::ListReply>(*reply.body),
-      [this](const crdt::ObjectId& object, int64_t since_us) {
-        return IsListed(object, since_us);
-      });
-  if (!wrong.empty()) OnViolation(std::move(wrong));
-}
-
 void Checker::OnError(const Pending& pending, const absl::Status& status) {
   ++stats_.failed;
   const bool few_at_once = plan_.options.requests_in_flight_max <
@@ -388,7 +366,9 @@ void Checker::OnWriteReply(const Pending& pending,
   if (!wrong.empty()) {
     return OnViolation(absl::StrCat(Story(pending), wrong));
   }
-  if (!pending.minted || pending.nothing_left) return;
+  if (!pending.minted || pending.nothing_left || pending.first_alone) return;
+  // It may have removed what had expired, and found nothing else to do.
+  if (pending.unknown && expiring_.contains(pending.partition)) return;
   CheckReceipt(pending, reply.receipt);
   Acknowledged acknowledged{pending.event,
                             pending.partition,
@@ -425,17 +405,14 @@ void Checker::OnWriteReply(const Pending& pending,
                                       ", which does not hold it"));
     }
   }
-  if (plan_.events[pending.event].text.find(" add exact ") !=
-      std::string::npos) {
-    exact_acknowledged_[pending.event] = pending.batch.front().amount;
-  }
   WatchAtQuorums(pending, reply.receipt, acknowledged);
   acknowledged_.push_back(std::move(acknowledged));
 }
 
 std::string Checker::WrongIn(const Pending& pending,
                              const replica::WriteReply& reply) {
-  const bool goes_on = pending.expected.resume_after.has_value();
+  const bool goes_on = pending.expected.resume_after.has_value() ||
+                       (pending.first_alone && pending.expected.events > 1);
   if (goes_on && !pending.nothing_left) return " ended after a part";
   if (pending.minted.has_value() != pending.expected.mints()) {
     return absl::StrCat(pending.minted ? " minted events" : " minted nothing",
@@ -447,10 +424,30 @@ std::string Checker::WrongIn(const Pending& pending,
   return "";
 }
 
+std::optional<std::vector<crdt::EventSet>> Checker::CandidatesOf(
+    const Pending& pending, const replica::Receipt& receipt) const {
+  const crdt::ReadSpec& spec = *pending.spec;
+  std::vector<crdt::EventSet> candidates;
+  for (const Pending::Try& one : pending.tries) {
+    if (one.node != SeatOf(receipt.nodes.front())) continue;
+    if (receipt.required == 1 && receipt.nodes.size() == 1) {
+      candidates.push_back(one.visible);
+      continue;
+    }
+    if (reads_.WentOn(pending.partition, one.actor, spec)) return std::nullopt;
+    const auto its = reads_.Candidates(pending.partition, one.actor, one.node,
+                                       spec, one.visible, receipt.nodes);
+    if (!its) return std::nullopt;
+    candidates.insert(candidates.end(), its->begin(), its->end());
+  }
+  return candidates;
+}
+
 void Checker::OnReadReply(const Pending& pending,
                           const replica::ReadReply& reply) {
   ++stats_.acknowledged;
   CheckReceipt(pending, reply.receipt);
+  CheckReadable(pending, reply.receipt.nodes);
   // Whoever it was passed on to may have owned nothing by then, and asked
   // others in turn, who need not be those that are named.
   if (pending.ticket && !cluster_->RingKnownSince(pending.submitted_us)) return;
@@ -463,22 +460,12 @@ void Checker::OnReadReply(const Pending& pending,
   const oracle::Object object = ToOracle(spec.object);
   const std::vector<oracle::Field> fields = ToOracle(spec.fields);
   oracle::Oracle& oracle = OracleOf(pending.partition);
-  std::vector<crdt::EventSet> candidates;
-  for (const Pending::Try& one : pending.tries) {
-    if (one.node != SeatOf(reply.receipt.nodes.front())) continue;
-    if (reply.receipt.required == 1 && reply.receipt.nodes.size() == 1) {
-      candidates.push_back(one.visible);
-      continue;
-    }
-    if (reads_.WentOn(pending.partition, one.actor, spec)) return;
-    const auto its = reads_.Candidates(pending.partition, one.actor, one.node,
-                                       spec, one.visible, reply.receipt.nodes);
-    if (!its) return;
-    candidates.insert(candidates.end(), its->begin(), its->end());
-  }
+  const auto known = CandidatesOf(pending, reply.receipt);
+  if (!known) return;
+  const std::vector<crdt::EventSet>& candidates = *known;
   ++stats_.checks;
   if (reply.receipt.required > 1 && !reply.result.view.present &&
-      !spec.element &&
+      !spec.element && !reply.result.expired &&
       reply.receipt.stand_ins.size() == reply.receipt.nodes.size() &&
       !MayKnowAbsence(pending, reply.receipt.nodes)) {
     return OnViolation(
@@ -487,14 +474,24 @@ void Checker::OnReadReply(const Pending& pending,
   std::string expected;
   for (const crdt::EventSet& candidate : candidates) {
     const oracle::Events events = ToOracle(candidate);
-    const oracle::View view = oracle.Read(object, fields, events);
+    const oracle::View view =
+        ShownOf(pending, reply, events, oracle.Read(object, fields, events));
+    const uint64_t at_ms = oracle.ExpiresAt(object, events);
+    const bool hidden = IsHidden(pending, reply, at_ms);
+    if (reply.result.expires_ms != at_ms && !hidden) {
+      expected = absl::StrCat("shows ", crdt::ToString(reply.result.view),
+                              ", which expires at ", reply.result.expires_ms,
+                              "; the events say ", at_ms);
+      continue;
+    }
     if (!Shows(reply.result, view, spec.element)) {
       expected = absl::StrCat("shows ", crdt::ToString(reply.result.view),
                               "; the events say ", oracle::ToString(view));
       continue;
     }
     if (!reply.result.token || reply.result.more) return;
-    const oracle::SightId sight = oracle.See(object, fields, events);
+    const oracle::SightId sight =
+        oracle.See(object, fields, hidden ? oracle::Events() : events);
     if (oracle.ListOf(sight) == ToOracle(*reply.result.token)) {
       tokens_.insert_or_assign(pending.token,
                                Token{*reply.result.token, sight});
@@ -527,6 +524,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
         death == Death::kDisk || (death == Death::kPower && !write.fsync);
     if (lost) write.at_quorum_of.reset();
   }
+  expiry_.OnStopped(node);
   lists_.OnStopped(node);
   sessions_.OnStopped(node);
   quorums_.OnStopped(node, death);
@@ -558,6 +556,9 @@ void Checker::OnStarted(uint32_t node) {
   std::erase_if(minted_in_vain_, [&](const InTurn& minted) {
     return minted.node == node &&
            ReadStamps(node, minted.partition, minted.events);
+  });
+  std::erase_if(reaped_in_vain_, [&](const Reaped& reaped) {
+    return reaped.node == node && Attribute(reaped, /*in_time=*/false);
   });
   for (Acknowledged& write : acknowledged_) {
     if (!write.holders.contains(node) ||

@@ -18,6 +18,8 @@
 //                what leaves a log is on the disk of every owner
 //   a hand-over  (checker_handover.cc) a stand-in forgets only what the owners
 //                have on disk
+//   a removal    of what has expired (checker_expiry.cc) by a node whose clock
+//                may do so, of what nobody let live longer
 //   an error     has a cause in the plan
 //   (what a replica answers in the middle of a sync by ranges is not judged:
 //                checker_exact.cc)
@@ -34,9 +36,11 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "crdt/delta.h"
 #include "crdt/session.h"
 #include "crdt/token.h"
 #include "tests/scenario/parser.h"
+#include "tests/sim/expiry_watch.h"
 #include "tests/sim/list_watch.h"
 #include "tests/sim/message_watch.h"
 #include "tests/sim/oracle.h"
@@ -140,6 +144,9 @@ class Checker final : public Observer {
     replica::Level level = replica::Level::One();  // W or R
     // Writes.
     std::vector<oracle::Mutation> batch;
+    // Before it, in the same delta or in one of its own: what it finds expired.
+    std::vector<oracle::Mutation> first;
+    bool first_alone = false;  // so it was; what was asked for is to come
     oracle::Expectation expected;
     // Of a large clear, its last delta.
     std::optional<crdt::DotRun> minted;
@@ -152,8 +159,9 @@ class Checker final : public Observer {
     std::optional<crdt::DotRun> once;  // with op=: what it mints, or has minted
     // Reads.
     std::optional<crdt::ReadSpec> spec;
-    std::string token;       // to keep it under
-    crdt::EventSet visible;  // at the coordinator, when it began
+    std::string token;              // to keep it under
+    std::optional<TimeSpan> shown;  // by what time it was answered
+    crdt::EventSet visible;         // at the coordinator, when it began
     struct Try {
       uint32_t node = 0;
       crdt::ActorId actor{};
@@ -272,6 +280,57 @@ class Checker final : public Observer {
   // Whether a client waits for something.
   bool AnyAwaited() const;
 
+  // --- What expires (checker_expiry.cc) ---
+  void LearnWhatExpires(const scenario::Action& action);
+  replica::Now NowAt(uint32_t node) const;
+  uint32_t IndexOf(uint32_t node, const replica::Shard& shard) const;
+  // What the write does at `node`, which has applied pending.visible.
+  void ExpectOf(uint32_t node, Pending& pending);
+  // What a reader who has `events` must be shown, if `there` is there: nothing
+  // once it has expired; either of them where that is open.
+  static bool IsHidden(const Pending& pending, const replica::ReadReply& reply,
+                       uint64_t expires_ms);
+  oracle::View ShownOf(const Pending& pending, const replica::ReadReply& reply,
+                       const oracle::Events& events, oracle::View there);
+  void NoteShown(uint32_t node, replica::Shard& shard,
+                 const replica::Output& output);
+  // Whether more of it may come in a later turn, without anybody asking.
+  static bool GoesOn(const Pending& pending) {
+    return pending.expected.resume_after || pending.unknown ||
+           pending.first_alone;
+  }
+  void BeforeReaper(uint32_t node, replica::Shard& shard);
+  void AfterReaper(uint32_t node, replica::Shard& shard);
+  crdt::EventSet UnknownOf(uint32_t node, replica::PartitionId partition,
+                           const crdt::EventSet& came);
+  // What timers minted in a partition where something may expire.
+  struct Reaped {
+    uint32_t node = 0;
+    replica::PartitionId partition{};
+    crdt::EventSet before;
+    crdt::EventSet minted;
+  };
+  // After the commit.
+  void LookAtReaped(uint32_t node, replica::Shard& shard);
+  // False: the log has none of it, the turn failed. `in_time`: it is this turn.
+  bool Attribute(const Reaped& reaped, bool in_time);
+  void AttributeOne(const Reaped& reaped, const crdt::Delta& delta,
+                    const crdt::EventSet& before, bool in_time);
+  void GoOn(uint32_t node, Pending& pending, const crdt::EventSet& visible,
+            const crdt::EventSet& minted);
+  void ForgetObject(replica::PartitionId partition,
+                    const crdt::ObjectId& object, const crdt::DotRun& events);
+  void OnRemoval(const Reaped& reaped, const crdt::ObjectId& object,
+                 const crdt::DotRun& events, const crdt::EventSet& before,
+                 bool in_time);
+  std::string WhyNotRemove(uint32_t node, replica::PartitionId partition,
+                           const crdt::ObjectId& object,
+                           const oracle::Events& before);
+  // By some clock that there is, or was.
+  bool MayHaveExpired(const crdt::ObjectId& object);
+  // What should have been removed by now; empty: nothing.
+  std::string Overdue();
+
   // --- Turns (checker_turn.cc) ---
   void AfterClears(uint32_t node, replica::Shard& shard);
   void AfterUnknownClear(uint32_t node, replica::Shard& shard,
@@ -283,6 +342,10 @@ class Checker final : public Observer {
   void OnWriteReply(const Pending& pending, const replica::WriteReply& reply);
   std::string WrongIn(const Pending& pending, const replica::WriteReply& reply);
   void OnReadReply(const Pending& pending, const replica::ReadReply& reply);
+  // What those who answered may have applied, together; nullopt: nobody can
+  // say.
+  std::optional<std::vector<crdt::EventSet>> CandidatesOf(
+      const Pending& pending, const replica::Receipt& receipt) const;
   void OnSessionReply(uint32_t node, const replica::ClientReply& reply);
   void OnListReply(uint32_t node, const replica::ClientReply& reply);
   void OnQuorumReply(uint32_t node, const replica::ClientReply& reply);
@@ -347,7 +410,7 @@ class Checker final : public Observer {
   // Of all partitions of the node, or of the one shard.
   void LookAtExactness(uint32_t node, const replica::Shard* shard);
   // Whether listings are judged by it.
-  bool IsListed(const crdt::ObjectId& object, int64_t since_us) const;
+  bool IsListed(const crdt::ObjectId& object, int64_t since_us);
   void LookAtDamage(uint32_t node);
   // The RangeProgress that its disk holds, if any.
   std::optional<std::string> ProgressOnDisk(
@@ -355,6 +418,9 @@ class Checker final : public Observer {
   std::string WhyInexact(uint32_t node, replica::PartitionId partition) const;
   bool ExactSince(uint32_t node, replica::PartitionId partition,
                   int64_t since_us) const;
+  // A read of these was answered that began at `since_us`.
+  void CheckReadable(const Pending& pending,
+                     const std::vector<replica::NodeId>& nodes);
   bool ExactSince(const std::vector<replica::NodeId>& nodes,
                   replica::PartitionId partition, int64_t since_us) const;
   // Whether the oracle can say what the write acts on at `node`.
@@ -444,6 +510,12 @@ class Checker final : public Observer {
   ListWatch lists_{oracles_};
   SessionWatch sessions_;
   QuorumWatch quorums_;
+  ExpiryWatch expiry_;
+  std::set<crdt::ObjectId> expiring_objects_;  // for which a time may be set
+  std::set<replica::PartitionId> expiring_;    // and where they are
+  std::map<replica::PartitionId, crdt::EventSet> before_reaper_;
+  std::vector<Reaped> reaped_;          // in this turn
+  std::vector<Reaped> reaped_in_vain_;  // as minted_in_vain_
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;
@@ -461,6 +533,8 @@ class Checker final : public Observer {
   struct Exactness {
     bool now = true;
     int64_t not_until_us = -1;  // when it was not for the last time
+    // Since then it says that it is being filled, and may answer no read.
+    std::optional<int64_t> filling_since_us;
   };
   std::map<std::pair<uint32_t, replica::PartitionId>, Exactness> exactness_;
   // Written by who saw nobody knows what.

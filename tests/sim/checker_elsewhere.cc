@@ -127,7 +127,9 @@ void Checker::AfterForward(uint32_t node, PartitionId partition,
   AfterBegin(node, pending, applied);
   // Else it is refused, or waits for what its session saw.
   const bool waits = !pending.session.IsSubsetOf(applied);
-  if (!waits && !pending.expected.resume_after) Settle(it);
+  if (!waits && !pending.expected.resume_after && !pending.first_alone) {
+    Settle(it);
+  }
 }
 
 void Checker::AfterWaits(uint32_t node, PartitionId partition,
@@ -197,6 +199,15 @@ void Checker::BeforePlacement(uint32_t node, Shard& shard) {
     pending.tries.push_back({node, cluster_->node(node).process->actor,
                              shard.ContextOf(pending.partition).applied});
   }
+}
+
+// Whatever its session saw, a write must come after: it must have been there.
+void Checker::CheckSession(const Pending& pending) {
+  if (pending.session.IsSubsetOf(pending.visible)) return;
+  OnViolation(absl::StrCat(Story(pending), " was taken by node ", pending.at,
+                           ", which lacks ",
+                           pending.session.Minus(pending.visible).dot_count(),
+                           " events that its session had seen"));
 }
 
 bool Checker::SomeWriteWaits(PartitionId partition) const {

@@ -92,6 +92,33 @@ void Checker::LookAtExactness(uint32_t node, const Shard* shard) {
     // What was asked in this turn may have been answered before it changed.
     if (!now || !its.now) its.not_until_us = scheduler_.now_us();
     its.now = now;
+    const std::optional<std::string> row = ProgressOnDisk(node, partition);
+    const auto progress =
+        row ? replica::RangeProgress::Decode(*row)
+            : absl::StatusOr<replica::RangeProgress>(replica::RangeProgress());
+    if (!progress.ok() || !progress->filling) {
+      its.filling_since_us.reset();
+    } else if (!its.filling_since_us) {
+      its.filling_since_us = scheduler_.now_us();
+    }
+  }
+}
+
+void Checker::CheckReadable(const Pending& pending,
+                            const std::vector<replica::NodeId>& nodes) {
+  for (const replica::NodeId node : nodes) {
+    const auto its = exactness_.find({SeatOf(node), pending.partition});
+    if (its == exactness_.end() || !its->second.filling_since_us ||
+        *its->second.filling_since_us >= pending.submitted_us) {
+      continue;
+    }
+    // While its partition moves it says what it has, and that it is a part.
+    if (cluster_->placement().moves() ||
+        !cluster_->RingKnownSince(pending.submitted_us)) {
+      continue;
+    }
+    OnViolation(absl::StrCat(Story(pending), " is answered by node ",
+                             SeatOf(node), ", which is being filled"));
   }
 }
 
@@ -143,8 +170,8 @@ bool Checker::IsJudged(const crdt::ObjectId& object) const {
 }
 
 // The index may name for a while what damage took for good.
-bool Checker::IsListed(const crdt::ObjectId& object, int64_t since_us) const {
-  if (!IsJudged(object) || damages_) return false;
+bool Checker::IsListed(const crdt::ObjectId& object, int64_t since_us) {
+  if (!IsJudged(object) || damages_ || MayHaveExpired(object)) return false;
   for (uint32_t id = 0; id < cluster_->size(); ++id) {
     if (!ExactSince(id, PartitionOf(object), since_us)) return false;
   }

@@ -173,6 +173,25 @@ void Checker::OnSessionReply(uint32_t node, const replica::ClientReply& reply) {
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 
+void Checker::OnListReply(uint32_t node, const replica::ClientReply& reply) {
+  if (!lists_.Awaits(reply.id)) return;
+  trace_.Add(scheduler_.now_us(), "listing", node,
+             static_cast<uint64_t>(reply.id),
+             static_cast<uint64_t>(reply.body.status().code()),
+             [&] { return reply.body.status().ToString(); });
+  if (!reply.body.ok()) {
+    lists_.Forget(reply.id);
+    return OnErrorOfWatch(node, "(a listing)", reply.body.status());
+  }
+  ++stats_.checks;
+  std::string wrong = lists_.Judge(
+      *cluster_, reply.id, std::get<replica::ListReply>(*reply.body),
+      [this](const crdt::ObjectId& object, int64_t since_us) {
+        return IsListed(object, since_us);
+      });
+  if (!wrong.empty()) OnViolation(std::move(wrong));
+}
+
 void Checker::OnErrorOfWatch(uint32_t node, const char* what,
                              const absl::Status& status) {
   Pending pending;
@@ -187,6 +206,10 @@ void Checker::OnErrorOfWatch(uint32_t node, const char* what,
 void Checker::WatchAtQuorums(const Pending& pending,
                              const replica::Receipt& receipt,
                              Acknowledged& acknowledged) {
+  if (plan_.events[pending.event].text.find(" add exact ") !=
+      std::string::npos) {
+    exact_acknowledged_[pending.event] = pending.batch.front().amount;
+  }
   if (!cluster_->RingKnownSince(pending.submitted_us)) return;
   uint32_t copies = 0;
   for (const replica::NodeId node : receipt.nodes) {

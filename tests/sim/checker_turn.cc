@@ -35,15 +35,14 @@ PartitionId PartitionOfLogKey(absl::string_view key) {
 // A clear of more than one delta takes may go on by itself.
 void Checker::BeforeTimers(uint32_t node, Shard& shard) {
   before_timers_.clear();
+  BeforeReaper(node, shard);
   for (auto& [id, pending] : pending_) {
     if (pending.at != node ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
       continue;
     }
     const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
-    if (pending.expected.resume_after || pending.unknown) {
-      pending.visible = applied;
-    }
+    if (GoesOn(pending)) pending.visible = applied;
     if (!pending.session.empty() && !pending.settled) {
       before_timers_[pending.partition] = applied;
     }
@@ -52,16 +51,22 @@ void Checker::BeforeTimers(uint32_t node, Shard& shard) {
 
 void Checker::AfterTimers(uint32_t node, Shard& shard) {
   AfterClears(node, shard);
+  AfterReaper(node, shard);
   for (const auto& [partition, before] : before_timers_) {
     const crdt::EventSet& applied = shard.ContextOf(partition).applied;
-    AfterWaits(node, partition, applied.Minus(before), applied);
+    crdt::EventSet came = applied.Minus(before);
+    // Those that a node of its own accord makes are looked at later.
+    if (expiring_.contains(partition)) {
+      came = came.Minus(UnknownOf(node, partition, came));
+    }
+    AfterWaits(node, partition, came, applied);
   }
 }
 
 void Checker::AfterClears(uint32_t node, Shard& shard) {
   for (auto& [id, pending] : pending_) {
-    if (pending.at != node ||
-        (!pending.expected.resume_after && !pending.unknown) ||
+    if (pending.at != node || !GoesOn(pending) ||
+        expiring_.contains(pending.partition) ||
         &cluster_->ShardOf(node, pending.partition) != &shard) {
       continue;
     }
@@ -119,7 +124,7 @@ void Checker::BeforeMessage(uint32_t node, Shard& shard,
   }
 }
 
-void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
+void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t from,
                            const replica::Message& message) {
   const crdt::EventSet& applied = shard.ContextOf(message.partition).applied;
   if (std::holds_alternative<replica::Summary>(message.body) && !losses_ &&
@@ -136,6 +141,10 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t /*from*/,
   };
   if (const auto* query = std::get_if<replica::ReadQuery>(&message.body)) {
     reads_.OnQueryAnswered(node, message.partition, *query, applied);
+  } else if (const auto* summary =
+                 std::get_if<replica::Summary>(&message.body)) {
+    expiry_.Heard(node, IndexOf(node, shard), from, summary->wall_ms,
+                  NowAt(node));
   } else if (const auto* answer =
                  std::get_if<replica::ReadAnswer>(&message.body)) {
     reads_.OnAnswer(message.partition, *answer, applied);
@@ -182,6 +191,8 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
                      const replica::Output& output) {
   const uint64_t wall = cluster_->node(node).clock.WallMs(scheduler_.now_us());
   clocks_[node].wall_max = std::max(clocks_[node].wall_max, wall);
+  NoteShown(node, shard, output);
+  LookAtReaped(node, shard);
   for (const InTurn& one : std::exchange(in_turn_, {})) {
     if (!one.received) {
       if (!ReadStamps(node, one.partition, one.events)) {
@@ -233,6 +244,13 @@ bool Checker::ReadStamps(uint32_t node, PartitionId partition,
   std::vector<std::pair<uint64_t, oracle::Stamp>> stamps;
   for (const crdt::DeltaLeaf& leaf : delta->leaves) {
     for (const auto& [dot, payload] : leaf.store.entries()) {
+      if (const auto* expiry = std::get_if<crdt::Expiry>(&payload)) {
+        if (!IsJudged(leaf.object)) continue;
+        OracleOf(partition).SetTime(ToOracle(leaf.object),
+                                    crdt::ActorBits(dot.actor), dot.counter,
+                                    expiry->at_ms);
+        continue;
+      }
       const auto* stamped = std::get_if<crdt::Stamped>(&payload);
       if (stamped == nullptr) continue;
       const oracle::Stamp stamp{stamped->stamp.wall_ms, stamped->stamp.logical};
@@ -347,6 +365,15 @@ void Checker::CheckDurable(uint32_t node, const replica::Output& output) {
       crdt::EventSet events;
       events.InsertRun(ack->events);
       claim(message.partition, events, "acknowledges");
+    } else if (const auto* ranges =
+                   std::get_if<replica::RangeAnswer>(&message.body)) {
+      if (!ranges->status.ok()) continue;
+      const crdt::EventSet& applied = cluster_->ShardOf(node, message.partition)
+                                          .ContextOf(message.partition)
+                                          .applied;
+      claim(message.partition,
+            ranges->context_same ? applied : ranges->context.applied,
+            "fills others with");
     } else if (const auto* forwarded =
                    std::get_if<replica::Forwarded>(&message.body)) {
       const auto pending = ByTicket(message.partition, forwarded->ticket);

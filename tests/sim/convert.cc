@@ -31,8 +31,9 @@ oracle::Verb ToOracle(crdt::Verb verb) {
       return oracle::Verb::kDelete;
     case crdt::Verb::kExpireIn:
     case crdt::Verb::kExpireAt:
+      return oracle::Verb::kExpire;
     case crdt::Verb::kPersist:
-      break;  // the oracle does not know of time
+      return oracle::Verb::kPersist;
   }
   DOVETAIL_CHECK(false);
   return oracle::Verb::kAdd;

@@ -6,6 +6,8 @@
 //           acknowledged amounts plus some of those without an answer
 //   unique  a set; each element is added once, and maybe removed once by
 //           somebody who saw it
+//
+// and, in half of the plans, on a few objects that expire ("x0" …).
 #include <algorithm>
 #include <array>
 #include <string>
@@ -68,6 +70,16 @@ class Drawer {
     Stream ways(plan_.seed, "ways");
     forward_permille_ = ways.Half() ? ways.Between(100, 1000) : 0;
     session_permille_ = ways.Between(0, 1000);
+    Stream expiry(plan_.seed, "expiry");
+    if (expiry.Half()) {
+      fleeting_permille_ = expiry.Between(50, 600);
+      fleeting_ = static_cast<uint32_t>(expiry.LogBetween(1, 6));
+      lives_ms_max_ = expiry.LogBetween(500, 60'000);
+      // Clocks that agree differ by less than what is waited for.
+      plan_.options.expiry_agreement_ms = expiry.LogBetween(100, 2'000);
+      plan_.options.expiry_grace_ms =
+          plan_.options.expiry_agreement_ms * expiry.Between(4, 6);
+    }
     const bool regions = plan_.options.regions > 1;
     level_permille_ = ways.Half() ? ways.Between(50, regions ? 900 : 200) : 0;
   }
@@ -108,6 +120,7 @@ class Drawer {
   void Draw(int64_t at) {
     if (one_.Permille(tight_permille_)) return DrawTight(at);
     if (nodes_ > 2 && one_.Permille(cross_permille_)) return DrawCross(at);
+    if (one_.Permille(fleeting_permille_)) return DrawFleeting(at);
     if (one_.Permille(read_permille_)) return DrawRead(at);
     if (one_.Permille(batch_permille_)) return DrawBatch(at);
     const Target target = DrawTarget(DrawKey());
@@ -291,6 +304,46 @@ class Drawer {
     AddOnce(at, absl::StrCat("set add unique ", element, " ", Level("w")));
   }
 
+  // Of an object that expires: times are set, most of them short, also by two
+  // nodes at once; taken back; it is written before and after, read, deleted.
+  void DrawFleeting(int64_t at) {
+    Target target;
+    const uint64_t number = one_.Below(fleeting_);
+    target.key = absl::StrCat("x", number);
+    target.type = target.inner = types_[number % types_.size()];
+    if (target.type == "map") {
+      target.inner = kTypes[one_.Below(kMap)];
+      target.path = absl::StrCat("/f", one_.Below(2), ":", target.inner);
+    }
+    const std::string object = absl::StrCat(target.key, ":", target.type);
+    const std::string expire = absl::StrCat(
+        "expire ", object, " ", one_.LogBetween(20, lives_ms_max_), "ms");
+    const std::string sentence = Sentence(target);
+    const uint64_t kind = one_.Below(20);
+    const uint32_t node = one_.Below32(nodes_);
+    if (kind < 4) return TakeToken(at, target.type, target.key);
+    const std::string end = absl::StrCat(" ", Level("w"));
+    if (kind < 8) {
+      AddBy(node, at,
+            absl::StrCat("batch { ", sentence, " ; ", expire, " }", end));
+    } else if (kind < 12) {
+      AddBy(node, at, absl::StrCat(expire, end, TokenFor(target)));
+      if (one_.OneIn(3)) {
+        plan_.events.back().value &= ~kWayForward;
+        const int64_t longer = one_.LogBetween(20, lives_ms_max_);
+        AddBy((node + 1) % nodes_, at + one_.LogBetween(1, 100'000),
+              absl::StrCat("expire ", object, " ", longer, "ms", end));
+      }
+    } else if (kind < 14) {
+      AddBy(node, at, absl::StrCat("persist ", object, end, TokenFor(target)));
+    } else {
+      AddBy(node, at, absl::StrCat(sentence, end, TokenFor(target)));
+    }
+    // A time is set where it arrives, so that it is passed on as another
+    // request than the client made.
+    plan_.events.back().value &= ~kWayForward;
+  }
+
   // As a client with an exactly-once session does, in some plans: the same
   // again, at any node, whatever became of the first.
   void AddOnce(int64_t at, const std::string& sentence) {
@@ -441,6 +494,9 @@ class Drawer {
   int64_t forward_permille_ = 0;
   int64_t session_permille_ = 0;
   int64_t level_permille_ = 0;
+  int64_t fleeting_permille_ = 0;
+  uint32_t fleeting_ = 1;  // so many objects
+  int64_t lives_ms_max_ = 1;
   bool weak_ = false;
   int64_t number_ = 0;
   bool same_object_ = false;

@@ -51,6 +51,7 @@ bool Checker::Converged() {
   }
   if (plan_.options.may_lose == 0 && !AllExact()) return false;
   if (!cluster_->RingUnsettled().empty()) return false;
+  if (plan_.options.may_lose == 0 && !Overdue().empty()) return false;
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
     for (const Lane& lane : cluster_->node(node).process->lanes) {
       const replica::ShardStats stats = lane.shard->stats();
@@ -110,6 +111,9 @@ void Checker::FinalCheck(bool converged) {
     std::vector<std::string> parts;
     if (const std::string gossip = cluster_->GossipDiffers(); !gossip.empty()) {
       parts.push_back(gossip);
+    }
+    if (std::string overdue = Overdue(); !overdue.empty()) {
+      parts.push_back(std::move(overdue));
     }
     for (uint32_t node = 0; node < cluster_->size(); ++node) {
       if (!cluster_->node(node).running()) {
@@ -237,8 +241,13 @@ void Checker::CheckReplicas() {
 // The index of each node names the objects that are there, of what it owns, and
 // no other.
 void Checker::CheckIndexes() {
-  // Its key → its partition, and whose it is.
-  std::map<std::string, std::pair<PartitionId, std::string>> expected;
+  // Its key → its partition, whose it is, and when it expires.
+  struct Entry {
+    PartitionId partition{};
+    std::string object;
+    uint64_t expires_ms = 0;
+  };
+  std::map<std::string, Entry> expected;
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
     if (Unfinished(partition)) continue;
@@ -253,19 +262,29 @@ void Checker::CheckIndexes() {
         continue;
       }
       expected.emplace(replica::IndexKey(FromOracle(object)),
-                       std::pair(partition, oracle::ToString(object)));
+                       Entry{partition, oracle::ToString(object),
+                             oracle.ExpiresAt(object, applied)});
     }
   }
   for (uint32_t node = 0; node < cluster_->size(); ++node) {
     const auto& index = cluster_->node(node).disk.keys(replica::Family::kIndex);
     for (const auto& [key, object] : expected) {
-      if (!Owns(node, object.first) || index.contains(key)) continue;
-      return OnViolation(
-          absl::StrCat("the index of node ", node, " lacks ", object.second));
+      if (!Owns(node, object.partition)) continue;
+      const auto entry = index.find(key);
+      if (entry == index.end()) {
+        return OnViolation(
+            absl::StrCat("the index of node ", node, " lacks ", object.object));
+      }
+      const uint64_t at_ms = replica::ExpiresOfIndexValue(entry->second);
+      if (at_ms != object.expires_ms) {
+        return OnViolation(absl::StrCat(
+            "by the index of node ", node, " ", object.object, " expires at ",
+            at_ms, "; the events say ", object.expires_ms));
+      }
     }
     for (const auto& [key, nothing] : index) {
       const auto its = expected.find(key);
-      if (its != expected.end() && Owns(node, its->second.first)) continue;
+      if (its != expected.end() && Owns(node, its->second.partition)) continue;
       const auto object = replica::ParseIndexKey(key);
       if (object.ok() &&
           (!IsJudged(*object) || Unfinished(PartitionOf(*object)))) {

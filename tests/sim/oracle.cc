@@ -191,7 +191,8 @@ bool Draft::ClearSet(const std::optional<std::string>& after) {
   std::map<std::string, std::vector<size_t>> by_element;
   for (size_t id = 0; id < live_.facts.size(); ++id) {
     const Place& at = place(fact(id).place);
-    if (live_.facts[id] && (!after || at.element > *after)) {
+    if (at.expiry || !live_.facts[id]) continue;
+    if (!after || at.element > *after) {
       by_element[at.element].push_back(id);
     }
   }
@@ -206,7 +207,9 @@ bool Draft::ClearSet(const std::optional<std::string>& after) {
     last = element;
     for (const size_t id : facts) TakeAwayFact(id);
   }
-  return taken > 0;
+  const bool all = !resume_after_.has_value();
+  const bool never = all && TakeAway(PlaceOf({{}, "", true}), nullptr);
+  return taken > 0 || never;
 }
 
 bool Draft::RunOnElements(const Mutation& mutation, const Sight* token,
@@ -217,7 +220,7 @@ bool Draft::RunOnElements(const Mutation& mutation, const Sight* token,
   const std::set<std::string> elements(mutation.elements.begin(),
                                        mutation.elements.end());
   for (const std::string& element : elements) {
-    const size_t at = PlaceOf({mutation.fields, element});
+    const size_t at = PlaceOf({mutation.fields, element, false});
     did |= TakeAway(at, token);
     if (!writes) continue;
     Fact fact;
@@ -238,7 +241,7 @@ bool Draft::Run(const Mutation& mutation, const Sight* token, uint64_t& next) {
     case Verb::kAdd:
     case Verb::kRemove:
       if (kind == Kind::kCounter) {
-        AddAmount(PlaceOf({mutation.fields, ""}), mutation.amount, next);
+        AddAmount(PlaceOf({mutation.fields, "", false}), mutation.amount, next);
       } else {
         did = RunOnElements(mutation, token, next);
       }
@@ -258,7 +261,7 @@ bool Draft::Run(const Mutation& mutation, const Sight* token, uint64_t& next) {
     }
     case Verb::kWrite:
     case Verb::kWriteBlind:
-      fact.place = PlaceOf({mutation.fields, ""});
+      fact.place = PlaceOf({mutation.fields, "", false});
       fact.value = mutation.value;
       if (kind == Kind::kRegister) fact.stamp = mutation.stamp;
       if (mutation.verb == Verb::kWrite) TakeAway(fact.place, token);
@@ -266,12 +269,20 @@ bool Draft::Run(const Mutation& mutation, const Sight* token, uint64_t& next) {
       break;
     case Verb::kEnable:
     case Verb::kDisable:
-      fact.place = PlaceOf({mutation.fields, ""});
+      fact.place = PlaceOf({mutation.fields, "", false});
       did = TakeAway(fact.place, token);
       if ((mutation.verb == Verb::kEnable) == (kind == Kind::kEnableFlag)) {
         Write(std::move(fact), next);
         did = true;
       }
+      break;
+    case Verb::kExpire:
+      fact.place = PlaceOf({{}, "", true});
+      TakeAway(fact.place, token);
+      Write(std::move(fact), next);
+      break;
+    case Verb::kPersist:
+      did = TakeAway(PlaceOf({{}, "", true}), token);
       break;
   }
   // What only takes away mints an event as well, or nobody could tell who has
@@ -406,6 +417,34 @@ SightId Oracle::See(const Object& object, const std::vector<Field>& fields,
   }
   sights_.push_back(std::move(sight));
   return SightId{sights_.size() - 1};
+}
+
+void Oracle::SetTime(const Object& object, uint64_t actor, uint64_t counter,
+                     uint64_t at_ms) {
+  const auto history = histories_.find(object);
+  Require(history != histories_.end(), "a time is of something written");
+  history->second.SetTime(actor, counter, at_ms);
+}
+
+std::vector<Oracle::Setting> Oracle::SettingsOf(const Object& object,
+                                                const Events& visible) const {
+  std::vector<Setting> settings;
+  const auto it = histories_.find(object);
+  if (it == histories_.end()) return settings;
+  const Live live = it->second.LiveFor(visible);
+  for (const Fact* fact : it->second.Settings(live)) {
+    settings.push_back({fact->actor, fact->counter, fact->at_ms});
+  }
+  return settings;
+}
+
+uint64_t Oracle::ExpiresAt(const Object& object, const Events& visible) const {
+  uint64_t latest = 0;
+  for (const Setting& setting : SettingsOf(object, visible)) {
+    if (setting.at_ms == 0) return 0;
+    latest = std::max(latest, setting.at_ms);
+  }
+  return latest;
 }
 
 View Oracle::Read(const Object& object, const std::vector<Field>& fields,

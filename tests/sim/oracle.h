@@ -84,6 +84,10 @@ class Oracle {
   // only after Record.
   void SetStamp(const Object& object, uint64_t actor, uint64_t counter,
                 Stamp stamp);
+  // Likewise the time that a kExpire set, in wall clock milliseconds. Until
+  // then it counts as never.
+  void SetTime(const Object& object, uint64_t actor, uint64_t counter,
+               uint64_t at_ms);
 
   // --- What must be seen ---
 
@@ -91,6 +95,18 @@ class Oracle {
   // have so together. Cost: O(writes of the object).
   View Read(const Object& object, const std::vector<Field>& fields,
             const Events& visible) const;
+
+  // When it expires for whoever has applied `visible`, 0: never. Time hides it
+  // then, and nothing else: Read shows what is there.
+  uint64_t ExpiresAt(const Object& object, const Events& visible) const;
+  // The times set that nothing in `visible` has replaced, each by its event.
+  struct Setting {
+    uint64_t actor = 0;
+    uint64_t counter = 0;
+    uint64_t at_ms = 0;
+  };
+  std::vector<Setting> SettingsOf(const Object& object,
+                                  const Events& visible) const;
 
   // Every object that was ever written, in order.
   std::vector<Object> Objects() const;

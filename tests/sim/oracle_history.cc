@@ -59,6 +59,22 @@ void History::SetStamp(uint64_t actor, uint64_t counter, Stamp stamp) {
   }
 }
 
+void History::SetTime(uint64_t actor, uint64_t counter, uint64_t at_ms) {
+  for (Fact& fact : facts_) {
+    if (fact.actor == actor && fact.counter == counter) fact.at_ms = at_ms;
+  }
+}
+
+std::vector<const Fact*> History::Settings(const Live& live) const {
+  std::vector<const Fact*> settings;
+  const size_t at = Find({{}, "", true});
+  if (at == place_count()) return settings;
+  for (const size_t fact : facts_at(at)) {
+    if (live.facts[fact]) settings.push_back(&facts_[fact]);
+  }
+  return settings;
+}
+
 bool History::IsWithin(const Events& visible) const {
   return std::all_of(parts_.begin(), parts_.end(), [&](const Part& part) {
     return visible.Contains(part.actor, part.first);
@@ -149,9 +165,10 @@ View History::Read(const std::vector<Field>& fields, const Live& live) const {
   for (const auto& [entry, tally] : live.tallies) {
     tallies[entries_[entry].place].push_back(&tally);
   }
-  for (auto it = places_.lower_bound(Place{fields, ""});
+  for (auto it = places_.lower_bound(Place{fields, "", false});
        it != places_.end() && StartsWith(it->first.fields, fields); ++it) {
     const auto& [place, id] = *it;
+    if (place.expiry) continue;
     std::vector<size_t> facts;
     for (size_t fact : sites_[id].facts) {
       if (live.facts[fact]) facts.push_back(fact);

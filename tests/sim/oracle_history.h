@@ -27,10 +27,12 @@
 
 namespace dovetail::oracle {
 
-// Where in an object: the fields, then the element (sets only).
+// Where in an object: the fields, then the element (sets only). Or beside all
+// of it: when the object expires.
 struct Place {
   std::vector<Field> fields;
   std::string element;
+  bool expiry = false;
   friend auto operator<=>(const Place&, const Place&) = default;
 };
 
@@ -42,6 +44,8 @@ struct Fact {
   bool put_out = false;  // a remove that a remove-wins set remembers
   std::string value;
   Stamp stamp;
+  // When the object expires, in wall clock milliseconds; 0: not known yet.
+  uint64_t at_ms = 0;
 };
 
 struct Entry {
@@ -88,11 +92,14 @@ class History {
   void AddPart(Part part) { parts_.push_back(std::move(part)); }
 
   void SetStamp(uint64_t actor, uint64_t counter, Stamp stamp);
+  void SetTime(uint64_t actor, uint64_t counter, uint64_t at_ms);
 
   // --- Asking ---
   Live LiveFor(const Events& visible) const;
   // What is at `fields` for somebody with `live` before him.
   View Read(const std::vector<Field>& fields, const Live& live) const;
+  // The times that are set: of several the latest counts.
+  std::vector<const Fact*> Settings(const Live& live) const;
 
   // The place, or place_count() if nothing was ever there.
   size_t Find(const Place& place) const;

@@ -525,6 +525,47 @@ TEST_CASE("Oracle: a map shows its fields in order, each kind by itself") {
   CHECK(tale.Show('A', kMapObject) == "{}");
 }
 
+TEST_CASE("Oracle: of times set beside one another the latest counts") {
+  Tale tale;
+  const auto expires = [&](char who) {
+    return tale.oracle.ExpiresAt(kSetObject, tale.has(who));
+  };
+  const auto expire = [&](char who, uint64_t at_ms) {
+    const Tale::Run run = tale.Do(who, Do(kSetObject, Verb::kExpire));
+    tale.oracle.SetTime(kSetObject, run.actor, run.first, at_ms);
+  };
+  tale.Do('A', Add({"x"}));
+  tale.Merge('A', 'B');
+  CHECK(expires('A') == 0);
+  expire('A', 500);
+  expire('B', 300);
+  CHECK(expires('B') == 300);
+  tale.MergeAll();
+  CHECK(expires('A') == 500);
+  // What saw both replaces both, and what was seen is what is taken back.
+  expire('B', 100);
+  CHECK(expires('B') == 100);
+  tale.Do('A', Do(kSetObject, Verb::kPersist));
+  CHECK(expires('A') == 0);
+  tale.MergeAll();
+  CHECK(expires('A') == 100);
+  CHECK(tale.ShowAll(kSetObject) == "{x}");
+}
+
+TEST_CASE("Oracle: a time goes with all of its object, not with a part") {
+  Tale tale;
+  for (const Verb verb : {Verb::kClear, Verb::kDelete}) {
+    tale.Do('A', {Add({"x"}), Do(kSetObject, Verb::kExpire)});
+    tale.Do('A', Remove({"x"}));
+    CHECK(tale.oracle.SettingsOf(kSetObject, tale.has('A')).size() == 1);
+    tale.Do('A', Do(kSetObject, verb));
+    CHECK(tale.expected.events == 1);
+    CHECK(tale.oracle.SettingsOf(kSetObject, tale.has('A')).empty());
+  }
+  tale.Do('A', Do(kSetObject, Verb::kPersist));
+  CHECK(tale.expected.not_observed.front());
+}
+
 TEST_CASE("Events: runs in any order make the set of their events") {
   std::vector<std::pair<uint64_t, uint64_t>> runs{
       {1, 2}, {3, 1}, {5, 3}, {2, 4}, {9, 1}};

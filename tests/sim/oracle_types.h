@@ -38,6 +38,8 @@ enum class Verb : uint8_t {
   kReset,
   kRemoveField,
   kDelete,
+  kExpire,   // the whole object; `amount` ms from now, see SetTime
+  kPersist,  // never
 };
 
 struct Field {
@@ -69,7 +71,7 @@ struct Mutation {
   Verb verb = Verb::kAdd;
   std::vector<std::string> elements;  // sets: kAdd, kRemove
   std::string value;                  // kWrite, kWriteBlind
-  int64_t amount = 0;                 // counters: kAdd; never 0
+  int64_t amount = 0;                 // counters: kAdd; never 0; kExpire
   Field child;                        // kRemoveField
   // Acts on exactly this; without it, on what the replica shows.
   std::optional<SightId> token;

@@ -126,6 +126,8 @@ const std::vector<OptionField>& OptionFields() {
       {"log_age_max_us", &O::log_age_max_us},
       {"truncate_again_after_us", &O::truncate_again_after_us},
       {"scrub_rows_per_round", &O::scrub_rows_per_round},
+      {"expiry_grace_ms", &O::expiry_grace_ms},
+      {"expiry_agreement_ms", &O::expiry_agreement_ms},
       {"strict", &O::strict},
       {"requests_in_flight_max", &O::requests_in_flight_max},
       {"turn_inputs_max", &O::turn_inputs_max},

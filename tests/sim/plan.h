@@ -67,6 +67,8 @@ struct PlanOptions {
   int64_t log_age_max_us = int64_t{24} * 3600 * 1'000'000;
   int64_t truncate_again_after_us = 50'000;
   int64_t scrub_rows_per_round = 1000;
+  int64_t expiry_grace_ms = 10'000;
+  int64_t expiry_agreement_ms = 2'000;
   int64_t strict = 0;  // 1: quorums of owners alone
   int64_t requests_in_flight_max = 65'536;
   int64_t turn_inputs_max = 256;

@@ -51,6 +51,8 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
       absl::Microseconds(plan.truncate_again_after_us);
   options.scrub_rows_per_round =
       static_cast<uint64_t>(plan.scrub_rows_per_round);
+  options.expiry_grace = absl::Milliseconds(plan.expiry_grace_ms);
+  options.expiry_clock_agreement = absl::Milliseconds(plan.expiry_agreement_ms);
   options.quorums_default =
       plan.strict != 0 ? replica::Quorums::kStrict : replica::Quorums::kSloppy;
   options.requests_in_flight_max =

@@ -124,6 +124,13 @@ class Simulation {
     if (converged && Going()) {
       checker_.ProbeAll();
       RunUntil(scheduler_.now_us() + kFinalProbesUs);
+      // What has expired meanwhile may be on its way out.
+      const int64_t settled = scheduler_.now_us() + ConvergeTimeUs();
+      converged = checker_.Converged();
+      while (Going() && !converged && scheduler_.now_us() < settled) {
+        RunUntil(scheduler_.now_us() + 1'000'000);
+        converged = checker_.Converged();
+      }
     }
     if (Going()) checker_.FinalCheck(converged);
   }

@@ -1,0 +1,417 @@
+// What expires. Time hides an object at whoever answers, by the middle of the
+// clocks that it knows of, and changes nothing (expiry_watch.h says what time a
+// node can take it to be). Who writes to an object that has expired removes it
+// first. All else that is removed is by a reaper, which nobody asks: such a
+// delta is found in the log when its turn is over, and must be one that a node
+// may make.
+//
+// Where it is open whether an object has expired for its writer, nobody can say
+// what the write acts on: the object is not judged any more.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/delta.h"
+#include "replica/keys.h"
+#include "replica/log_entry.h"
+#include "tests/sim/checker.h"
+#include "tests/sim/convert.h"
+
+namespace dovetail::sim {
+
+using replica::PartitionId;
+using replica::Shard;
+
+namespace {
+
+const std::string kBucket = "b";
+
+oracle::Mutation DeleteOf(const oracle::Object& object) {
+  oracle::Mutation gone;
+  gone.object = object;
+  gone.verb = oracle::Verb::kDelete;
+  return gone;
+}
+
+// What is written of a counter then says how much of it was reset.
+bool RemovesOnly(const crdt::Delta& delta) {
+  for (const crdt::DeltaLeaf& leaf : delta.leaves) {
+    for (const auto& [dot, payload] : leaf.store.entries()) {
+      if (!std::holds_alternative<crdt::Tally>(payload)) return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+replica::Now Checker::NowAt(uint32_t node) const {
+  const int64_t us = scheduler_.now_us();
+  return {absl::Microseconds(us), cluster_->node(node).clock.WallMs(us)};
+}
+
+uint32_t Checker::IndexOf(uint32_t node, const Shard& shard) const {
+  const auto& lanes = cluster_->node(node).process->lanes;
+  for (uint32_t i = 0; i < lanes.size(); ++i) {
+    if (lanes[i].shard.get() == &shard) return i;
+  }
+  DOVETAIL_CHECK(false);
+  return 0;
+}
+
+void Checker::LearnWhatExpires(const scenario::Action& action) {
+  const auto* operate = std::get_if<scenario::Operate>(&action);
+  if (operate == nullptr) return;
+  for (const scenario::OperationStep& step : operate->steps) {
+    if (step.operation.verb != crdt::Verb::kExpireIn) continue;
+    crdt::ObjectId object = step.operation.object;
+    object.bucket = kBucket;
+    expiring_.insert(PartitionOf(object));
+    expiring_objects_.insert(std::move(object));
+  }
+}
+
+// --- Requests ----------------------------------------------------------------
+
+void Checker::ExpectOf(uint32_t node, Pending& pending) {
+  const oracle::Oracle& oracle = OracleOf(pending.partition);
+  const oracle::Events visible = ToOracle(pending.visible);
+  pending.first.clear();
+  pending.first_alone = false;
+  if (expiring_.contains(pending.partition)) {
+    const TimeSpan now =
+        expiry_.TimeAt(node, ShardOf(pending.partition), NowAt(node));
+    std::set<oracle::Object> seen;
+    for (const oracle::Mutation& mutation : pending.batch) {
+      if (!seen.insert(mutation.object).second) continue;
+      const Has has =
+          HasExpiredBy(oracle.ExpiresAt(mutation.object, visible), now);
+      pending.unknown = pending.unknown || has == Has::kMaybe;
+      if (has != Has::kExpired) continue;
+      pending.first.push_back(DeleteOf(mutation.object));
+    }
+  }
+  std::vector<oracle::Mutation> all = pending.first;
+  all.insert(all.end(), pending.batch.begin(), pending.batch.end());
+  const crdt::ActorId actor = cluster_->node(node).process->actor;
+  pending.expected = oracle.Expect(all, crdt::ActorBits(actor), visible);
+  std::vector<bool>& missed = pending.expected.not_observed;
+  missed.erase(missed.begin(), missed.begin() + static_cast<std::ptrdiff_t>(
+                                                    pending.first.size()));
+}
+
+// What is passed on says of an object that has expired that it is not there,
+// and no more.
+bool Checker::IsHidden(const Pending& pending, const replica::ReadReply& reply,
+                       uint64_t expires_ms) {
+  return reply.result.expired ||
+         (pending.ticket && expires_ms != 0 && reply.result.expires_ms == 0);
+}
+
+oracle::View Checker::ShownOf(const Pending& pending,
+                              const replica::ReadReply& reply,
+                              const oracle::Events& events,
+                              oracle::View there) {
+  if (!pending.shown) return there;
+  const crdt::ReadSpec& spec = *pending.spec;
+  const oracle::Object object = ToOracle(spec.object);
+  const oracle::Oracle& oracle = OracleOf(pending.partition);
+  const uint64_t at_ms = oracle.ExpiresAt(object, events);
+  const Has has = HasExpiredBy(at_ms, *pending.shown);
+  const bool hidden = has == Has::kExpired ||
+                      (has == Has::kMaybe && IsHidden(pending, reply, at_ms));
+  return hidden ? oracle.Read(object, ToOracle(spec.fields), oracle::Events())
+                : there;
+}
+
+// Answers are made in the turn in which they leave.
+void Checker::NoteShown(uint32_t node, Shard& shard,
+                        const replica::Output& output) {
+  if (expiring_.empty()) return;
+  const uint32_t lane = IndexOf(node, shard);
+  const TimeSpan now = expiry_.TimeInTurn(node, lane, NowAt(node));
+  const auto note = [&](Pending& pending) {
+    if (pending.shown) pending.shown->Include(now);
+    if (!pending.shown) pending.shown = now;
+  };
+  for (const replica::ClientReply& reply : output.replies) {
+    const auto pending = pending_.find(reply.id);
+    if (pending != pending_.end()) note(pending->second);
+  }
+  for (const replica::Envelope& envelope : output.messages) {
+    const auto* forwarded =
+        std::get_if<replica::Forwarded>(&envelope.message.body);
+    if (forwarded == nullptr) continue;
+    const auto pending =
+        ByTicket(envelope.message.partition, forwarded->ticket);
+    if (pending != pending_.end()) note(pending->second);
+  }
+  expiry_.OnTurnEnded(node, lane);
+}
+
+// --- Removal -----------------------------------------------------------------
+
+void Checker::BeforeReaper(uint32_t node, Shard& shard) {
+  before_reaper_.clear();
+  for (const PartitionId partition : expiring_) {
+    if (&cluster_->ShardOf(node, partition) != &shard) continue;
+    before_reaper_[partition] = shard.ContextOf(partition).applied;
+  }
+}
+
+// Its own events that no request is known to have made.
+crdt::EventSet Checker::UnknownOf(uint32_t node, PartitionId partition,
+                                  const crdt::EventSet& came) {
+  const crdt::ActorId actor = cluster_->node(node).process->actor;
+  const oracle::Events& known = OracleOf(partition).AllEvents();
+  crdt::EventSet unknown;
+  came.ForEachRun([&](const crdt::DotRun& run) {
+    if (run.actor == actor &&
+        !known.Contains(crdt::ActorBits(actor), run.first)) {
+      unknown.InsertRun(run);
+    }
+    return true;
+  });
+  return unknown;
+}
+
+void Checker::AfterReaper(uint32_t node, Shard& shard) {
+  for (const auto& [partition, before] : before_reaper_) {
+    crdt::EventSet minted = UnknownOf(
+        node, partition, shard.ContextOf(partition).applied.Minus(before));
+    if (minted.empty()) continue;
+    reaped_.push_back({node, partition, before, std::move(minted)});
+  }
+}
+
+void Checker::LookAtReaped(uint32_t node, Shard& shard) {
+  for (Reaped& reaped : std::exchange(reaped_, {})) {
+    if (!Attribute(reaped, /*in_time=*/true)) {
+      reaped_in_vain_.push_back(std::move(reaped));
+    }
+  }
+  // Those that had no next part may have nothing left.
+  for (auto& [id, pending] : pending_) {
+    if (pending.at != node || !GoesOn(pending) ||
+        &cluster_->ShardOf(node, pending.partition) != &shard) {
+      continue;
+    }
+    const auto before = before_reaper_.find(pending.partition);
+    if (before != before_reaper_.end()) {
+      GoOn(node, pending, before->second, {});
+    }
+  }
+  before_reaper_.clear();
+}
+
+bool Checker::Attribute(const Reaped& reaped, bool in_time) {
+  const auto& log =
+      cluster_->node(reaped.node).disk.keys(replica::Family::kLog);
+  crdt::EventSet before = reaped.before;
+  bool found = false;
+  reaped.minted.ForEachRun([&](const crdt::DotRun& run) {
+    for (uint64_t first = run.first; first < run.first + run.count;) {
+      const std::string key =
+          replica::LogKey(reaped.partition, {run.actor, first});
+      const auto row = log.find(key);
+      if (row == log.end()) return false;
+      const auto entry = replica::DecodeLogEntry(key, row->second);
+      DOVETAIL_CHECK(entry.ok());
+      const auto delta = crdt::Delta::Decode(entry->delta);
+      DOVETAIL_CHECK(delta.ok() && !delta->leaves.empty());
+      found = true;
+      AttributeOne(reaped, *delta, before, in_time);
+      before.InsertRun(delta->events);
+      first += delta->events.count;
+    }
+    return true;
+  });
+  return found;
+}
+
+void Checker::AttributeOne(const Reaped& reaped, const crdt::Delta& delta,
+                           const crdt::EventSet& before, bool in_time) {
+  const crdt::ObjectId& object = delta.leaves.front().object;
+  for (auto& [id, pending] : pending_) {
+    const bool asked =
+        in_time && pending.at == reaped.node &&
+        (!pending.settled || pending.unknown) &&
+        pending.partition == reaped.partition &&
+        std::any_of(pending.batch.begin(), pending.batch.end(),
+                    [&](const oracle::Mutation& mutation) {
+                      return FromOracle(mutation.object) == object;
+                    });
+    if (!asked) continue;
+    crdt::EventSet minted;
+    minted.InsertRun(delta.events);
+    if (GoesOn(pending)) return GoOn(reaped.node, pending, before, minted);
+    if (pending.session.empty() || !pending.handled) continue;
+    Begin(reaped.node, pending, before);
+    return Mints(reaped.node, pending, minted);
+  }
+  if (!expiring_objects_.contains(object) || !RemovesOnly(delta)) {
+    if (!in_time) return ForgetObject(reaped.partition, object, delta.events);
+    return OnViolation(absl::StrCat("node ", reaped.node, " changes ",
+                                    crdt::ToString(object),
+                                    ", and nobody asked for it"));
+  }
+  OnRemoval(reaped, object, delta.events, before, in_time);
+}
+
+// The next part of what goes on by itself; `minted` may be empty.
+void Checker::GoOn(uint32_t node, Pending& pending,
+                   const crdt::EventSet& visible,
+                   const crdt::EventSet& minted) {
+  pending.visible = visible;
+  pending.unknown = pending.unknown || !IsKnown(node, pending);
+  const oracle::Expectation before = pending.expected;
+  const std::vector<oracle::Mutation> first = pending.first;
+  if (before.resume_after) {
+    pending.batch.front().resume_after = before.resume_after;
+    pending.expected =
+        OracleOf(pending.partition)
+            .Expect(pending.batch,
+                    crdt::ActorBits(cluster_->node(node).process->actor),
+                    ToOracle(visible));
+  } else {
+    const bool alone = pending.first_alone;
+    ExpectOf(node, pending);
+    if (minted.empty()) pending.first_alone = alone;
+  }
+  if (!minted.empty()) {
+    if (before.resume_after)
+      pending.expected.not_observed = before.not_observed;
+    return Mints(node, pending, minted);
+  }
+  pending.nothing_left = !pending.expected.mints();
+  pending.first = first;
+  std::vector<bool> missed = before.resume_after || !pending.nothing_left
+                                 ? before.not_observed
+                                 : pending.expected.not_observed;
+  pending.expected = before;
+  pending.expected.not_observed = std::move(missed);
+}
+
+void Checker::ForgetObject(PartitionId partition, const crdt::ObjectId& object,
+                           const crdt::DotRun& events) {
+  unjudged_.insert(ToOracle(object));
+  OracleOf(partition).Skip(crdt::ActorBits(events.actor), events.first,
+                           events.count);
+}
+
+void Checker::OnRemoval(const Reaped& reaped, const crdt::ObjectId& object,
+                        const crdt::DotRun& events,
+                        const crdt::EventSet& before, bool in_time) {
+  if (!IsJudged(object) || !Exact(reaped.node, reaped.partition)) {
+    return ForgetObject(reaped.partition, object, events);
+  }
+  oracle::Oracle& oracle = OracleOf(reaped.partition);
+  const oracle::Events seen = ToOracle(before);
+  std::string wrong;
+  if (in_time) {
+    wrong = WhyNotRemove(reaped.node, reaped.partition, object, seen);
+  }
+  if (!wrong.empty()) {
+    return OnViolation(absl::StrCat("node ", reaped.node, " removes ",
+                                    crdt::ToString(object), ", ", wrong));
+  }
+  const std::vector<oracle::Mutation> gone = {DeleteOf(ToOracle(object))};
+  const uint64_t actor = crdt::ActorBits(events.actor);
+  const oracle::Expectation expected = oracle.Expect(gone, actor, seen);
+  if (expected.events != events.count) {
+    return OnViolation(absl::StrCat(
+        "node ", reaped.node, " removes ", crdt::ToString(object), " with ",
+        events.count, " events; it should be ", expected.events));
+  }
+  oracle.Record(gone, actor, events.first, events.count, seen);
+}
+
+std::string Checker::WhyNotRemove(uint32_t node, PartitionId partition,
+                                  const crdt::ObjectId& object,
+                                  const oracle::Events& before) {
+  const replica::Now now = NowAt(node);
+  const oracle::Object its = ToOracle(object);
+  oracle::Oracle& oracle = OracleOf(partition);
+  const uint64_t at_ms = oracle.ExpiresAt(its, before);
+  if (at_ms == 0) return "which never expires";
+  const auto grace = static_cast<uint64_t>(plan_.options.expiry_grace_ms);
+  if (at_ms + grace > now.wall_ms) {
+    return absl::StrCat("which expires at ", at_ms, "; its clock says ",
+                        now.wall_ms);
+  }
+  if (!expiry_.MayAgree(
+          node, ShardOf(partition),
+          cluster_->PlacementAt(node, partition).Owners(partition),
+          plan_.options.expiry_agreement_ms, now)) {
+    return "though its clock differs from those of most owners";
+  }
+  // What a majority of the owners had when the reaper asked it must know of.
+  constexpr int64_t kAsksForUs = 3'000'000;
+  for (const Acknowledged& write : acknowledged_) {
+    if (write.partition != partition ||
+        write.at_quorum_of != cluster_->newest_ring() ||
+        write.at_us + kAsksForUs > scheduler_.now_us()) {
+      continue;
+    }
+    for (const auto& setting : oracle.SettingsOf(its, oracle.AllEvents())) {
+      if (setting.actor == crdt::ActorBits(write.events.actor) &&
+          write.events.Contains({write.events.actor, setting.counter}) &&
+          setting.at_ms > now.wall_ms) {
+        return absl::StrCat("which expires at ", setting.at_ms,
+                            ", as a majority of its owners knows; it is ",
+                            now.wall_ms);
+      }
+    }
+  }
+  return "";
+}
+
+bool Checker::MayHaveExpired(const crdt::ObjectId& object) {
+  if (!expiring_objects_.contains(object)) return false;
+  const oracle::Oracle& oracle = OracleOf(PartitionOf(object));
+  const uint64_t at_ms = oracle.ExpiresAt(ToOracle(object), oracle.AllEvents());
+  return at_ms != 0 && std::any_of(clocks_.begin(), clocks_.end(),
+                                   [&](const ClockWatch& clock) {
+                                     return clock.wall_max >= at_ms;
+                                   });
+}
+
+std::string Checker::Overdue() {
+  // Clocks that drift are known to each other as they were some time ago.
+  constexpr int64_t kDriftPpmMax = 100;
+  constexpr uint64_t kRemovedWithinMs = 10'000;
+  if (expiring_objects_.empty() || plan_.options.drift_ppm > kDriftPpmMax) {
+    return "";
+  }
+  uint64_t least = UINT64_MAX;
+  uint64_t most = 0;
+  for (uint32_t node = 0; node < cluster_->size(); ++node) {
+    if (!cluster_->node(node).running()) return "";
+    least = std::min(least, NowAt(node).wall_ms);
+    most = std::max(most, NowAt(node).wall_ms);
+  }
+  const auto agreement =
+      static_cast<uint64_t>(plan_.options.expiry_agreement_ms);
+  if (most - least > agreement / 2) return "";
+  for (const crdt::ObjectId& object : expiring_objects_) {
+    const PartitionId partition = PartitionOf(object);
+    if (!IsJudged(object) || Unfinished(partition)) continue;
+    const uint64_t at_ms = OracleOf(partition).ExpiresAt(
+        ToOracle(object),
+        ToOracle(cluster_->ShardOf(FirstOwner(partition), partition)
+                     .ContextOf(partition)
+                     .applied));
+    if (at_ms == 0 ||
+        at_ms + kRemovedWithinMs +
+                static_cast<uint64_t>(plan_.options.expiry_grace_ms) >
+            least) {
+      continue;
+    }
+    return absl::StrCat(crdt::ToString(object), " expired ", least - at_ms,
+                        " ms ago, and nobody removes it");
+  }
+  return "";
+}
+
+}  // namespace dovetail::sim
