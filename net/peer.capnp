@@ -5,7 +5,8 @@
 
 using Cxx = import "/capnp/c++.capnp";
 # A forwarded request is what the client has sent.
-using Client = import "dovetail.capnp";
+using Client = import "operation.capnp";
+using Load = import "admin.capnp".NodeLoad;
 $Cxx.namespace("dovetail::net::peer_wire");
 
 struct PeerFrame {
@@ -31,7 +32,7 @@ struct PeerFrame {
   ringDigestHigh @8 :UInt64;
   ringDigestLow @9 :UInt64;
   # Beside a keepalive: what the sender carries. Null: it does not say.
-  load @10 :Client.NodeLoad;
+  load @10 :Load;
 }
 
 struct Hello {
