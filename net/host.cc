@@ -38,7 +38,7 @@ struct PeerChange {
 };
 struct NewPlacement {
   std::shared_ptr<const replica::Placement> placement;
-  replica::ConfigDigest ring;
+  replica::RingStamp ring;
 };
 struct NewBuckets {
   std::shared_ptr<const replica::BucketDefaults> buckets;
@@ -118,7 +118,7 @@ absl::Status Overloaded(const HostOptions& options,
 // Counts what could not be encoded in `unsent`.
 std::vector<HostOutput::Frame> CutFrames(
     const std::vector<replica::Envelope>& messages,
-    const replica::ConfigDigest& ring, uint64_t& unsent) {
+    const replica::RingStamp& ring, uint64_t& unsent) {
   struct Open {
     NodeId to{};
     size_t bytes = 0;
@@ -412,7 +412,7 @@ class Host::Lane {
   Host& host_;
   const uint32_t index_;
   Shard shard_;                 // on the lane's thread only, once that runs
-  replica::ConfigDigest ring_;  // of the shard's placement
+  replica::RingStamp ring_;  // of the shard's placement
   replica::RequestWatch requests_;
   absl::Status status_;
 
@@ -538,7 +538,7 @@ void Host::PeerDown(NodeId peer) {
 }
 
 void Host::SetPlacement(replica::Placement placement,
-                        const replica::ConfigDigest& ring) {
+                        const replica::RingStamp& ring) {
   DOVETAIL_CHECK(placement.partitions() == config_.placement.partitions());
   const auto shared =
       std::make_shared<const replica::Placement>(std::move(placement));

@@ -38,6 +38,7 @@
 #include "replica/placement.h"
 #include "replica/request.h"
 #include "replica/request_stats.h"
+#include "replica/ring_stamp.h"
 #include "replica/shard.h"
 #include "replica/storage.h"
 #include "replica/sync_lag.h"
@@ -98,7 +99,7 @@ class Host {
     HostOptions options;
     replica::ShardOptions shard;
     replica::Placement placement;
-    replica::ConfigDigest ring;  // that the placement was made of
+    replica::RingStamp ring;  // that the placement was made of
     replica::NodeId self{};
     crdt::ActorId actor{};    // recorded already (replica::RecordActor)
     std::string region = {};  // the label of this node
@@ -133,7 +134,7 @@ class Host {
   void PeerDown(replica::NodeId peer);
   // The ring has changed. Never dropped. Requires: as many partitions.
   void SetPlacement(replica::Placement placement,
-                    const replica::ConfigDigest& ring);
+                    const replica::RingStamp& ring);
   // The properties of buckets have changed. Never dropped.
   void SetBuckets(std::shared_ptr<const replica::BucketDefaults> buckets);
   // Runs `query` on the shard's thread between two turns, after all that peers

@@ -107,8 +107,8 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::unique_ptr<ClusterDriver> cluster_;
   std::unique_ptr<MetricsServer> metrics_;
   std::shared_ptr<LoadWatch> load_;
-  replica::ConfigDigest placed_;  // the ring that the shards know,
-  bool placed_moves_ = false;     // and whether they know the one before
+  replica::RingStamp placed_;  // the ring that the shards know,
+  bool placed_moves_ = false;  // and whether they know the one before
   std::unique_ptr<BackupRunner> backups_;
 };
 
@@ -127,7 +127,7 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
   const replica::CommittedRing& committed = *config_.config.ring;
   DOVETAIL_ASSIGN_OR_RETURN(const replica::Ring ring,
                             replica::Ring::Compute(committed.ring()));
-  placed_ = {committed.epoch(), committed.digest()};
+  placed_ = committed.stamp();
   placed_moves_ = committed.before().has_value();
   std::optional<replica::Ring> before;
   std::vector<NodeId> gone;
@@ -136,14 +136,15 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
                               replica::Ring::Compute(committed.before()->ring));
     gone = committed.before()->gone;
   }
-  const Host::Config config{.options = config_.host,
-                            .shard = config_.shard,
-                            .placement = replica::PlacementOf(
-                                ring, before ? &*before : nullptr, gone),
-                            .ring = placed_,
-                            .self = self_,
-                            .actor = config_.actor,
-                            .region = config_.region};
+  const Host::Config config{
+      .options = config_.host,
+      .shard = config_.shard,
+      .placement = replica::PlacementOf(ring, committed.lineage(),
+                                        before ? &*before : nullptr, gone),
+      .ring = placed_,
+      .self = self_,
+      .actor = config_.actor,
+      .region = config_.region};
   // Turns end on shard threads; sockets belong to the loop's.
   auto on_output = [this, weak = weak_from_this()](HostOutput output) {
     auto shared = std::make_shared<HostOutput>(std::move(output));
@@ -212,12 +213,13 @@ absl::Status Node::Impl::StartCluster() {
   events.on_ring = [this](const replica::ClusterEvent::NewRing& event) {
     const bool moves = event.before != nullptr;
     // What the shards began with.
-    if (event.stamp == placed_ && moves == placed_moves_) return;
-    placed_ = event.stamp;
+    const replica::RingStamp& stamp = event.lineage.ring;
+    if (stamp == placed_ && moves == placed_moves_) return;
+    placed_ = stamp;
     placed_moves_ = moves;
-    host_->SetPlacement(
-        replica::PlacementOf(*event.ring, event.before.get(), event.gone),
-        event.stamp);
+    host_->SetPlacement(replica::PlacementOf(*event.ring, event.lineage,
+                                             event.before.get(), event.gone),
+                        stamp);
   };
   events.on_buckets = [this](auto buckets) {
     host_->SetBuckets(std::move(buckets));

@@ -66,6 +66,8 @@ struct PeerMessage {
       events @3 :DotRun;
       synced @4 :Bool;
       epoch @67 :UInt64;
+      ringHigh @72 :UInt64;  # with `epoch`: the ring that the sender goes by
+      ringLow @73 :UInt64;
     }
     refuse :group {
       events @5 :DotRun;
@@ -78,6 +80,8 @@ struct PeerMessage {
       periodic @10 :Bool;
       pull @46 :Bool;
       epoch @53 :UInt64;
+      ringHigh @74 :UInt64;  # as in ack
+      ringLow @75 :UInt64;
       stateHigh @65 :UInt64;
       stateLow @66 :UInt64;
       standing @68 :UInt8;  # replica/standing.h
@@ -105,6 +109,8 @@ struct PeerMessage {
       superseded @22 :Data;
       standing @69 :UInt8;  # replica/standing.h
       epoch @70 :UInt64;
+      ringHigh @76 :UInt64;  # as in ack
+      ringLow @77 :UInt64;
     }
     listQuery :group {
       ticket @24 :ReadTicket;

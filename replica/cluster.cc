@@ -35,9 +35,7 @@ Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
   OnChanged(/*new_ring=*/true, std::nullopt, now);
 }
 
-ConfigDigest Cluster::ring_stamp() const {
-  return {config_.ring->epoch(), config_.ring->digest()};
-}
+RingStamp Cluster::ring_stamp() const { return config_.ring->stamp(); }
 
 uint64_t Cluster::EpochOf(NodeId node) const {
   if (node == membership_.self().info.id) return config_.epoch();
@@ -125,7 +123,7 @@ void Cluster::HandleConfigRequest(NodeId from, absl::Duration now) {
   SendConfig(from, now);
 }
 
-void Cluster::HandlePeerRing(NodeId from, const ConfigDigest& stamp,
+void Cluster::HandlePeerRing(NodeId from, const RingStamp& stamp,
                              absl::Duration now) {
   if (stamp.epoch == 0) return;
   talks_[from].epoch = stamp.epoch;

@@ -501,7 +501,7 @@ TEST_CASE("Placement: as the ring has it, with so many stand-ins") {
   }
   spec.epoch = 4;
   const Ring ring = *Ring::Compute(spec);
-  const Placement placement = PlacementOf(ring);
+  const Placement placement = PlacementOf(ring, {{4, {}}, {}, {}});
   CHECK_FALSE(placement.moves());
   CHECK(placement.epoch() == 4);
   CHECK(placement.partitions() == 16);
@@ -525,10 +525,11 @@ TEST_CASE("Placement: who owned what before, but for those who are gone") {
   std::erase_if(spec.members,
                 [](const RingMember& member) { return member.id == IdOf(0); });
   const Ring after = *Ring::Compute(spec);
-  const Placement kept = PlacementOf(after, &before);
-  const Placement lost = PlacementOf(after, &before, {IdOf(0)});
+  const RingLineage lineage{{5, {}}, {4, {}}, {}};
+  const Placement kept = PlacementOf(after, lineage, &before);
+  const Placement lost = PlacementOf(after, lineage, &before, {IdOf(0)});
   CHECK(kept.moves());
-  CHECK(kept.epoch_before() == 4);
+  CHECK(kept.parent().epoch == 4);
   CHECK(kept.NameOf(IdOf(0)) == "a");  // though it is no member
   uint32_t left = 0;
   for (uint16_t p = 0; p < 16; ++p) {
