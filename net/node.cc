@@ -15,6 +15,7 @@
 #include "net/dovetail.capnp.h"
 #include "net/load_watch.h"
 #include "net/node_metrics.h"
+#include "net/ring_waits.h"
 #include "replica/hash.h"
 #include "replica/placement_of.h"
 #include "replica/ring.h"
@@ -109,6 +110,7 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::shared_ptr<LoadWatch> load_;
   replica::RingStamp placed_;  // the ring that the shards know,
   bool placed_moves_ = false;  // and whether they know the one before
+  RingWaits ring_waits_{loop_};
   std::unique_ptr<BackupRunner> backups_;
 };
 
@@ -166,7 +168,16 @@ absl::Status Node::Impl::StartRpc() {
                    .node = self_,
                    .node_name = config_.name,
                    .partitions = config_.config.ring->ring().partitions};
-  backend.epoch = [this] { return placed_.epoch; };
+  backend.ring = [this] { return placed_; };
+  backend.catch_up = [this](const replica::RingStamp& ring, auto go) {
+    ring_waits_.Add(ring, std::move(go));
+    cluster_
+        ->Do([&](replica::Cluster& cluster, absl::Duration now) {
+          cluster.HandleClientRing(ring, now);
+          return absl::OkStatus();
+        })
+        .IgnoreError();  // logged
+  };
   backend.submit = [this](std::vector<replica::ClientRequest> requests,
                           uint64_t connection) {
     return host_->Submit(std::move(requests), connection);
@@ -220,6 +231,7 @@ absl::Status Node::Impl::StartCluster() {
     host_->SetPlacement(replica::PlacementOf(*event.ring, event.lineage,
                                              event.before.get(), event.gone),
                         stamp);
+    ring_waits_.OnRing(stamp);
   };
   events.on_buckets = [this](auto buckets) {
     host_->SetBuckets(std::move(buckets));

@@ -39,6 +39,16 @@ struct Field {
 struct ExecuteRequest {
   operations @0 :List(Operation);
   options @1 :Options;
+  # By which the client chose the node; null: it goes by none. A node that has
+  # not heard of it asks others for it first.
+  ring @2 :RingStamp;
+}
+
+# A committed ring: two of one epoch have other digests.
+struct RingStamp {
+  epoch @0 :UInt64;
+  digestHigh @1 :UInt64;
+  digestLow @2 :UInt64;
 }
 
 # For all operations of the call. What is left unsaid is what the bucket says
@@ -187,6 +197,9 @@ struct ExecuteReply {
     error @0 :Error;  # of the call as a whole: nothing was done
     results @1 :List(Result);
   }
+  # That the node goes by, if the request named an older one: the client is to
+  # ask for the cluster's view. Else null.
+  newerRing @2 :RingStamp;
 }
 
 struct Result {

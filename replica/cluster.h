@@ -159,6 +159,9 @@ class Cluster {
   void HandleConfigRequest(NodeId from, absl::Duration now);
   // A frame came that was placed by this ring; `stamp` may be 0, "by none".
   void HandlePeerRing(NodeId from, const RingStamp& stamp, absl::Duration now);
+  // Somebody who is no node goes by that ring. If it is newer than this node's,
+  // some of the others are asked for theirs.
+  void HandleClientRing(const RingStamp& stamp, absl::Duration now);
   void HandleLinkUp(NodeId peer, absl::Duration now);
   void HandleLinkDown(NodeId peer, absl::Duration now);
   // What the node says of its load; nothing comes of it but to be shown.
@@ -251,6 +254,7 @@ class Cluster {
   void TellBuckets();
   void OnSuperseded(const CommittedRing& lost);
   void SendConfig(NodeId to, absl::Duration now);
+  void AskForConfig(NodeId from, uint64_t epoch, absl::Duration now);
   // Tells of the ring, with the one before it unless all is settled.
   void TellRing();
   void UpdateSettled();

@@ -341,6 +341,22 @@ TEST_CASE("Cluster: who hears of a newer ring asks, of an older one, tells") {
   CHECK(a.TakeMessages().empty());
 }
 
+TEST_CASE("Cluster: who hears of a newer ring from a client asks others") {
+  World world(3, 3);
+  world.Run(absl::Seconds(1));
+  Cluster& a = world.at(0);
+  a.HandleClientRing(a.ring_stamp(), world.now);
+  a.HandleClientRing({1, {0, 1}}, world.now);  // older, whatever its digest
+  CHECK(a.TakeMessages().empty());
+  a.HandleClientRing({5, {1, 2}}, world.now);
+  const auto asked = a.TakeMessages();
+  REQUIRE(asked.size() == 2);
+  CHECK(asked[0].kind == ClusterEnvelope::Kind::kConfigRequest);
+  // However many clients say so, once a second.
+  a.HandleClientRing({5, {1, 2}}, world.now);
+  CHECK(a.TakeMessages().empty());
+}
+
 TEST_CASE("Cluster: at rest no configuration travels") {
   World world(5, 5);
   world.Run(absl::Seconds(5));
