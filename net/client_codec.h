@@ -21,6 +21,7 @@
 #include "net/client_types.h"
 #include "net/dovetail.capnp.h"
 #include "replica/request.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail::net {
 
@@ -46,6 +47,12 @@ void EncodeExecute(absl::Span<const ClientOperation* const> operations,
 // Errors (the call as a whole): InvalidArgument (options), ResourceExhausted
 // (more than kOperationsPerCallMax mutations and reads).
 absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in);
+
+// By which the client chose the node; epoch 0: it goes by none.
+void EncodeRing(const replica::RingStamp& ring, wire::RingStamp::Builder out);
+// Of a request: what the client goes by; of a reply: the newer one of the node.
+replica::RingStamp RingOf(wire::ExecuteRequest::Reader in);
+replica::RingStamp NewerRingOf(wire::ExecuteReply::Reader in);
 
 struct ListCall {
   replica::RequestOptions options;

@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <deque>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -12,7 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
-#include "net/fair_queue.h"
+#include "net/lane_input.h"
+#include "net/lane_queue.h"
 #include "net/peer_codec.h"
 #include "replica/hash.h"
 #include "replica/retry_after.h"
@@ -27,80 +29,22 @@ using replica::NodeId;
 using replica::Now;
 using replica::Shard;
 
-struct PeerInput {
-  NodeId from{};
-  Message message;
-};
-struct PeerChange {
-  NodeId peer{};
-  bool up = false;
-  crdt::ActorId incarnation{};
-};
-struct NewPlacement {
-  std::shared_ptr<const replica::Placement> placement;
-  replica::ConfigDigest ring;
-};
-struct NewBuckets {
-  std::shared_ptr<const replica::BucketDefaults> buckets;
-};
-struct Fsynced {};
-using ShardTask = std::function<void(Shard&)>;
-using Input = std::variant<ClientRequest, PeerInput, PeerChange, NewPlacement,
-                           NewBuckets, Fsynced, ShardTask>;
-struct Queued {
-  Input input;
-  size_t bytes = 0;
-  absl::Duration at;  // of requests: when it was queued
-};
-
 // Frames to a peer are cut near this size: large enough to share the cost, far
 // below the limit, so that an estimate that is somewhat off does no harm.
 constexpr size_t kFrameBytesTarget = 1 << 20;
 static_assert(4 * kFrameBytesTarget <= kPeerFrameBytesMax);
 // The longest sleep of a shard thread; it wakes for inputs at once.
 constexpr absl::Duration kSleepMax = absl::Minutes(1);
-// Of a turn, at the least, while clients wait.
-constexpr size_t kClientsPart = 8;
 // When who was refused is to try again: below, it only comes back too early;
 // beyond, the estimate is worth little.
 constexpr absl::Duration kRetryAfterMin = absl::Milliseconds(5);
 constexpr absl::Duration kRetryAfterMax = absl::Seconds(1);
 static_assert(kRetryAfterMax <= replica::kRetryAfterMax);
-// What a queued input takes beside its strings.
-constexpr size_t kInputBytes = 256;
 
 Now ReadClocks() {
   const auto wall = std::chrono::duration_cast<std::chrono::milliseconds>(
       std::chrono::system_clock::now().time_since_epoch());
   return {SteadyNow(), static_cast<uint64_t>(wall.count())};
-}
-
-size_t BytesOf(const crdt::Operation& operation) {
-  size_t bytes = kInputBytes + operation.object.bucket.size() +
-                 operation.object.key.size() + operation.value.size();
-  for (const auto& element : operation.elements) bytes += 32 + element.size();
-  for (const auto& field : operation.fields) bytes += 32 + field.name.size();
-  if (operation.observed) bytes += 128 * operation.observed->leaves.size();
-  return bytes;
-}
-
-size_t BytesOf(const ClientRequest& request) {
-  size_t bytes = kInputBytes;
-  if (const auto* write = std::get_if<replica::WriteRequest>(&request.body)) {
-    for (const auto& operation : write->operations) bytes += BytesOf(operation);
-  } else if (const auto* read =
-                 std::get_if<replica::ReadRequest>(&request.body)) {
-    bytes += read->spec.object.bucket.size() + read->spec.object.key.size();
-    if (read->spec.after_element) bytes += read->spec.after_element->size();
-  }
-  return bytes;
-}
-
-// In operations.
-uint64_t CostOf(const Input& input) {
-  const auto& request = std::get<ClientRequest>(input);
-  const auto* write = std::get_if<replica::WriteRequest>(&request.body);
-  return write == nullptr ? 1 : write->operations.size();
 }
 
 absl::Status Overloaded(const HostOptions& options,
@@ -118,7 +62,7 @@ absl::Status Overloaded(const HostOptions& options,
 // Counts what could not be encoded in `unsent`.
 std::vector<HostOutput::Frame> CutFrames(
     const std::vector<replica::Envelope>& messages,
-    const replica::ConfigDigest& ring, uint64_t& unsent) {
+    const replica::RingStamp& ring, uint64_t& unsent) {
   struct Open {
     NodeId to{};
     size_t bytes = 0;
@@ -212,8 +156,10 @@ class Host::Lane {
                 host.config_.options.shards, host.config_.region},
                storage),
         ring_(host.config_.ring),
-        clients_(host.config_.options.queue_inputs_max,
-                 host.config_.options.queue_bytes_max) {}
+        queue_({.turn_inputs_max = host.config_.options.turn_inputs_max,
+                .sync_bytes = host.config_.options.turn_sync_bytes,
+                .inputs_max = host.config_.options.queue_inputs_max,
+                .bytes_max = host.config_.options.queue_bytes_max}) {}
 
   absl::Status Open() { return shard_.Open(ReadClocks()); }
   void Start() {
@@ -224,16 +170,14 @@ class Host::Lane {
   // how many it took. One lock and one wake for all, so that they can share a
   // turn.
   size_t TryPush(std::vector<Queued>& inputs) {
-    const HostOptions& options = host_.config_.options;
     size_t taken = 0;
     {
       std::lock_guard lock(mutex_);
       for (Queued& input : inputs) {
-        if (queue_.size() >= options.queue_inputs_max ||
-            queued_bytes_ + input.bytes > options.queue_bytes_max) {
-          break;
-        }
-        PushLocked(std::move(input));
+        const auto kind = IsSync(input.input) ? Kind::kSync : Kind::kRequests;
+        const auto source = DeltaSourceOf(input.input);
+        if (!queue_.TryPush(kind, input, input.bytes)) break;
+        if (source) ++deltas_waiting_[*source];
         ++taken;
       }
     }
@@ -246,7 +190,7 @@ class Host::Lane {
     {
       std::lock_guard lock(mutex_);
       while (taken < inputs.size() &&
-             clients_.TryPush(source, inputs[taken], inputs[taken].bytes,
+             queue_.TryPushOf(source, inputs[taken], inputs[taken].bytes,
                               CostOf(inputs[taken].input))) {
         ++taken;
       }
@@ -257,20 +201,20 @@ class Host::Lane {
   // When there will be room again, about: what waits, at the pace of late.
   absl::Duration RetryAfter() {
     std::lock_guard lock(mutex_);
-    return std::clamp(static_cast<int64_t>(clients_.size()) * input_takes_,
+    return std::clamp(static_cast<int64_t>(queue_.clients()) * input_takes_,
                       kRetryAfterMin, kRetryAfterMax);
   }
   void Push(Input&& input) {
     {
       std::lock_guard lock(mutex_);
-      PushLocked({std::move(input), kInputBytes, {}});
+      queue_.Push({std::move(input), kInputBytes, {}}, kInputBytes);
     }
     wake_.notify_one();
   }
   void ReadQueue(ShardMeasures& measures) {
     std::lock_guard lock(mutex_);
-    measures.queued_inputs = queue_.size() + clients_.size();
-    measures.queued_bytes = queued_bytes_ + clients_.bytes();
+    measures.queued_inputs = queue_.size();
+    measures.queued_bytes = queue_.bytes();
   }
   // On the lane's thread, between two turns.
   void ReadShard(ShardMeasures& measures) const {
@@ -292,10 +236,8 @@ class Host::Lane {
   }
 
  private:
-  void PushLocked(Queued&& queued) {
-    queued_bytes_ += queued.bytes;
-    queue_.push_back(std::move(queued));
-  }
+  using Kind = LaneQueue<Queued>::Kind;
+
   // Waits for inputs, the next deadline or the stop, and takes the inputs of a
   // turn. False: stopping, and nothing is queued any more.
   bool Take(std::vector<Queued>& turn) {
@@ -303,19 +245,14 @@ class Host::Lane {
     const absl::Duration sleep =
         std::clamp(shard_.next_deadline() - ReadClocks().steady,
                    absl::ZeroDuration(), kSleepMax);
-    wake_.wait_for(lock, absl::ToChronoNanoseconds(sleep), [&] {
-      return stopping_ || !queue_.empty() || !clients_.empty();
-    });
-    const size_t most = host_.config_.options.turn_inputs_max;
-    const size_t kept =
-        std::min(clients_.size(), std::max<size_t>(1, most / kClientsPart));
-    while (!queue_.empty() && turn.size() + kept < most) {
-      queued_bytes_ -= queue_.front().bytes;
-      turn.push_back(std::move(queue_.front()));
-      queue_.pop_front();
-    }
-    while (!clients_.empty() && turn.size() < most) {
-      turn.push_back(clients_.Pop());
+    wake_.wait_for(lock, absl::ToChronoNanoseconds(sleep),
+                   [&] { return stopping_ || !queue_.empty(); });
+    queue_.Take(turn);
+    for (const Queued& queued : turn) {
+      const auto source = DeltaSourceOf(queued.input);
+      if (!source) continue;
+      const auto waiting = deltas_waiting_.find(*source);
+      if (--waiting->second == 0) deltas_waiting_.erase(waiting);
     }
     return !turn.empty() || !stopping_;
   }
@@ -386,6 +323,7 @@ class Host::Lane {
         requests_.End(reply, left);
       }
     }
+    DropEarlySummaries(output.messages);
     DeliverOwn(output.messages);
     if (output.messages.empty() && output.replies.empty()) return true;
     HostOutput out;
@@ -395,6 +333,19 @@ class Host::Lane {
     out.replies = std::move(output.replies);
     host_.on_output_(std::move(out));
     return true;
+  }
+
+  // A summary says what is lacking here: to a peer whose deltas of that
+  // partition still wait, it would ask for these once more. What they leave is
+  // asked for after them.
+  void DropEarlySummaries(std::vector<replica::Envelope>& messages) {
+    std::lock_guard lock(mutex_);
+    if (deltas_waiting_.empty()) return;
+    std::erase_if(messages, [&](const replica::Envelope& envelope) {
+      return std::holds_alternative<replica::Summary>(envelope.message.body) &&
+             deltas_waiting_.contains(
+                 {envelope.to, envelope.message.partition});
+    });
   }
 
   // What one shard of this node says to another takes no wire.
@@ -411,16 +362,15 @@ class Host::Lane {
 
   Host& host_;
   const uint32_t index_;
-  Shard shard_;                 // on the lane's thread only, once that runs
-  replica::ConfigDigest ring_;  // of the shard's placement
+  Shard shard_;              // on the lane's thread only, once that runs
+  replica::RingStamp ring_;  // of the shard's placement
   replica::RequestWatch requests_;
   absl::Status status_;
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Queued> queue_;  // of peers, and of this node
-  size_t queued_bytes_ = 0;   // in it
-  FairQueue<Queued> clients_;
+  LaneQueue<Queued> queue_;
+  std::map<DeltaSource, size_t> deltas_waiting_;         // inputs in it
   absl::Duration input_takes_ = absl::Microseconds(20);  // of late
   bool stopping_ = false;
 
@@ -538,7 +488,7 @@ void Host::PeerDown(NodeId peer) {
 }
 
 void Host::SetPlacement(replica::Placement placement,
-                        const replica::ConfigDigest& ring) {
+                        const replica::RingStamp& ring) {
   DOVETAIL_CHECK(placement.partitions() == config_.placement.partitions());
   const auto shared =
       std::make_shared<const replica::Placement>(std::move(placement));

@@ -6,9 +6,10 @@
 //                 shard, EndTurn, encode what goes to peers, OnOutput once
 //   one more:     the fsync of each period, so that no shard waits for the disk
 //
-// What peers and this node itself send comes first, for it ends what was begun
-// elsewhere; an eighth of each turn is kept for clients. These wait in lines of
-// their own (fair_queue.h), so that a greedy one waits for itself alone.
+// What peers and this node itself send for requests comes first, for it ends
+// what was begun elsewhere; then some of what brings somebody up to date; an
+// eighth of each turn is kept for clients (lane_queue.h). These wait in lines
+// of their own (fair_queue.h), so that a greedy one waits for itself alone.
 //
 // This is the one place that reads clocks. A full queue refuses requests at
 // once, with a hint when to ask again, and drops peers' messages, which the
@@ -38,6 +39,7 @@
 #include "replica/placement.h"
 #include "replica/request.h"
 #include "replica/request_stats.h"
+#include "replica/ring_stamp.h"
 #include "replica/shard.h"
 #include "replica/storage.h"
 #include "replica/sync_lag.h"
@@ -50,6 +52,9 @@ struct HostOptions {
   // Inputs of one turn, that is, of one commit. 256: a commit's fixed cost is
   // spread thin, and a turn still takes a few milliseconds at the most.
   size_t turn_inputs_max = 256;
+  // Of what peers send to catch up, in one turn; one input always. 64 KiB: 500
+  // deltas, which take some ten milliseconds.
+  size_t turn_sync_bytes = 64 << 10;
   // What may wait for one shard of clients' requests, beyond which the node is
   // overloaded, and as much again of peers' messages.
   size_t queue_inputs_max = 65'536;
@@ -98,7 +103,7 @@ class Host {
     HostOptions options;
     replica::ShardOptions shard;
     replica::Placement placement;
-    replica::ConfigDigest ring;  // that the placement was made of
+    replica::RingStamp ring;  // that the placement was made of
     replica::NodeId self{};
     crdt::ActorId actor{};    // recorded already (replica::RecordActor)
     std::string region = {};  // the label of this node
@@ -133,7 +138,7 @@ class Host {
   void PeerDown(replica::NodeId peer);
   // The ring has changed. Never dropped. Requires: as many partitions.
   void SetPlacement(replica::Placement placement,
-                    const replica::ConfigDigest& ring);
+                    const replica::RingStamp& ring);
   // The properties of buckets have changed. Never dropped.
   void SetBuckets(std::shared_ptr<const replica::BucketDefaults> buckets);
   // Runs `query` on the shard's thread between two turns, after all that peers

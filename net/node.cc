@@ -15,6 +15,7 @@
 #include "net/dovetail.capnp.h"
 #include "net/load_watch.h"
 #include "net/node_metrics.h"
+#include "net/ring_waits.h"
 #include "replica/hash.h"
 #include "replica/placement_of.h"
 #include "replica/ring.h"
@@ -107,8 +108,9 @@ class Node::Impl : public std::enable_shared_from_this<Node::Impl> {
   std::unique_ptr<ClusterDriver> cluster_;
   std::unique_ptr<MetricsServer> metrics_;
   std::shared_ptr<LoadWatch> load_;
-  replica::ConfigDigest placed_;  // the ring that the shards know,
-  bool placed_moves_ = false;     // and whether they know the one before
+  replica::RingStamp placed_;  // the ring that the shards know,
+  bool placed_moves_ = false;  // and whether they know the one before
+  RingWaits ring_waits_{loop_};
   std::unique_ptr<BackupRunner> backups_;
 };
 
@@ -127,7 +129,7 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
   const replica::CommittedRing& committed = *config_.config.ring;
   DOVETAIL_ASSIGN_OR_RETURN(const replica::Ring ring,
                             replica::Ring::Compute(committed.ring()));
-  placed_ = {committed.epoch(), committed.digest()};
+  placed_ = committed.stamp();
   placed_moves_ = committed.before().has_value();
   std::optional<replica::Ring> before;
   std::vector<NodeId> gone;
@@ -136,14 +138,15 @@ absl::Status Node::Impl::StartHost(replica::Storage& storage) {
                               replica::Ring::Compute(committed.before()->ring));
     gone = committed.before()->gone;
   }
-  const Host::Config config{.options = config_.host,
-                            .shard = config_.shard,
-                            .placement = replica::PlacementOf(
-                                ring, before ? &*before : nullptr, gone),
-                            .ring = placed_,
-                            .self = self_,
-                            .actor = config_.actor,
-                            .region = config_.region};
+  const Host::Config config{
+      .options = config_.host,
+      .shard = config_.shard,
+      .placement = replica::PlacementOf(ring, committed.lineage(),
+                                        before ? &*before : nullptr, gone),
+      .ring = placed_,
+      .self = self_,
+      .actor = config_.actor,
+      .region = config_.region};
   // Turns end on shard threads; sockets belong to the loop's.
   auto on_output = [this, weak = weak_from_this()](HostOutput output) {
     auto shared = std::make_shared<HostOutput>(std::move(output));
@@ -165,7 +168,16 @@ absl::Status Node::Impl::StartRpc() {
                    .node = self_,
                    .node_name = config_.name,
                    .partitions = config_.config.ring->ring().partitions};
-  backend.epoch = [this] { return placed_.epoch; };
+  backend.ring = [this] { return placed_; };
+  backend.catch_up = [this](const replica::RingStamp& ring, auto go) {
+    ring_waits_.Add(ring, std::move(go));
+    cluster_
+        ->Do([&](replica::Cluster& cluster, absl::Duration now) {
+          cluster.HandleClientRing(ring, now);
+          return absl::OkStatus();
+        })
+        .IgnoreError();  // logged
+  };
   backend.submit = [this](std::vector<replica::ClientRequest> requests,
                           uint64_t connection) {
     return host_->Submit(std::move(requests), connection);
@@ -212,12 +224,14 @@ absl::Status Node::Impl::StartCluster() {
   events.on_ring = [this](const replica::ClusterEvent::NewRing& event) {
     const bool moves = event.before != nullptr;
     // What the shards began with.
-    if (event.stamp == placed_ && moves == placed_moves_) return;
-    placed_ = event.stamp;
+    const replica::RingStamp& stamp = event.lineage.ring;
+    if (stamp == placed_ && moves == placed_moves_) return;
+    placed_ = stamp;
     placed_moves_ = moves;
-    host_->SetPlacement(
-        replica::PlacementOf(*event.ring, event.before.get(), event.gone),
-        event.stamp);
+    host_->SetPlacement(replica::PlacementOf(*event.ring, event.lineage,
+                                             event.before.get(), event.gone),
+                        stamp);
+    ring_waits_.OnRing(stamp);
   };
   events.on_buckets = [this](auto buckets) {
     host_->SetBuckets(std::move(buckets));

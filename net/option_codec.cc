@@ -91,4 +91,31 @@ absl::StatusOr<replica::Level> DecodeLevel(wire::Level::Reader in) {
       absl::StrCat("unknown level ", static_cast<uint16_t>(in.which())));
 }
 
+namespace {
+
+replica::RingStamp DecodeRing(wire::RingStamp::Reader in) {
+  return {in.getEpoch(), {in.getDigestHigh(), in.getDigestLow()}};
+}
+
+}  // namespace
+
+void EncodeRing(const replica::RingStamp& ring, wire::RingStamp::Builder out) {
+  out.setEpoch(ring.epoch);
+  out.setDigestHigh(ring.digest.high);
+  out.setDigestLow(ring.digest.low);
+}
+
+// What does not decode is not said: no request fails for it.
+replica::RingStamp RingOf(wire::ExecuteRequest::Reader in) {
+  replica::RingStamp ring;
+  kj::runCatchingExceptions([&] { ring = DecodeRing(in.getRing()); });
+  return ring;
+}
+
+replica::RingStamp NewerRingOf(wire::ExecuteReply::Reader in) {
+  replica::RingStamp ring;
+  kj::runCatchingExceptions([&] { ring = DecodeRing(in.getNewerRing()); });
+  return ring;
+}
+
 }  // namespace dovetail::net

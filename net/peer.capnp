@@ -5,7 +5,8 @@
 
 using Cxx = import "/capnp/c++.capnp";
 # A forwarded request is what the client has sent.
-using Client = import "dovetail.capnp";
+using Client = import "operation.capnp";
+using Load = import "admin.capnp".NodeLoad;
 $Cxx.namespace("dovetail::net::peer_wire");
 
 struct PeerFrame {
@@ -31,7 +32,7 @@ struct PeerFrame {
   ringDigestHigh @8 :UInt64;
   ringDigestLow @9 :UInt64;
   # Beside a keepalive: what the sender carries. Null: it does not say.
-  load @10 :Client.NodeLoad;
+  load @10 :Load;
 }
 
 struct Hello {
@@ -65,6 +66,8 @@ struct PeerMessage {
       events @3 :DotRun;
       synced @4 :Bool;
       epoch @67 :UInt64;
+      ringHigh @72 :UInt64;  # with `epoch`: the ring that the sender goes by
+      ringLow @73 :UInt64;
     }
     refuse :group {
       events @5 :DotRun;
@@ -77,6 +80,8 @@ struct PeerMessage {
       periodic @10 :Bool;
       pull @46 :Bool;
       epoch @53 :UInt64;
+      ringHigh @74 :UInt64;  # as in ack
+      ringLow @75 :UInt64;
       stateHigh @65 :UInt64;
       stateLow @66 :UInt64;
       standing @68 :UInt8;  # replica/standing.h
@@ -104,6 +109,8 @@ struct PeerMessage {
       superseded @22 :Data;
       standing @69 :UInt8;  # replica/standing.h
       epoch @70 :UInt64;
+      ringHigh @76 :UInt64;  # as in ack
+      ringLow @77 :UInt64;
     }
     listQuery :group {
       ticket @24 :ReadTicket;

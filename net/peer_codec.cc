@@ -152,6 +152,13 @@ void Encode(const crdt::LeafPage& page, peer_wire::LeafPage::Builder out) {
   out.setTruncated(page.truncated);
 }
 
+template <class Body>
+void EncodeRing(const replica::RingStamp& ring, Body body) {
+  body.setEpoch(ring.epoch);
+  body.setRingHigh(ring.digest.high);
+  body.setRingLow(ring.digest.low);
+}
+
 // One overload for each message, in the order of replica/message.h.
 struct BodyEncoder {
   peer_wire::PeerMessage::Builder out;
@@ -165,7 +172,7 @@ struct BodyEncoder {
     auto body = out.initAck();
     Encode(m.events, body.initEvents());
     body.setSynced(m.synced);
-    body.setEpoch(m.epoch);
+    EncodeRing(m.ring, body);
   }
   void operator()(const replica::Refuse& m) {
     auto body = out.initRefuse();
@@ -179,7 +186,7 @@ struct BodyEncoder {
     body.setAnswer(m.answer);
     body.setPeriodic(m.periodic);
     body.setPull(m.pull);
-    body.setEpoch(m.epoch);
+    EncodeRing(m.ring, body);
     body.setStateHigh(m.state.high);
     body.setStateLow(m.state.low);
     body.setStanding(static_cast<uint8_t>(m.standing));
@@ -207,7 +214,7 @@ struct BodyEncoder {
     Encode(m.ticket, body.initTicket());
     Encode(m.status, body.initStatus());
     body.setSame(m.same);
-    body.setEpoch(m.epoch);
+    EncodeRing(m.ring, body);
     if (!m.status.ok()) return;
     body.setStanding(static_cast<uint8_t>(m.standing));
     if (!m.same) Encode(m.page, body.initPage());
@@ -460,8 +467,7 @@ absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip) {
 }
 
 absl::StatusOr<std::string> EncodeMessages(
-    absl::Span<const Message* const> messages,
-    const replica::ConfigDigest& ring) {
+    absl::Span<const Message* const> messages, const replica::RingStamp& ring) {
   DOVETAIL_CHECK(!messages.empty());
   size_t estimate = kFrameOverheadBytes;
   for (const Message* message : messages) estimate += EstimateBytes(*message);

@@ -25,6 +25,7 @@
 #include "replica/ids.h"
 #include "replica/message.h"
 #include "replica/node_load.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail::net {
 
@@ -57,7 +58,7 @@ struct PeerKeepalive {
 struct PeerMessages {
   std::vector<replica::Message> messages;
   // The ring that placed them; epoch 0: the sender did not say.
-  replica::ConfigDigest ring;
+  replica::RingStamp ring;
 };
 // What Cluster (replica/cluster.h) has to say; its bytes are decoded there.
 struct PeerGossip {
@@ -90,7 +91,7 @@ absl::StatusOr<std::string> EncodeGossip(const PeerGossip& gossip);
 // One frame of all `messages`, in order. Requires: at least one.
 absl::StatusOr<std::string> EncodeMessages(
     absl::Span<const replica::Message* const> messages,
-    const replica::ConfigDigest& ring = {});
+    const replica::RingStamp& ring = {});
 
 // About how many bytes `message` takes in a frame, for cutting frames.
 size_t EstimateBytes(const replica::Message& message);

@@ -221,6 +221,11 @@ absl::StatusOr<replica::Standing> DecodeStanding(uint8_t byte) {
   return static_cast<replica::Standing>(byte);
 }
 
+template <class Body>
+replica::RingStamp DecodeRing(Body in) {
+  return {in.getEpoch(), {in.getRingHigh(), in.getRingLow()}};
+}
+
 absl::StatusOr<replica::Summary> DecodeSummary(
     peer_wire::PeerMessage::Summary::Reader in) {
   replica::Summary summary;
@@ -232,7 +237,7 @@ absl::StatusOr<replica::Summary> DecodeSummary(
   summary.answer = in.getAnswer();
   summary.periodic = in.getPeriodic();
   summary.pull = in.getPull();
-  summary.epoch = in.getEpoch();
+  summary.ring = DecodeRing(in);
   summary.state = {in.getStateHigh(), in.getStateLow()};
   DOVETAIL_ASSIGN_OR_RETURN(summary.standing, DecodeStanding(in.getStanding()));
   if (in.getWallMs() > crdt::kExpiresMsMax) {
@@ -294,7 +299,7 @@ absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
   DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
   DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
   answer.same = in.getSame();
-  answer.epoch = in.getEpoch();
+  answer.ring = DecodeRing(in);
   if (!answer.status.ok()) return answer;
   DOVETAIL_ASSIGN_OR_RETURN(answer.standing, DecodeStanding(in.getStanding()));
   if (!answer.same) {
@@ -425,7 +430,7 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       replica::Ack ack;
       DOVETAIL_ASSIGN_OR_RETURN(ack.events, DecodeRun(in.getAck().getEvents()));
       ack.synced = in.getAck().getSynced();
-      ack.epoch = in.getAck().getEpoch();
+      ack.ring = DecodeRing(in.getAck());
       return ack;
     }
     case peer_wire::PeerMessage::REFUSE:

@@ -172,40 +172,21 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
 
   kj::Promise<void> hello(HelloContext context) override {
     Hello hello = server_.backend_.hello;
-    hello.epoch = server_.backend_.epoch();
+    hello.epoch = server_.backend_.ring().epoch;
     EncodeHello(hello, context.getResults());
     return kj::READY_NOW;
   }
 
   kj::Promise<void> execute(ExecuteContext context) override {
-    auto decoded = DecodeExecute(context.getParams());
-    context.releaseParams();
-    if (server_.drained_) decoded = Stopping();
-    if (!decoded.ok()) {
-      EncodeFailure(decoded.status(), context.getResults());
-      return kj::READY_NOW;
+    const replica::RingStamp theirs = RingOf(context.getParams());
+    if (!IsNewerRing(theirs, server_.backend_.ring())) {
+      return Execute(context, theirs);
     }
-    auto call = std::make_shared<Call>();
-    const size_t count = decoded->operations.size();
-    call->results.resize(count);
-    std::vector<ClientRequest> requests;
-    requests.reserve(count);
-    for (size_t i = 0; i < count; ++i) {
-      auto& operation = decoded->operations[i];
-      if (!operation.ok()) {
-        call->results[i] = operation.status();
-        continue;
-      }
-      requests.push_back(std::visit(
-          [&](auto&& body) {
-            return server_.NewRequest(call, i, decoded->options,
-                                      std::move(body));
-          },
-          *std::move(operation)));
-    }
-    return server_.Run(call, std::move(requests), connection_)
-        .then([call, context]() mutable {
-          EncodeResults(call->results, context.getResults());
+    return Promised<bool>([&](auto done) {
+             server_.backend_.catch_up(theirs, [done] { done(true); });
+           })
+        .then([this, context, theirs](bool) mutable {
+          return Execute(context, theirs);
         })
         .attach(Counted());
   }
@@ -316,6 +297,45 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
   }
 
  private:
+  // `theirs`: the ring by which the client chose this node.
+  kj::Promise<void> Execute(ExecuteContext context,
+                            const replica::RingStamp& theirs) {
+    auto decoded = DecodeExecute(context.getParams());
+    context.releaseParams();
+    if (server_.drained_) decoded = Stopping();
+    if (!decoded.ok()) {
+      EncodeFailure(decoded.status(), context.getResults());
+      return kj::READY_NOW;
+    }
+    auto call = std::make_shared<Call>();
+    const size_t count = decoded->operations.size();
+    call->results.resize(count);
+    std::vector<ClientRequest> requests;
+    requests.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      auto& operation = decoded->operations[i];
+      if (!operation.ok()) {
+        call->results[i] = operation.status();
+        continue;
+      }
+      requests.push_back(std::visit(
+          [&](auto&& body) {
+            return server_.NewRequest(call, i, decoded->options,
+                                      std::move(body));
+          },
+          *std::move(operation)));
+    }
+    return server_.Run(call, std::move(requests), connection_)
+        .then([this, call, context, theirs]() mutable {
+          EncodeResults(call->results, context.getResults());
+          const replica::RingStamp mine = server_.backend_.ring();
+          if (theirs.epoch != 0 && IsNewerRing(mine, theirs)) {
+            EncodeRing(mine, context.getResults().initNewerRing());
+          }
+        })
+        .attach(Counted());
+  }
+
   kj::Promise<void> Buckets(BucketRequest request, BucketsContext context) {
     return Promised<absl::StatusOr<BucketPage>>([&](auto done) {
              server_.backend_.buckets(std::move(request), std::move(done));

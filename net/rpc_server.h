@@ -49,7 +49,13 @@ class RpcServer {
   // How calls are answered; all are called on the loop's thread.
   struct Backend {
     Hello hello;  // but its epoch
-    std::function<uint64_t()> epoch;
+    std::function<replica::RingStamp()> ring;
+    // Calls `go` when this node goes by `ring` or a newer one, or has asked for
+    // it in vain for kRingPatience (node.cc). A request does not fail for it:
+    // by an older ring a write may be misplaced, but is not lost.
+    std::function<void(const replica::RingStamp& ring,
+                       std::function<void()> go)>
+        catch_up;
     // `connection` is unlike that of any other. Returns the answers to those
     // it refuses; the others come to OnReplies.
     std::function<std::vector<replica::ClientReply>(

@@ -35,9 +35,7 @@ Cluster::Cluster(const MembershipOptions& options, MemberInfo self,
   OnChanged(/*new_ring=*/true, std::nullopt, now);
 }
 
-ConfigDigest Cluster::ring_stamp() const {
-  return {config_.ring->epoch(), config_.ring->digest()};
-}
+RingStamp Cluster::ring_stamp() const { return config_.ring->stamp(); }
 
 uint64_t Cluster::EpochOf(NodeId node) const {
   if (node == membership_.self().info.id) return config_.epoch();
@@ -125,7 +123,7 @@ void Cluster::HandleConfigRequest(NodeId from, absl::Duration now) {
   SendConfig(from, now);
 }
 
-void Cluster::HandlePeerRing(NodeId from, const ConfigDigest& stamp,
+void Cluster::HandlePeerRing(NodeId from, const RingStamp& stamp,
                              absl::Duration now) {
   if (stamp.epoch == 0) return;
   talks_[from].epoch = stamp.epoch;
@@ -140,13 +138,27 @@ void Cluster::MeetConfig(NodeId from, const ConfigDigest& theirs,
                          absl::Duration now) {
   if (!linked_.contains(from)) return;
   if (theirs.epoch <= config_.epoch()) return SendConfig(from, now);
+  AskForConfig(from, theirs.epoch, now);
+}
+
+void Cluster::AskForConfig(NodeId from, uint64_t epoch, absl::Duration now) {
   Talk& talk = talks_[from];
-  if (talk.asked_epoch == theirs.epoch && now < talk.asked_at + kConfigRetry) {
-    return;
-  }
-  talk.asked_epoch = theirs.epoch;
+  if (talk.asked_epoch == epoch && now < talk.asked_at + kConfigRetry) return;
+  talk.asked_epoch = epoch;
   talk.asked_at = now;
   messages_.push_back({from, Kind::kConfigRequest, ""});
+}
+
+// Whoever told the client of it can most likely be reached from here, too, and
+// is one of few: a ring that somebody has just committed goes to kConfigFanout
+// nodes at once.
+void Cluster::HandleClientRing(const RingStamp& stamp, absl::Duration now) {
+  if (!IsNewerRing(stamp, ring_stamp())) return;
+  std::vector<NodeId> peers(linked_.begin(), linked_.end());
+  const size_t count = std::min(peers.size(), kConfigFanout);
+  random_.DrawToFront(peers, count);
+  for (size_t i = 0; i < count; ++i) AskForConfig(peers[i], stamp.epoch, now);
+  Drain(now);
 }
 
 void Cluster::SendConfig(NodeId to, absl::Duration now) {

@@ -46,6 +46,7 @@
 #include "replica/node_load.h"
 #include "replica/ring.h"
 #include "replica/ring_plan.h"
+#include "replica/ring_stamp.h"
 #include "replica/splitmix.h"
 
 namespace dovetail::replica {
@@ -61,7 +62,7 @@ struct ClusterEvent {
   // owners have said that they are complete.
   struct NewRing {
     std::shared_ptr<const Ring> ring;
-    ConfigDigest stamp;
+    RingLineage lineage;
     // The ring before, while partitions may be on their way from its owners;
     // and who of these have lost their disks.
     std::shared_ptr<const Ring> before;
@@ -127,7 +128,7 @@ struct Holdings {
   bool data = false;
   // By this ring it owns so many partitions that it does not yet have all of.
   // No ring: it did not say.
-  ConfigDigest ring;
+  RingStamp ring;
   uint32_t incomplete = 0;
   // It has heard that by this ring nobody is incomplete any more.
   bool settled = false;
@@ -157,8 +158,10 @@ class Cluster {
                             absl::Duration now);
   void HandleConfigRequest(NodeId from, absl::Duration now);
   // A frame came that was placed by this ring; `stamp` may be 0, "by none".
-  void HandlePeerRing(NodeId from, const ConfigDigest& stamp,
-                      absl::Duration now);
+  void HandlePeerRing(NodeId from, const RingStamp& stamp, absl::Duration now);
+  // Somebody who is no node goes by that ring. If it is newer than this node's,
+  // some of the others are asked for theirs.
+  void HandleClientRing(const RingStamp& stamp, absl::Duration now);
   void HandleLinkUp(NodeId peer, absl::Duration now);
   void HandleLinkDown(NodeId peer, absl::Duration now);
   // What the node says of its load; nothing comes of it but to be shown.
@@ -217,7 +220,7 @@ class Cluster {
   const ClusterConfig& config() const { return config_; }
   const Ring& ring() const { return *ring_; }
   // Names the ring on frames.
-  ConfigDigest ring_stamp() const;
+  RingStamp ring_stamp() const;
   const Membership& membership() const { return membership_; }
   bool IsReachable(NodeId node) const { return reachable_.contains(node); }
   // The epoch that `node` said last it goes by; 0: nothing heard.
@@ -251,6 +254,7 @@ class Cluster {
   void TellBuckets();
   void OnSuperseded(const CommittedRing& lost);
   void SendConfig(NodeId to, absl::Duration now);
+  void AskForConfig(NodeId from, uint64_t epoch, absl::Duration now);
   // Tells of the ring, with the one before it unless all is settled.
   void TellRing();
   void UpdateSettled();

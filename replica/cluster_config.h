@@ -36,6 +36,7 @@
 #include "replica/bucket_table.h"
 #include "replica/ids.h"
 #include "replica/ring.h"
+#include "replica/ring_stamp.h"
 #include "replica/stamp.h"
 
 namespace dovetail::replica {
@@ -92,6 +93,15 @@ class CommittedRing {
   const Hash128& digest() const { return digest_; }
   // Members ascend by id, and each has its place filled in.
   const RingSpec& ring() const { return ring_; }
+  RingStamp stamp() const { return {epoch(), digest_}; }
+  RingLineage lineage() const {
+    const auto before = [&](size_t back) {
+      return back > ancestors_.size()
+                 ? RingStamp{}
+                 : RingStamp{epoch() - back, ancestors_[back - 1]};
+    };
+    return {stamp(), before(1), before(2)};
+  }
   // Of the epochs before this one, the latest first.
   const std::vector<Hash128>& ancestors() const { return ancestors_; }
   // Absent: the first ring of a cluster, or one that an earlier version made.

@@ -79,7 +79,7 @@ std::optional<Holdings> Cluster::SaidOf(const RingMember& member) const {
 }
 
 void Cluster::TellRing() {
-  ClusterEvent::NewRing event{ring_, ring_stamp(), nullptr, {}};
+  ClusterEvent::NewRing event{ring_, config_.ring->lineage(), nullptr, {}};
   if (!settled_) {
     event.before = ring_before_;
     event.gone = config_.ring->before()->gone;

@@ -34,7 +34,8 @@ void Filling::OnPlacement() {
 }
 
 void Filling::WriteDown(Partition& partition, bool complete) {
-  const Tenure tenure{core_.placement.epoch(), complete};
+  const Tenure tenure{core_.placement.ring(), core_.placement.parent(),
+                      complete};
   if (partition.tenure() == tenure) return;
   core_.touched.push_back(partition.id());
   partition.SetTenure(tenure);

@@ -6,6 +6,30 @@
 #include "crdt/hooks.h"
 
 namespace dovetail::replica {
+namespace {
+
+// Whether who was complete by the ring of `tenure`, and owns the partition by
+// the ring before that of `placement`, has what its word as such an owner is
+// taken for.
+bool WasWholeBefore(const Tenure& tenure, const Placement& placement) {
+  const RingStamp& before = placement.parent();
+  // By that ring; or by the one before it, if it slept through one that left
+  // the partition with it.
+  if (SameRing(tenure.ring, before) ||
+      SameRing(tenure.ring, placement.grandparent())) {
+    return true;
+  }
+  // By one that lost to this ring or to the one before, and grew from the same:
+  // what it had by that, it still has, and has acknowledged nothing since by
+  // the ring that it had not heard of.
+  if (tenure.parent.epoch == 0) {
+    return tenure.ring.epoch >= before.epoch;  // of an earlier version
+  }
+  return SameRing(tenure.parent, before) ||
+         SameRing(tenure.parent, placement.grandparent());
+}
+
+}  // namespace
 
 bool Hints::MayForget(const Partition& partition, Now now) {
   const PartitionId id = partition.id();
@@ -92,20 +116,24 @@ Standing ShardCore::StandingOf(PartitionId partition) const {
   if (!placement.moves()) {
     return owner ? Standing::kComplete : Standing::kPartial;
   }
-  if (owner && tenure && tenure->complete &&
-      tenure->epoch >= placement.epoch()) {
+  const bool complete = tenure && tenure->complete;
+  // Of a later one: this node's disk kept the tenure and lost the ring.
+  if (owner && complete &&
+      (SameRing(tenure->ring, placement.ring()) ||
+       tenure->ring.epoch > placement.epoch() ||
+       (DOVETAIL_MUTANT("moves: complete by any ring of that epoch") &&
+        tenure->ring.epoch == placement.epoch()))) {
     return Standing::kComplete;
   }
   if (!placement.OwnedBefore(identity.self, partition)) {
     return Standing::kPartial;
   }
-  // By the ring before; or by the one before that, if it slept through one that
-  // left the partition with it. Where that was the first ring, nothing had to
-  // be written down, and who holds something was complete.
-  const uint64_t before = placement.epoch_before();
-  const bool whole = tenure ? tenure->complete && tenure->epoch + 1 >= before
-                            : before == 1 && !mine.empty();
-  if (!whole) return Standing::kPartial;
+  if (tenure ? !(complete && WasWholeBefore(*tenure, placement))
+             // Nothing has to be written down by a first ring, and who holds
+             // something was complete.
+             : placement.parent().epoch != 1 || mine.empty()) {
+    return Standing::kPartial;
+  }
   const bool fewer =
       placement.replicas(partition) < placement.replicas_before(partition);
   return owner && !fewer ? Standing::kComplete : Standing::kBefore;

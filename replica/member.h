@@ -17,6 +17,7 @@
 
 #include "absl/time/time.h"
 #include "replica/ids.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail::replica {
 
@@ -58,13 +59,8 @@ struct Rumor {
   friend bool operator==(const Rumor&, const Rumor&) = default;
 };
 
-// Names the configuration (the ring) that a node goes by.
-struct ConfigDigest {
-  uint64_t epoch = 0;
-  Hash128 digest;
-
-  friend bool operator==(const ConfigDigest&, const ConfigDigest&) = default;
-};
+// Names the whole configuration that a node goes by, its ring's epoch first.
+using ConfigDigest = RingStamp;
 
 // What this node holds of a member.
 struct Member {

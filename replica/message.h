@@ -25,6 +25,7 @@
 #include "replica/ids.h"
 #include "replica/range_message.h"
 #include "replica/request.h"
+#include "replica/ring_stamp.h"
 #include "replica/standing.h"
 
 namespace dovetail::replica {
@@ -42,9 +43,9 @@ struct Replicate {
 struct Ack {
   crdt::DotRun events;
   bool synced = false;
-  // Of the ring that the owner goes by. If it is newer than the coordinator's,
-  // this one does not know yet who has to have the write.
-  uint64_t epoch = 0;
+  // That the owner goes by. If it is newer than the coordinator's, this one
+  // does not know yet who has to have the write.
+  RingStamp ring;
 };
 
 // Owner → coordinator: "I cannot apply these", with the reason. Lost: as Ack.
@@ -68,8 +69,8 @@ struct Summary {
   // Events applied within the last moments may be on their way already: the
   // sender of a periodic summary is not sent those (sync.h).
   bool periodic = false;
-  // Of the ring by which the sender knows whether it is an owner.
-  uint64_t epoch = 0;
+  // By which the sender knows whether it is an owner.
+  RingStamp ring;
   // Of rows and X; replicas with the same E have the same. Zero: not said,
   // since a sync by ranges has not come to its end here.
   Hash128 state;
@@ -120,10 +121,10 @@ struct ReadAnswer {
   bool same = false;
   crdt::LeafPage page;
   crdt::Context context;
-  // What the page is worth, by the ring of `epoch`. If that is newer than the
-  // coordinator's, this one does not know yet whom it has to ask.
+  // What the page is worth, by `ring`. If that is newer than the coordinator's,
+  // this one does not know yet whom it has to ask.
   Standing standing = Standing::kComplete;
-  uint64_t epoch = 0;
+  RingStamp ring;
 };
 
 // A listing is of all partitions: its messages travel as partition 0's, whose

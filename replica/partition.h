@@ -43,6 +43,7 @@
 #include "replica/options.h"
 #include "replica/range_message.h"
 #include "replica/range_progress.h"
+#include "replica/ring_stamp.h"
 #include "replica/row_store.h"
 #include "replica/storage.h"
 
@@ -54,7 +55,8 @@ enum class ApplyOutcome : uint8_t { kApplied, kDuplicate };
 // which ring, and whether it was complete by that. Nothing there: it was never
 // an owner by a ring that had another before it (filling.h).
 struct Tenure {
-  uint64_t epoch = 0;
+  RingStamp ring;
+  RingStamp parent;  // of that ring; epoch 0: none, or not known
   bool complete = false;
   friend bool operator==(const Tenure&, const Tenure&) = default;
 };

@@ -12,6 +12,21 @@
 namespace dovetail::replica {
 namespace {
 
+// More than any epoch alone takes.
+constexpr size_t kRingBytesMin = 1 + 16;
+void AppendRing(crdt::Writer& out, const RingStamp& ring) {
+  out.Varint(ring.epoch);
+  out.Fixed64(ring.digest.high);
+  out.Fixed64(ring.digest.low);
+}
+RingStamp ReadRing(crdt::Reader& in) {
+  RingStamp ring;
+  ring.epoch = in.Varint();
+  ring.digest.high = in.Fixed64();
+  ring.digest.low = in.Fixed64();
+  return ring;
+}
+
 // Visits the log entries that begin at an event of `wanted`, with the size of
 // their values, in (actor, counter) order, until `visit` returns false.
 absl::Status ScanLog(
@@ -129,7 +144,13 @@ absl::Status Partition::LoadTenure() {
   const uint8_t complete = in.Byte();
   if (complete > 1) in.Fail("neither complete nor not");
   tenure.complete = complete == 1;
-  tenure.epoch = in.Varint();
+  if (in.remaining() < kRingBytesMin) {
+    // Of an earlier version, which named rings by their epochs.
+    tenure.ring.epoch = in.Varint();
+  } else {
+    tenure.ring = ReadRing(in);
+    tenure.parent = ReadRing(in);
+  }
   DOVETAIL_RETURN_IF_ERROR(in.Finish());
   tenure_ = tenure;
   return absl::OkStatus();
@@ -140,7 +161,8 @@ void Partition::SetTenure(Tenure tenure) {
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
   out.Byte(tenure.complete ? 1 : 0);
-  out.Varint(tenure.epoch);
+  AppendRing(out, tenure.ring);
+  AppendRing(out, tenure.parent);
   rows_.PutOther(Family::kMeta, TenureKey(id_), bytes);
   tenure_ = tenure;
   ++version_;  // peers are told

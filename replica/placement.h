@@ -3,7 +3,7 @@
 //
 // A value. It is made of a committed ring (or of a fixed list, where every
 // member owns everything) and replaced as a whole when the ring changes; its
-// epoch says which of two is newer. Who can be *reached* is another question
+// stamp says which of two is newer. Who can be *reached* is another question
 // (ShardCore::IsUp), and it never changes who owns.
 #ifndef DOVETAIL_REPLICA_PLACEMENT_H_
 #define DOVETAIL_REPLICA_PLACEMENT_H_
@@ -19,6 +19,7 @@
 #include "absl/types/span.h"
 #include "crdt/check.h"
 #include "replica/ids.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail::replica {
 
@@ -58,12 +59,14 @@ class Placement {
       rows_.push_back(std::move(row));
     }
   }
-  // One row for each partition. `epoch_before`: of the ring before, while new
-  // owners may still be filled; 0 where there is none, or all are complete.
-  // Requires: members of all nodes in the rows.
-  Placement(uint64_t epoch, absl::Span<const Member> members,
-            std::vector<Row> rows, uint64_t epoch_before = 0)
-      : epoch_(epoch), epoch_before_(epoch_before), rows_(std::move(rows)) {
+  // Whether new owners may still have to be filled from those of before.
+  enum class Transfers : bool { kDone, kUnderWay };
+  // One row for each partition. Requires: members of all nodes in the rows.
+  Placement(const RingLineage& lineage, absl::Span<const Member> members,
+            std::vector<Row> rows, Transfers transfers)
+      : lineage_(lineage),
+        moves_(transfers == Transfers::kUnderWay),
+        rows_(std::move(rows)) {
     for (const Member& member : members) {
       members_[member.id] = member;
       one_region_ = one_region_ && member.region == members.front().region;
@@ -71,17 +74,39 @@ class Placement {
     for (const Row& row : rows_) {
       DOVETAIL_CHECK(row.owners <= row.nodes.size());
       DOVETAIL_CHECK(row.before.size() <= row.owners_before);
-      DOVETAIL_CHECK(epoch_before_ != 0 || row.owners_before == 0);
+      DOVETAIL_CHECK(moves_ || row.owners_before == 0);
       for (NodeId node : row.nodes) DOVETAIL_CHECK(members_.contains(node));
       for (NodeId node : row.before) DOVETAIL_CHECK(members_.contains(node));
     }
   }
 
-  uint64_t epoch() const { return epoch_; }
-  uint64_t epoch_before() const { return epoch_before_; }
+  // Of rings that are named by their epochs alone, each grown from the one
+  // before. `epoch_before`: of the ring before, while transfers are under way.
+  Placement(uint64_t epoch, absl::Span<const Member> members,
+            std::vector<Row> rows, uint64_t epoch_before = 0)
+      : Placement(RingLineage{{epoch, {}},
+                              {epoch > 0 ? epoch - 1 : 0, {}},
+                              {epoch > 1 ? epoch - 2 : 0, {}}},
+                  members, std::move(rows),
+                  epoch_before != 0 ? Transfers::kUnderWay : Transfers::kDone) {
+    DOVETAIL_CHECK(epoch_before == 0 || epoch_before + 1 == epoch);
+  }
+
+  const RingStamp& ring() const { return lineage_.ring; }
+  uint64_t epoch() const { return ring().epoch; }
+  // The ring before, also when its data has come; and the one before that.
+  const RingStamp& parent() const { return lineage_.parent; }
+  const RingStamp& grandparent() const { return lineage_.grandparent; }
   // Whether owners may have to be filled: not by a first ring, and no longer
   // once all have said that they are complete.
-  bool moves() const { return epoch_before_ != 0; }
+  bool moves() const { return moves_; }
+  // Whether what a node says by the ring `by` counts for requests by this one.
+  // That of the ring before does, while its owners are asked, too. By any other
+  // ring, one that lost to this among them, the node may hold what it has for
+  // owners who are none here, and give it up when these have it.
+  bool Counts(const RingStamp& by) const {
+    return SameRing(by, ring()) || (moves_ && SameRing(by, parent()));
+  }
   uint32_t partitions() const { return static_cast<uint32_t>(rows_.size()); }
   // How many replicas the partition has: N, or fewer where there are not so
   // many nodes.
@@ -137,8 +162,8 @@ class Placement {
   }
 
  private:
-  uint64_t epoch_ = 0;
-  uint64_t epoch_before_ = 0;
+  RingLineage lineage_;
+  bool moves_ = false;
   bool one_region_ = true;
   std::map<NodeId, Member> members_;
   std::vector<Row> rows_;

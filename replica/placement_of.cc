@@ -9,8 +9,9 @@
 
 namespace dovetail::replica {
 
-Placement PlacementOf(const Ring& ring, const Ring* before,
-                      const std::vector<NodeId>& gone) {
+Placement PlacementOf(const Ring& ring, const RingLineage& lineage,
+                      const Ring* before, const std::vector<NodeId>& gone) {
+  DOVETAIL_CHECK(lineage.ring.epoch == ring.epoch());
   std::vector<Placement::Member> members;
   const auto add = [&](const RingMember& member) {
     members.push_back({member.id, member.name, member.zone, member.region});
@@ -41,8 +42,9 @@ Placement PlacementOf(const Ring& ring, const Ring* before,
     }
     rows.push_back(std::move(row));
   }
-  return Placement(ring.epoch(), members, std::move(rows),
-                   before != nullptr ? before->epoch() : 0);
+  return Placement(lineage, members, std::move(rows),
+                   before != nullptr ? Placement::Transfers::kUnderWay
+                                     : Placement::Transfers::kDone);
 }
 
 }  // namespace dovetail::replica

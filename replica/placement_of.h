@@ -8,6 +8,7 @@
 
 #include "replica/placement.h"
 #include "replica/ring.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail::replica {
 
@@ -19,9 +20,10 @@ inline constexpr size_t kStandInsMax = 16;
 // Every member of the ring is known to it by name, zone and region; stand-ins
 // are the next in the ring's order of preference, kStandInsMax at the most.
 // `before` is the ring before, null if nothing moves; of it, `gone` have lost
-// their disks. Cost: O(partitions * m log m) in the members.
-// Requires: rings of as many partitions.
-Placement PlacementOf(const Ring& ring, const Ring* before = nullptr,
+// their disks. `lineage` is of `ring`. Cost: O(partitions * m log m) in the
+// members. Requires: rings of as many partitions.
+Placement PlacementOf(const Ring& ring, const RingLineage& lineage,
+                      const Ring* before = nullptr,
                       const std::vector<NodeId>& gone = {});
 
 }  // namespace dovetail::replica

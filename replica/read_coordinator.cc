@@ -284,7 +284,7 @@ void ReadCoordinator::OnQuery(NodeId from, PartitionId partition,
                               const ReadQuery& query) {
   ReadAnswer answer;
   answer.ticket = query.ticket;
-  answer.epoch = core_.placement.epoch();
+  answer.ring = core_.placement.ring();
   answer.standing = core_.StandingOf(partition);
   const absl::Status valid = crdt::Validate(query.spec);
   absl::StatusOr<LeafPage> page =
@@ -319,10 +319,7 @@ void ReadCoordinator::OnAnswer(NodeId from, PartitionId partition,
   DOVETAIL_MARK_IF("read: an owner answers twice", job.tally.Answered(from));
   const bool late = job.tally.Failed(from) && answer.status.ok();
   if (!job.tally.WasAsked(from) || (job.tally.Answered(from) && !late)) return;
-  const bool ahead = answer.epoch > core_.placement.epoch();
-  DOVETAIL_MARK_IF("read: answered by a newer ring", ahead);
-  if (ahead && !DOVETAIL_MUTANT("moves: an answer by a newer ring counts"))
-    return;
+  if (!CountsByRing(answer.ring)) return;
   if (answer.status.ok() && !answer.same) {
     answer.status = CheckPage(job.spec.object.type, answer.page);
     core_.stats.corruptions += answer.status.ok() ? 0 : 1;

@@ -51,6 +51,7 @@
 #include "crdt/query.h"
 #include "replica/quorum.h"
 #include "replica/replica_set.h"
+#include "replica/ring_stamp.h"
 #include "replica/shard_core.h"
 
 namespace dovetail::replica {
@@ -165,6 +166,8 @@ class ReadCoordinator {
   size_t DemandOf(const Job& job, NodeId node) const;
   // Whether its answer could be of use now.
   bool Wants(const Job& job, NodeId node) const;
+  // Whether an answer given by that ring says anything for a read by this one.
+  bool CountsByRing(const RingStamp& ring) const;
   // Where who answered has turned out to be less than it was taken for.
   void AskWanted(uint64_t sequence, Job& job);
   // It has answered, and its answer is worth that.

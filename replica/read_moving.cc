@@ -123,6 +123,16 @@ void ReadCoordinator::AskWanted(uint64_t sequence, Job& job) {
   }
 }
 
+bool ReadCoordinator::CountsByRing(const RingStamp& ring) const {
+  const bool ahead = IsNewerRing(ring, core_.placement.ring());
+  const bool counts = core_.placement.Counts(ring);
+  DOVETAIL_MARK_IF("read: answered by a newer ring", ahead);
+  DOVETAIL_MARK_IF("read: answered by a ring that is void or long past",
+                   !counts && !ahead);
+  return counts ||
+         (ahead && DOVETAIL_MUTANT("moves: an answer by a newer ring counts"));
+}
+
 void ReadCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
   if (!job.not_asked.empty()) {
     DOVETAIL_MARK("read: hedged");

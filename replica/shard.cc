@@ -329,7 +329,7 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
     if (DOVETAIL_MUTANT("ack: also of what cannot be applied")) {
       return core.Send(
           from, partition,
-          Ack{delta->events, replicate.sync, core.placement.epoch()});
+          Ack{delta->events, replicate.sync, core.placement.ring()});
     }
     return core.Send(from, partition, Refuse{delta->events, outcome.status()});
   }
@@ -339,7 +339,7 @@ void Shard::State::OnReplicate(NodeId from, PartitionId partition,
   }
   applied_in_turn.push_back({from, partition, delta->events});
   core.Send(from, partition,
-            Ack{delta->events, replicate.sync, core.placement.epoch()});
+            Ack{delta->events, replicate.sync, core.placement.ring()});
   sessions.OnApplied(partition, now);
 }
 
@@ -392,13 +392,14 @@ void Shard::HandlePeerDown(NodeId peer, Now now) {
 void Shard::HandlePlacement(Placement placement, Now now) {
   DOVETAIL_CHECK(placement.partitions() == state_->core.placement.partitions());
   state_->core.SetTime(now);
-  const uint64_t epoch = state_->core.placement.epoch();
+  const RingStamp ring = state_->core.placement.ring();
   state_->filling.BeforePlacement(placement);
   state_->core.placement = std::move(placement);
   state_->filling.OnPlacement();
   state_->sync.OnPlacement(now);
   state_->ranges.OnPlacement();
-  if (state_->core.placement.epoch() == epoch) return;
+  // Two rings of one epoch are two: requests begin anew by the one that holds.
+  if (state_->core.placement.ring() == ring) return;
   state_->writes.OnPlacement(now);
   state_->reads.OnPlacement(now);
 }

@@ -125,7 +125,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
     if (on_disk.applied.ContainsRun(applied.events)) {
       // A duplicate: an earlier turn committed it.
       core.Send(applied.from, applied.partition,
-                Ack{applied.events, false, core.placement.epoch()});
+                Ack{applied.events, false, core.placement.ring()});
     } else {
       core.Send(applied.from, applied.partition,
                 Refuse{applied.events, write_failed});

@@ -124,7 +124,7 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
   core_.Send(peer, id,
              Summary{std::move(applied), partition.durable(),
                      answer && !DOVETAIL_BUGGIFY("sync: wants no answer"),
-                     core_.IsOwner(id), periodic, core_.placement.epoch(),
+                     core_.IsOwner(id), periodic, core_.placement.ring(),
                      partition.StateDigest(), core_.StandingOf(id),
                      core_.time.wall_ms});
 }
@@ -154,9 +154,9 @@ void Sync::OnSummary(NodeId from, PartitionId id, const Summary& summary,
   state.durable = summary.durable;
   state.heard = true;
   state.owner = summary.pull;
-  state.epoch = summary.epoch;
+  state.ring = summary.ring;
   state.standing = summary.standing;
-  if (summary.epoch >= core_.placement.epoch()) {
+  if (!IsNewerRing(core_.placement.ring(), summary.ring)) {
     core_.standings[{id, from}] = summary.standing;
   }
   state.lag.OnTheirs();
@@ -396,7 +396,7 @@ const Sync::PeerState* Sync::WordOf(NodeId owner, PartitionId partition) const {
   if (peer == peers_.end() || !peer->second.heard) return nullptr;
   const PeerState& state = peer->second;
   const bool by_this_ring =
-      state.owner && state.epoch >= core_.placement.epoch();
+      state.owner && !IsNewerRing(core_.placement.ring(), state.ring);
   DOVETAIL_MARK_IF("sync: the word of an owner by another ring", !by_this_ring);
   if (!by_this_ring &&
       !DOVETAIL_MUTANT("sync: takes the word of an old ring")) {
@@ -430,7 +430,7 @@ crdt::EventSet Sync::StableEvents(PartitionId partition,
 Sync::Word Sync::WordOfAny(NodeId node, PartitionId partition) const {
   const auto peer = peers_.find({partition, node});
   if (peer == peers_.end() || !peer->second.heard ||
-      peer->second.epoch < core_.placement.epoch()) {
+      IsNewerRing(core_.placement.ring(), peer->second.ring)) {
     return {};
   }
   return {&peer->second.applied, peer->second.standing};

@@ -38,6 +38,7 @@
 #include <vector>
 
 #include "crdt/event_set.h"
+#include "replica/ring_stamp.h"
 #include "replica/shard_core.h"
 #include "replica/sync_lag.h"
 
@@ -121,8 +122,8 @@ class Sync {
     crdt::EventSet durable;
     crdt::EventSet unlogged;  // of what this node lacked then, not in its log
     bool heard = false;
-    bool owner = false;  // it said that it is one, by the ring of `epoch`
-    uint64_t epoch = 0;
+    bool owner = false;  // it said that it is one, by `ring`
+    RingStamp ring;
     Standing standing = Standing::kComplete;
     uint64_t sent_version = 0;  // Partition::version() in the last summary
     absl::Duration next_send;   // not before, while nothing changes

@@ -239,10 +239,18 @@ void WriteCoordinator::OnAck(NodeId from, PartitionId partition,
                              const Ack& ack) {
   // It goes by a ring that this node has not heard of yet. Were its word
   // counted, those who must know of the write by that ring might not. The write
-  // is sent again when the ring comes.
-  const bool ahead = ack.epoch > core_.placement.epoch();
+  // is sent again when the ring comes. Or it has not heard of this one: then
+  // the write is sent again until it has.
+  const bool ahead = IsNewerRing(ack.ring, core_.placement.ring());
+  const bool counts = core_.placement.Counts(ack.ring);
   DOVETAIL_MARK_IF("write: acknowledged by a newer ring", ahead);
-  if (ahead && !DOVETAIL_MUTANT("moves: an ack by a newer ring counts")) return;
+  DOVETAIL_MARK_IF("write: acknowledged by a ring that is void or long past",
+                   !counts && !ahead);
+  if (!counts &&
+      !(ahead && DOVETAIL_MUTANT("moves: an ack by a newer ring counts")) &&
+      !(!ahead && DOVETAIL_MUTANT("moves: an ack by a void ring counts"))) {
+    return;
+  }
   const std::vector<RequestId> waiting = Waiting(partition, ack.events);
   // Met long ago, or from before a restart.
   DOVETAIL_MARK_IF("write: nobody waits for this ack", waiting.empty());

@@ -355,7 +355,9 @@ Exit RunClusterWhere(Client& client, const std::string& bucket,
   if (!seen.ok()) return Fail(output, OperationKind::kRead, seen.status());
   const replica::PartitionId partition =
       replica::PartitionOf(bucket, key, seen->ring.partitions());
-  const replica::Placement placement = replica::PlacementOf(seen->ring);
+  const replica::Placement placement = replica::PlacementOf(
+      seen->ring,
+      {.ring = {seen->ring.epoch(), {}}, .parent = {}, .grandparent = {}});
   const auto list = [&](absl::Span<const NodeId> ids) {
     Json json = Json::array();
     for (NodeId id : ids) {

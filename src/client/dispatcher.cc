@@ -75,6 +75,11 @@ void Dispatcher::OnDialed(absl::StatusOr<net::Socket> socket) {
                                          if (epoch == epoch_)
                                            OnLost(std::move(why));
                                        });
+  session_->OnNewerRing([this, epoch](const replica::RingStamp& ring) {
+    if (epoch != epoch_) return;
+    node_ring_ = ring;
+    if (events_.newer_ring) events_.newer_ring(ring);
+  });
   greet_deadline_ = SteadyNow() + options_.connect_timeout;
   session_->Hello(options_.name,
                   [this, epoch](absl::StatusOr<net::Hello> hello) {
@@ -90,6 +95,7 @@ void Dispatcher::OnHello(absl::StatusOr<net::Hello> hello) {
   greeted_ = true;
   failing_ = false;
   hello_ = *std::move(hello);
+  node_ring_ = {hello_.epoch, {}};
   failed_in_row_ = 0;
   pause_ = kPauseMin;
   if (events_.connected) events_.connected(nodes_[node_]);
@@ -239,7 +245,8 @@ void Dispatcher::SendCall() {
   last_call_ = SteadyNow();
   if (events_.sent) events_.sent(id);
   session_->Execute(
-      operations, shape.options(), shape.bytes(),
+      operations, shape.options(),
+      events_.ring ? events_.ring() : replica::RingStamp{}, shape.bytes(),
       [this, id, epoch](absl::StatusOr<std::vector<Result>> results) {
         if (epoch == epoch_) OnAnswer(id, std::move(results));
       });

@@ -77,6 +77,10 @@ struct ConnectionEvents {
   // on a connection that is lost are not answered.
   std::function<void(uint64_t call)> sent;
   std::function<void(uint64_t call)> answered;
+  // By which ring operations come here; epoch 0, or left out: by none.
+  std::function<replica::RingStamp()> ring;
+  // The node goes by a newer one than that.
+  std::function<void(const replica::RingStamp&)> newer_ring;
 };
 
 class Dispatcher {
@@ -97,6 +101,8 @@ class Dispatcher {
   // A node has said hello(), and its connection is not known to be broken.
   bool ready() const { return greeted_; }
   const net::Hello& hello() const { return hello_; }
+  // That the node said last it goes by.
+  const replica::RingStamp& node_ring() const { return node_ring_; }
   // Not ready, and the last attempt at that has failed.
   bool failing() const { return failing_; }
   // Nothing waits or is unanswered.
@@ -169,6 +175,7 @@ class Dispatcher {
   bool greeted_ = false;  // the session may be used
   bool failing_ = false;
   net::Hello hello_;
+  replica::RingStamp node_ring_;
   absl::Duration greet_deadline_;
 
   std::deque<Pending> queue_;

@@ -16,6 +16,8 @@ using replica::NodeId;
 // Between attempts to reach an owner, doubling from the dispatcher's least:
 // home takes its part meanwhile, so there is no hurry.
 constexpr absl::Duration kOwnerPauseMax = absl::Seconds(10);
+// Between two questions for the view that answers by a newer ring cause.
+constexpr absl::Duration kNewerRingPause = absl::Milliseconds(100);
 // Members that home may fall back to beside the nodes the user named. A
 // cluster where none of so many answers is out of reach.
 constexpr size_t kFallbacksMax = 16;
@@ -65,6 +67,7 @@ Router::Router(net::EventLoop& loop, const std::vector<net::Endpoint>& nodes,
         };
     events.lost = [this](Waiting waiting) { OnLost(std::move(waiting)); };
     Measure(events, [this] { return home_->hello().node; });
+    TellRing(events);
     loop_.After(options_.view_refresh, [this] { OnTick(); });
   }
   home_ =
@@ -149,6 +152,24 @@ void Router::Measure(ConnectionEvents& events, std::function<NodeId()> node) {
   };
 }
 
+void Router::TellRing(ConnectionEvents& events) {
+  events.ring = [this] {
+    return ring_.has_value() ? ring_->stamp() : replica::RingStamp{};
+  };
+  events.newer_ring = [this](const replica::RingStamp& ring) {
+    OnNewerRing(ring);
+  };
+}
+
+// Every answer says so until the view is there: one question for all of them.
+// Where it cannot be had, or read, the next one is a moment later.
+void Router::OnNewerRing(const replica::RingStamp& ring) {
+  if (ring_.has_value() && !IsNewerRing(ring, ring_->stamp())) return;
+  if (asking_ || SteadyNow() < newer_asked_ + kNewerRingPause) return;
+  newer_asked_ = SteadyNow();
+  Refresh();
+}
+
 Dispatcher* Router::Ready(NodeId id, const Node& node) {
   const auto is_it = [id](const Dispatcher& connection) {
     return connection.ready() && connection.hello().node == id;
@@ -168,6 +189,7 @@ std::unique_ptr<Dispatcher> Router::Open(NodeId id,
   };
   events.lost = [this](Waiting waiting) { OnLost(std::move(waiting)); };
   Measure(events, [id] { return id; });
+  TellRing(events);
   return std::make_unique<Dispatcher>(
       loop_, std::vector<net::Endpoint>{address}, options_, std::move(events),
       kOwnerPauseMax);
@@ -210,12 +232,13 @@ void Router::Refresh() {
 }
 
 Dispatcher& Router::BestInformed() {
-  uint64_t epoch = ring_.has_value() ? ring_->epoch() : 0;
+  replica::RingStamp newest =
+      ring_.has_value() ? ring_->stamp() : replica::RingStamp{};
   Dispatcher* best = home_.get();
   for (const auto& [id, node] : nodes_) {
     if (node.connection == nullptr || !node.connection->ready()) continue;
-    if (node.connection->hello().epoch <= epoch) continue;
-    epoch = node.connection->hello().epoch;
+    if (!IsNewerRing(node.connection->node_ring(), newest)) continue;
+    newest = node.connection->node_ring();
     best = node.connection.get();
   }
   return *best;

@@ -3,9 +3,11 @@
 //
 // There is always the home connection, to one of the nodes the user named, or
 // to another member when none of them answers. Of it the router asks the
-// cluster's view: at each of its hellos, when a connection breaks, when the
-// hello of an owner names a newer ring, and every view_refresh. With the ring
-// of a view it keeps a connection to each owner that is asked for something:
+// cluster's view: at each of its hellos, when a connection breaks, when an
+// owner names a newer ring in its hello or beside an answer, and every
+// view_refresh. Each call names the ring it was placed by, so that who lags
+// behind that catches up before it coordinates. With the ring of a view it
+// keeps a connection to each owner that is asked for something:
 //
 //   partition of the operation → owners, near ones first (routes.h) → the first
 //   that is connected and that the cluster does not take for dead → or home
@@ -86,11 +88,14 @@ class Router {
              const crdt::ObjectId& object);
   // Makes `events` measure what goes over the connection of `node`.
   void Measure(ConnectionEvents& events, std::function<replica::NodeId()> node);
+  // Makes them say by which ring operations are placed, and hear of newer ones.
+  void TellRing(ConnectionEvents& events);
   // The connection to `id`, if it can be used now.
   Dispatcher* Ready(replica::NodeId id, const Node& node);
   std::unique_ptr<Dispatcher> Open(replica::NodeId id,
                                    const net::Endpoint& address);
   void OnOwnerHello(replica::NodeId id);
+  void OnNewerRing(const replica::RingStamp& ring);
   void OnLost(Waiting waiting);
 
   void Refresh();
@@ -120,6 +125,7 @@ class Router {
   SlowNodes slow_;
   uint64_t connections_ = 0;  // that were ever measured
 
+  absl::Duration newer_asked_ = -absl::InfiniteDuration();
   bool asking_ = false;     // for the view
   bool ask_again_ = false;  // something changed meanwhile
 };

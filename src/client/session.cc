@@ -98,6 +98,7 @@ struct Session::State final : private kj::TaskSet::ErrorHandler {
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
   wire::Dovetail::Client node;
   std::function<void(absl::Status)> lost;
+  std::function<void(const replica::RingStamp&)> newer_ring;
   bool is_lost = false;
   kj::TaskSet tasks;  // last: what it runs uses all of the above
 };
@@ -117,13 +118,24 @@ void Session::Hello(const std::string& client_name, Done<net::Hello> done) {
       [](wire::HelloReply::Reader reply) { return net::DecodeHello(reply); });
 }
 
+void Session::OnNewerRing(
+    std::function<void(const replica::RingStamp&)> newer) {
+  state_->newer_ring = std::move(newer);
+}
+
 void Session::Execute(absl::Span<const net::ClientOperation* const> operations,
-                      const replica::RequestOptions& options, size_t bytes,
+                      const replica::RequestOptions& options,
+                      const replica::RingStamp& ring, size_t bytes,
                       Done<std::vector<net::ClientResult>> done) {
   auto request = state_->node.executeRequest(SizeHint(bytes));
   net::EncodeExecute(operations, options, request);
+  if (ring.epoch != 0) net::EncodeRing(ring, request.initRing());
+  State* const state = state_.get();  // its tasks run no longer than it lives
   state_->Await<std::vector<net::ClientResult>>(
-      request.send(), std::move(done), [](wire::ExecuteReply::Reader reply) {
+      request.send(), std::move(done),
+      [state](wire::ExecuteReply::Reader reply) {
+        const replica::RingStamp newer = net::NewerRingOf(reply);
+        if (newer.epoch != 0 && state->newer_ring) state->newer_ring(newer);
         return net::DecodeResults(reply);
       });
 }

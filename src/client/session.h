@@ -19,6 +19,7 @@
 #include "net/event_loop.h"
 #include "net/socket.h"
 #include "replica/request.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail::internal {
 
@@ -39,9 +40,13 @@ class Session {
   // Each calls `done` when the answer is there, never inside the call. A
   // failure that leaves open whether the node did it is marked (MarkMaybe).
   void Hello(const std::string& client_name, Done<net::Hello> done);
-  // `operations` is read within the call only.
+  // What comes of an answer by a newer ring than the one that was named.
+  void OnNewerRing(std::function<void(const replica::RingStamp&)> newer);
+  // `operations` is read within the call only; `ring`: by which the node was
+  // chosen, epoch 0 for none.
   void Execute(absl::Span<const net::ClientOperation* const> operations,
-               const replica::RequestOptions& options, size_t bytes,
+               const replica::RequestOptions& options,
+               const replica::RingStamp& ring, size_t bytes,
                Done<std::vector<net::ClientResult>> done);
   void List(const replica::ListRequest& request,
             const replica::RequestOptions& options,

@@ -32,6 +32,8 @@ struct Knobs {
   uint32_t newest_version = wire::PROTOCOL_VERSION;
   replica::NodeId id{0};
   uint64_t epoch = 0;
+  replica::RingStamp ring;
+  replica::RingStamp last_ring;
   std::optional<net::ClusterView> view;
   std::vector<replica::TransferProgress> transfers;
   std::function<absl::StatusOr<net::PlanView>(const net::ClusterAdmin&)> admin;
@@ -114,6 +116,7 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       std::lock_guard<std::mutex> lock(state_.knobs.mutex);
       behaviour = state_.knobs.behaviour;
       delay = state_.knobs.delay;
+      state_.knobs.last_ring = net::RingOf(context.getParams());
       for (size_t i = 0; call.ok() && i < call->operations.size(); ++i) {
         if (state_.knobs.refusals == 0) break;
         --state_.knobs.refusals;
@@ -243,6 +246,11 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       return net::EncodeFailure(call.status(), context.getResults());
     }
     net::EncodeResults(Carry(call), context.getResults());
+    const replica::RingStamp theirs = net::RingOf(context.getParams());
+    std::lock_guard<std::mutex> lock(state_.knobs.mutex);
+    if (theirs.epoch != 0 && IsNewerRing(state_.knobs.ring, theirs)) {
+      net::EncodeRing(state_.knobs.ring, context.getResults().initNewerRing());
+    }
   }
 
   State& state_;
@@ -345,6 +353,16 @@ void FakeNode::SetHello(replica::NodeId id, uint64_t epoch) {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   state_->knobs.id = id;
   state_->knobs.epoch = epoch;
+}
+
+void FakeNode::SetRing(const replica::RingStamp& ring) {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  state_->knobs.ring = ring;
+}
+
+replica::RingStamp FakeNode::last_ring() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.last_ring;
 }
 
 void FakeNode::SetTransfers(std::vector<replica::TransferProgress> transfers) {

@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "net/client_types.h"
 #include "replica/request.h"
+#include "replica/ring_stamp.h"
 
 namespace dovetail {
 
@@ -57,6 +58,9 @@ class FakeNode {
   void SetVersions(uint32_t oldest, uint32_t newest);
   // Says of itself in hello: its id and the epoch of its ring.
   void SetHello(replica::NodeId id, uint64_t epoch);
+  // Says beside its answers, to who goes by an older ring, that it goes by
+  // this.
+  void SetRing(const replica::RingStamp& ring);
   // What it answers when asked for the cluster. Without one it is a node that
   // does not know this call.
   void SetView(net::ClusterView view);
@@ -77,6 +81,8 @@ class FakeNode {
   size_t views() const;
   // The options of the last call.
   replica::RequestOptions last_options() const;
+  // The ring that the last call named.
+  replica::RingStamp last_ring() const;
   // What came with the last operation of the last execute call.
   std::optional<replica::SessionToken> last_session() const;
   size_t connections() const;

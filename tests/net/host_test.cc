@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
 #include <future>
 #include <map>
 #include <mutex>
@@ -126,6 +127,53 @@ TEST_CASE(
     CHECK(std::get<replica::ReadReply>(*reply.body).result.view.number == 10);
   }
   CHECK(host->Stop().ok());
+}
+
+TEST_CASE("Host: what is on its way from a peer is not asked for again") {
+  Fixture f;
+  auto host = f.Start({.shards = 1}, 2);
+  const replica::PartitionId partition{3};
+  const auto deltas = [&](size_t bytes) {
+    replica::SyncDeltas chunk;
+    chunk.deltas.push_back(std::string(bytes, '?'));
+    return replica::Message{partition, std::move(chunk)};
+  };
+  // It has what is lacking here, and wants an answer.
+  replica::Summary summary;
+  summary.applied.InsertRun({crdt::ActorId{9}, 1, 1});
+  summary.answer = true;
+  const replica::Message asks{partition, summary};
+  std::vector<replica::Message> messages = {deltas(100'000), asks,
+                                            deltas(100'000), deltas(100'000)};
+  host->Deliver(NodeId{1}, std::move(messages));
+  // The answer would have left before the last of the deltas was looked at.
+  std::promise<void> all;
+  const std::function<void()> look = [&] {
+    host->Query(0, [&](replica::Shard& shard) {
+      if (shard.stats().corruptions < 3) return look();
+      all.set_value();
+    });
+  };
+  look();
+  all.get_future().wait();
+  // Nothing waits any more.
+  host->Deliver(NodeId{1}, {asks});
+  const auto frames = f.outlet.WaitForFrames(1);
+  CHECK(host->Stop().ok());
+  size_t summaries = 0;
+  for (const auto& frame : frames) {
+    FrameParser parser(kPeerFrameBytesMax);
+    absl::string_view in = frame.bytes;
+    auto words = parser.Next(in);
+    REQUIRE(words.ok());
+    const auto decoded = DecodePeerFrame(**words, 16);
+    REQUIRE(decoded.ok());
+    for (const auto& message : std::get<PeerMessages>(*decoded).messages) {
+      summaries +=
+          std::holds_alternative<replica::Summary>(message.body) ? 1 : 0;
+    }
+  }
+  CHECK(summaries == 1);
 }
 
 TEST_CASE("Host: a full queue answers at once that it is overloaded") {

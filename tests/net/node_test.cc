@@ -15,7 +15,9 @@
 #include <vector>
 
 #include "net/client_codec.h"
+#include "net/host.h"
 #include "net/message_stream.h"
+#include "net/ring_waits.h"
 #include "replica/hash.h"
 #include "replica/ring_plan.h"
 #include "replica/shard.h"
@@ -390,6 +392,49 @@ TEST_CASE("Node: a level that cannot be met is refused at once") {
             .Execute(*caller, {Add("k", "x")},
                      {.read = {}, .write = replica::Level::Count(1)})[0]
             .ok());
+}
+
+TEST_CASE("Node: who calls by an older ring is told, by a newer one waits") {
+  Cluster cluster(2);
+  auto caller = cluster.Call(0);
+  auto call = [&](const replica::RingStamp& ring) {
+    const ClientOperation operation = Add("k", "x");
+    auto request = caller->node.executeRequest();
+    EncodeExecute({&operation}, {}, request);
+    if (ring.epoch != 0) EncodeRing(ring, request.initRing());
+    auto reply = request.send().wait(cluster.loop.wait_scope());
+    const auto results = DecodeResults(reply);
+    REQUIRE(results.ok());
+    CHECK_MESSAGE(results->front().ok(), results->front().status().ToString());
+    return NewerRingOf(reply);
+  };
+  const replica::RingStamp mine =
+      cluster.node(0).cluster().cluster().ring_stamp();
+  CHECK(call(mine) == replica::RingStamp{});
+  CHECK(call({}) == replica::RingStamp{});  // it goes by none
+  // Of the same epoch, and it lost.
+  CHECK(call({mine.epoch, {0, 1}}) == mine);
+  // Nobody has it: the call goes on by what there is.
+  const absl::Duration start = SteadyNow();
+  CHECK(call({mine.epoch + 98, {1, 1}}) == replica::RingStamp{});
+  CHECK(SteadyNow() - start >= kRingPatience);
+  // It is told to go on by that ring's successors, and no others.
+  RingWaits waits(cluster.loop);
+  int gone = 0;
+  waits.Add({5, {2, 0}}, [&] { ++gone; });
+  waits.OnRing({4, {9, 0}});
+  waits.OnRing({5, {1, 0}});
+  CHECK(gone == 0);
+  waits.OnRing({5, {2, 0}});
+  CHECK(gone == 1);
+  for (size_t i = 0; i < kRingWaitsMax; ++i)
+    waits.Add({9, {}}, [&] { ++gone; });
+  CHECK(gone == 1);
+  waits.Add({9, {}}, [&] { ++gone; });
+  CHECK(gone == 2);
+  waits.OnRing({10, {}});
+  CHECK(gone == static_cast<int>(kRingWaitsMax) + 2);
+  CHECK(waits.size() == 0);
 }
 
 TEST_CASE("Node: a drain answers what is in flight and refuses what is new") {

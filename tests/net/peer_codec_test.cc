@@ -92,6 +92,8 @@ replica::ListAnswer MuchListed() {
   return answer;
 }
 
+const replica::RingStamp kRing{7, {18, 19}};
+
 TEST_CASE("Peer codec: every message of writes and sync comes back") {
   const PartitionId p{255};
   SUBCASE("replicate") {
@@ -99,10 +101,11 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
     CHECK(std::get<replica::Replicate>(m.body).sync);
   }
   SUBCASE("ack") {
-    const auto m = RoundTrip({p, replica::Ack{{ActorId{3}, 4, 5}, true, 6}});
+    const auto m =
+        RoundTrip({p, replica::Ack{{ActorId{3}, 4, 5}, true, kRing}});
     CHECK(std::get<replica::Ack>(m.body).events ==
           crdt::DotRun{ActorId{3}, 4, 5});
-    CHECK(std::get<replica::Ack>(m.body).epoch == 6);
+    CHECK(std::get<replica::Ack>(m.body).ring == kRing);
   }
   SUBCASE("refuse") {
     const auto m =
@@ -118,7 +121,7 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
                              true,
                              false,
                              false,
-                             7,
+                             kRing,
                              {8, 9},
                              replica::Standing::kPartial,
                              1'767'225'600'000}});
@@ -127,14 +130,14 @@ TEST_CASE("Peer codec: every message of writes and sync comes back") {
     CHECK(summary.answer);
     CHECK_FALSE(summary.pull);
     CHECK_FALSE(summary.periodic);
-    CHECK(summary.epoch == 7);
+    CHECK(summary.ring == kRing);
     CHECK(summary.state == replica::Hash128{8, 9});
     CHECK(summary.standing == replica::Standing::kPartial);
     CHECK(summary.wall_ms == 1'767'225'600'000);
   }
   SUBCASE("summary of a node that holds nothing") {
     const auto m =
-        RoundTrip({p, replica::Summary{{}, {}, false, true, false, 0, {}}});
+        RoundTrip({p, replica::Summary{{}, {}, false, true, false, {}, {}}});
     CHECK(std::get<replica::Summary>(m.body).applied.empty());
   }
   SUBCASE("sync deltas") {
@@ -230,11 +233,11 @@ TEST_CASE("Peer codec: every message of reads comes back as it went") {
     answer.page = SomePage();
     answer.context = {Events(1, 1, 9), Events(2, 30, 1)};
     answer.standing = replica::Standing::kBefore;
-    answer.epoch = 3;
+    answer.ring = kRing;
     const auto m = RoundTrip({p, answer});
     const auto& got = std::get<replica::ReadAnswer>(m.body);
     CHECK(got.standing == answer.standing);
-    CHECK(got.epoch == 3);
+    CHECK(got.ring == kRing);
     CHECK(got.page.leaves == answer.page.leaves);
     CHECK(got.page.end == answer.page.end);
     CHECK(got.page.truncated);
@@ -375,7 +378,7 @@ TEST_CASE("Peer codec: the estimate covers what a message takes") {
                 std::vector<std::string>(1000, "12345"), true, {}}},
            {PartitionId{}, replica::Replicate{std::string(100'000, 'x')}},
            {PartitionId{},
-            replica::Summary{Events(1, 1, 9), {}, false, true, false, 0, {}}},
+            replica::Summary{Events(1, 1, 9), {}, false, true, false, {}, {}}},
            {PartitionId{}, MuchListed()}}) {
     CHECK(Encoded({m}).size() <= EstimateBytes(m) + 64);
   }
@@ -542,7 +545,7 @@ TEST_CASE("Peer codec: a damaged frame decodes or fails, and never throws") {
       {{PartitionId{1}, answer},
        {PartitionId{2}, replica::SyncDeltas{{"one", "two"}, true, {}}},
        {PartitionId{3},
-        replica::Summary{Events(1, 1, 9), {}, false, true, false, 0, {}}}});
+        replica::Summary{Events(1, 1, 9), {}, false, true, false, {}, {}}}});
   int failed = 0;
   for (int round = 0; round < 20'000; ++round) {
     FrameWords frame = Cut(good);

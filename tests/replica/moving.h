@@ -26,6 +26,9 @@ struct RingOf {
   std::vector<uint32_t> owners;
   std::vector<uint32_t> before = {};
   std::vector<uint32_t> gone = {};
+  // Of rings that were committed at once: which one, and grown from which.
+  uint64_t name = 0;
+  uint64_t parent_name = 0;
 };
 
 inline Placement Made(uint32_t nodes, const RingOf& ring) {
@@ -46,8 +49,16 @@ inline Placement Made(uint32_t nodes, const RingOf& ring) {
       row.before.push_back(NodeId{node});
     }
   }
-  return Placement(ring.epoch, members, {row},
-                   ring.before.empty() ? 0 : ring.epoch - 1);
+  const bool moves = !ring.before.empty();
+  if (ring.name == 0) {
+    return Placement(ring.epoch, members, {row}, moves ? ring.epoch - 1 : 0);
+  }
+  const RingLineage lineage{{ring.epoch, {ring.name, 0}},
+                            {ring.epoch - 1, {ring.parent_name, 0}},
+                            {}};
+  return Placement(
+      lineage, members, {row},
+      moves ? Placement::Transfers::kUnderWay : Placement::Transfers::kDone);
 }
 
 inline RequestOptions Strict(Level read, Level write = Level::Quorum()) {

@@ -341,6 +341,22 @@ TEST_CASE("Cluster: who hears of a newer ring asks, of an older one, tells") {
   CHECK(a.TakeMessages().empty());
 }
 
+TEST_CASE("Cluster: who hears of a newer ring from a client asks others") {
+  World world(3, 3);
+  world.Run(absl::Seconds(1));
+  Cluster& a = world.at(0);
+  a.HandleClientRing(a.ring_stamp(), world.now);
+  a.HandleClientRing({1, {0, 1}}, world.now);  // older, whatever its digest
+  CHECK(a.TakeMessages().empty());
+  a.HandleClientRing({5, {1, 2}}, world.now);
+  const auto asked = a.TakeMessages();
+  REQUIRE(asked.size() == 2);
+  CHECK(asked[0].kind == ClusterEnvelope::Kind::kConfigRequest);
+  // However many clients say so, once a second.
+  a.HandleClientRing({5, {1, 2}}, world.now);
+  CHECK(a.TakeMessages().empty());
+}
+
 TEST_CASE("Cluster: at rest no configuration travels") {
   World world(5, 5);
   world.Run(absl::Seconds(5));
@@ -501,7 +517,7 @@ TEST_CASE("Placement: as the ring has it, with so many stand-ins") {
   }
   spec.epoch = 4;
   const Ring ring = *Ring::Compute(spec);
-  const Placement placement = PlacementOf(ring);
+  const Placement placement = PlacementOf(ring, {{4, {}}, {}, {}});
   CHECK_FALSE(placement.moves());
   CHECK(placement.epoch() == 4);
   CHECK(placement.partitions() == 16);
@@ -525,10 +541,11 @@ TEST_CASE("Placement: who owned what before, but for those who are gone") {
   std::erase_if(spec.members,
                 [](const RingMember& member) { return member.id == IdOf(0); });
   const Ring after = *Ring::Compute(spec);
-  const Placement kept = PlacementOf(after, &before);
-  const Placement lost = PlacementOf(after, &before, {IdOf(0)});
+  const RingLineage lineage{{5, {}}, {4, {}}, {}};
+  const Placement kept = PlacementOf(after, lineage, &before);
+  const Placement lost = PlacementOf(after, lineage, &before, {IdOf(0)});
   CHECK(kept.moves());
-  CHECK(kept.epoch_before() == 4);
+  CHECK(kept.parent().epoch == 4);
   CHECK(kept.NameOf(IdOf(0)) == "a");  // though it is no member
   uint32_t left = 0;
   for (uint16_t p = 0; p < 16; ++p) {

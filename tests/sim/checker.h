@@ -185,7 +185,7 @@ class Checker final : public Observer {
     std::set<uint32_t> holders;  // whose disk still answers for it
     // A majority of the owners by this ring had it, and none of these can have
     // lost it since.
-    std::optional<replica::ConfigDigest> at_quorum_of;
+    std::optional<replica::RingStamp> at_quorum_of;
     int64_t at_us = 0;
   };
   struct Token {
@@ -524,7 +524,7 @@ class Checker final : public Observer {
   };
   std::vector<Withheld> withheld_until_released_;
   // Who is being filled, by what ring.
-  std::map<std::pair<uint32_t, replica::PartitionId>, replica::ConfigDigest>
+  std::map<std::pair<uint32_t, replica::PartitionId>, replica::RingStamp>
       filled_;
   // What each node holds of partitions that others own.
   std::map<std::pair<uint32_t, replica::PartitionId>, Held> held_;

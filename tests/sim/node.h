@@ -87,7 +87,7 @@ struct PeerInput {
 struct FsyncDone {};
 struct RingChange {
   std::shared_ptr<const replica::Placement> placement;
-  replica::ConfigDigest ring;  // that it was made of
+  replica::RingStamp ring;  // that it was made of
 };
 // What its shards say of their data, one after the other.
 struct HoldingsAsked {
@@ -104,7 +104,7 @@ struct Lane {
   std::unique_ptr<replica::Shard> shard;
   // Who owns what, as far as it has heard.
   std::shared_ptr<const replica::Placement> placement;
-  replica::ConfigDigest ring;  // that it was made of; epoch 0: none
+  replica::RingStamp ring;  // that it was made of; epoch 0: none
   std::deque<Input> inbox;
   int64_t wake_at_us = kNever;  // of the newest wake that is scheduled
   int64_t busy_until_us = 0;    // outputs of the last turn leave then
@@ -128,8 +128,8 @@ struct Process {
   DiskDoor door;
   std::vector<Lane> lanes;
   std::unique_ptr<Strand> strand;  // nullptr: the plan has no ring
-  replica::ConfigDigest placed;  // the ring that the shards were told of last,
-  bool placed_moves = false;     // and whether of the one before it
+  replica::RingStamp placed;  // the ring that the shards were told of last,
+  bool placed_moves = false;  // and whether of the one before it
   crdt::ActorId actor{};
   int64_t started_us = 0;
 };

@@ -65,7 +65,7 @@ class QuorumWatch {
     std::optional<uint64_t> id;  // the same one again adds nothing
     bool all = false;            // every owner holds it, not a majority alone
     bool fsync = false;
-    replica::ConfigDigest ring;
+    replica::RingStamp ring;
     int64_t at_us = 0;
   };
   struct Asked {
@@ -73,8 +73,8 @@ class QuorumWatch {
     bool exact = false;
     bool one = false;  // R = 1
     int64_t at_us = 0;
-    replica::ConfigDigest ring;  // the newest of those of `writes`
-    std::vector<Write> writes;   // that must show
+    replica::RingStamp ring;    // the newest of those of `writes`
+    std::vector<Write> writes;  // that must show
   };
 
   std::vector<Write> writes_;

@@ -147,7 +147,7 @@ absl::Status SimCluster::Open(uint32_t id) {
   DOVETAIL_RETURN_IF_ERROR(
       replica::RecordActor(process.storage, process.actor));
   std::shared_ptr<const replica::Placement> placement = placement_;
-  replica::ConfigDigest ring;
+  replica::RingStamp ring;
   std::optional<replica::ClusterConfig> config;
   if (plan_.options.ring != 0) {
     config = StartConfig(id);
@@ -514,7 +514,7 @@ void SimCluster::Release(uint32_t id, uint32_t lane_index,
 
 std::vector<std::pair<uint32_t, std::string>> SimCluster::Encode(
     uint32_t id, const std::vector<Envelope>& messages,
-    const replica::ConfigDigest& ring) {
+    const replica::RingStamp& ring) {
   std::vector<std::vector<const Message*>> by_peer(size());
   for (const Envelope& envelope : messages) {
     if (observer_.OnSend(id, envelope)) {

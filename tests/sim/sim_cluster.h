@@ -79,9 +79,9 @@ class SimCluster {
   bool ring_changed() const { return ring_changed_; }
   // Whether all running nodes have known the newest since then.
   bool RingKnownSince(int64_t at_us) const;
-  const replica::ConfigDigest& newest_ring() const { return newest_ring_; }
+  const replica::RingStamp& newest_ring() const { return newest_ring_; }
   // Whether all running nodes go by it, or by a later one.
-  bool AllKnow(const replica::ConfigDigest& ring) const;
+  bool AllKnow(const replica::RingStamp& ring) const;
   // When a node last began by another ring than the newest.
   int64_t late_start_us() const { return late_start_us_; }
   // When an operator last forced a ring on one whose owners lacked something,
@@ -96,8 +96,8 @@ class SimCluster {
   // Whether it owns the partition and does not know that it has all of it.
   bool IsBeingFilled(uint32_t node, replica::PartitionId partition);
   // By what ring the node goes; epoch 0: none.
-  const replica::ConfigDigest& RingAt(uint32_t node,
-                                      replica::PartitionId partition) const;
+  const replica::RingStamp& RingAt(uint32_t node,
+                                   replica::PartitionId partition) const;
   // Those in the same region as `node`, or in the same zone of it: a bit mask.
   uint64_t RegionMates(uint32_t node) const;
   uint64_t ZoneMates(uint32_t node) const;
@@ -153,7 +153,7 @@ class SimCluster {
   void Release(uint32_t node, uint32_t lane, replica::Output output);
   std::vector<std::pair<uint32_t, std::string>> Encode(
       uint32_t node, const std::vector<replica::Envelope>& messages,
-      const replica::ConfigDigest& ring);
+      const replica::RingStamp& ring);
   absl::Status BeginFsync(uint32_t node, uint32_t lane);
   int64_t TurnTime(Node& node);
   replica::Now NowAt(const Node& node) const;
@@ -171,8 +171,7 @@ class SimCluster {
   void StartStrand(uint32_t node, replica::ClusterConfig config);
   void OnStrand(uint32_t node, StrandInput input);
   void OnGossip(uint32_t from, uint32_t to, net::PeerGossip gossip);
-  void OnPlacedBy(uint32_t from, uint32_t to,
-                  const replica::ConfigDigest& ring);
+  void OnPlacedBy(uint32_t from, uint32_t to, const replica::RingStamp& ring);
   void WakeStrand(uint32_t node, int64_t at_us);
   void RunStrand(uint32_t node);
   void DrainStrand(uint32_t node);
@@ -197,7 +196,7 @@ class SimCluster {
   replica::ShardOptions shard_options_;
   std::shared_ptr<const replica::Placement> placement_;
   bool ring_changed_ = false;
-  replica::ConfigDigest newest_ring_;  // that it was made of; epoch 0: none
+  replica::RingStamp newest_ring_;  // that it was made of; epoch 0: none
   // Of every ring that there was, and whether with the one before it.
   std::map<std::tuple<uint64_t, replica::Hash128, bool>,
            std::shared_ptr<const replica::Placement>>

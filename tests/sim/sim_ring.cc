@@ -93,7 +93,7 @@ replica::ClusterEvent::NewRing NewRingOf(const replica::CommittedRing& ring) {
     return std::make_shared<const replica::Ring>(*std::move(made));
   };
   replica::ClusterEvent::NewRing event{
-      computed(ring.ring()), {ring.epoch(), ring.digest()}, nullptr, {}};
+      computed(ring.ring()), ring.lineage(), nullptr, {}};
   if (ring.before()) {
     event.before = computed(ring.before()->ring);
     event.gone = ring.before()->gone;
@@ -105,9 +105,11 @@ std::shared_ptr<const replica::Placement> FirstPlacement(const Plan& plan) {
   if (plan.options.ring == 0) {
     return std::make_shared<replica::Placement>(Rotating(plan.options));
   }
-  const auto ring = replica::Ring::Compute(FirstRingOf(plan).ring());
+  const replica::CommittedRing first = FirstRingOf(plan);
+  const auto ring = replica::Ring::Compute(first.ring());
   DOVETAIL_CHECK(ring.ok());
-  return std::make_shared<replica::Placement>(replica::PlacementOf(*ring));
+  return std::make_shared<replica::Placement>(
+      replica::PlacementOf(*ring, first.lineage()));
 }
 
 uint64_t SimCluster::RegionMates(uint32_t node) const {
@@ -142,7 +144,7 @@ bool SimCluster::IsBeingFilled(uint32_t id, replica::PartitionId partition) {
                      });
 }
 
-const replica::ConfigDigest& SimCluster::RingAt(
+const replica::RingStamp& SimCluster::RingAt(
     uint32_t id, replica::PartitionId partition) const {
   return nodes_[id].process->lanes[LaneOf(id, partition)].ring;
 }
@@ -159,7 +161,7 @@ bool SimCluster::RingKnownSince(int64_t at_us) const {
   return true;
 }
 
-bool SimCluster::AllKnow(const replica::ConfigDigest& ring) const {
+bool SimCluster::AllKnow(const replica::RingStamp& ring) const {
   if (plan_.options.ring == 0) return true;
   for (const Node& node : nodes_) {
     if (!node.running()) continue;

@@ -20,8 +20,8 @@ using replica::Cluster;
 using replica::ClusterConfig;
 using replica::ClusterEnvelope;
 using replica::ClusterEvent;
-using replica::ConfigDigest;
 using replica::NodeId;
+using replica::RingStamp;
 
 namespace {
 
@@ -57,10 +57,6 @@ ClusterConfig ConfigOf(const std::string& file) {
   auto config = replica::DecodeClusterConfig(DecodeFile(file).config);
   DOVETAIL_CHECK(config.ok());
   return *std::move(config);
-}
-
-ConfigDigest StampOf(const replica::CommittedRing& ring) {
-  return {ring.epoch(), ring.digest()};
 }
 
 // A second of the defaults is a period here.
@@ -234,18 +230,19 @@ void SimCluster::OnClusterEvent(uint32_t id, const ClusterEvent::Any& event) {
     });
   };
   if (const auto* ring = std::get_if<ClusterEvent::NewRing>(&event)) {
-    trace_.Add(scheduler_.now_us(), "ring", id, ring->stamp.epoch,
-               ring->stamp.digest.high, [&] {
+    trace_.Add(scheduler_.now_us(), "ring", id, ring->lineage.ring.epoch,
+               ring->lineage.ring.digest.high, [&] {
                  return absl::StrCat("node ", id, " goes by epoch ",
-                                     ring->stamp.epoch, ", digest ",
-                                     ring->stamp.digest.high);
+                                     ring->lineage.ring.epoch, ", digest ",
+                                     ring->lineage.ring.digest.high);
                });
     FindNewestRing();
     const bool moves = ring->before != nullptr;
-    if (process.placed == ring->stamp && process.placed_moves == moves) return;
-    process.placed = ring->stamp;
+    if (process.placed == ring->lineage.ring && process.placed_moves == moves)
+      return;
+    process.placed = ring->lineage.ring;
     process.placed_moves = moves;
-    tell(RingChange{PlacementFor(*ring), ring->stamp});
+    tell(RingChange{PlacementFor(*ring), ring->lineage.ring});
   } else if (const auto* up = std::get_if<ClusterEvent::Reachable>(&event)) {
     trace_reach(SeatOf(up->node), true);
     Reach(id, SeatOf(up->node), true);
@@ -297,8 +294,7 @@ void SimCluster::OnGossip(uint32_t from, uint32_t to, net::PeerGossip gossip) {
 }
 
 // As net/cluster_driver.cc does with each frame between shards.
-void SimCluster::OnPlacedBy(uint32_t from, uint32_t to,
-                            const ConfigDigest& ring) {
+void SimCluster::OnPlacedBy(uint32_t from, uint32_t to, const RingStamp& ring) {
   const Cluster& cluster = nodes_[to].process->strand->cluster;
   if (ring == cluster.ring_stamp() &&
       cluster.EpochOf(NodeId{from}) == ring.epoch) {
@@ -313,11 +309,12 @@ void SimCluster::OnPlacedBy(uint32_t from, uint32_t to,
 
 std::shared_ptr<const replica::Placement> SimCluster::PlacementFor(
     const ClusterEvent::NewRing& ring) {
-  auto& placement = placements_[{ring.stamp.epoch, ring.stamp.digest,
-                                 ring.before != nullptr}];
+  auto& placement =
+      placements_[{ring.lineage.ring.epoch, ring.lineage.ring.digest,
+                   ring.before != nullptr}];
   if (placement == nullptr) {
-    placement = std::make_shared<replica::Placement>(
-        replica::PlacementOf(*ring.ring, ring.before.get(), ring.gone));
+    placement = std::make_shared<replica::Placement>(replica::PlacementOf(
+        *ring.ring, ring.lineage, ring.before.get(), ring.gone));
   }
   return placement;
 }
@@ -338,8 +335,8 @@ void SimCluster::FindNewestRing() {
       look(ConfigOf(node.disk.file()));
     }
   }
-  if (!newest || newest_ring_ == StampOf(*newest)) return;
-  newest_ring_ = StampOf(*newest);
+  if (!newest || newest_ring_ == newest->stamp()) return;
+  newest_ring_ = newest->stamp();
   ring_changed_ |= newest_ring_.epoch > 1;
   placement_ = PlacementFor(NewRingOf(*newest));
 }
