@@ -43,6 +43,7 @@
 #include "replica/options.h"
 #include "replica/range_message.h"
 #include "replica/range_progress.h"
+#include "replica/range_question.h"
 #include "replica/row_store.h"
 #include "replica/storage.h"
 
@@ -57,14 +58,6 @@ struct Tenure {
   uint64_t epoch = 0;
   bool complete = false;
   friend bool operator==(const Tenure&, const Tenure&) = default;
-};
-
-// A question about a range, and what it was asked of.
-struct RangeQuestion {
-  // What it covers, from the beginning of the range that it was to cover.
-  KeyRange range;
-  RangeAsk ask;
-  std::vector<std::string> keys;  // of the rows that an AskRows lists
 };
 
 // By what time objects have expired (crdt/expiry.h) for a mutation.
@@ -161,10 +154,12 @@ class Partition {
   // A question that finds out where `range`, or the first part of it, differs.
   // `range` is of whole digest leaves, or lies within one.
   // Cost: digest leaves, none but arithmetic; else the rows in it.
-  absl::StatusOr<RangeQuestion> Ask(const KeyRange& range, uint64_t salt);
+  absl::StatusOr<RangeQuestion> Ask(const KeyRange& range, uint64_t salt,
+                                    uint8_t print_bytes);
   // A question for all rows that differ. `range` lies within one digest leaf.
-  absl::StatusOr<RangeQuestion> AskForRows(const KeyRange& range,
-                                           uint64_t salt);
+  // Whole prints where there are many.
+  absl::StatusOr<RangeQuestion> AskForRows(const KeyRange& range, uint64_t salt,
+                                           uint8_t print_bytes);
   // At least one row, and no more after `bytes_max` of them.
   absl::StatusOr<RangePart> Answer(const RangeAsk& ask, uint64_t salt,
                                    size_t bytes_max);
@@ -219,6 +214,10 @@ class Partition {
   // was looked at is not again until VouchAgain: one with a large object is
   // asked about in many parts. Cost: O(rows of those leaves).
   absl::Status Vouch(const KeyRange& range);
+  // The front of `range` that has about `rows` of them by the digest: whole
+  // digest leaves, one at the least. Takes them off `rows`.
+  // Errors: InvalidArgument if `range` is of another partition.
+  absl::StatusOr<KeyRange> FrontOf(const KeyRange& range, uint64_t& rows) const;
   void VouchAgain() { vouched_.clear(); }
   // Removes what does not decode, makes the rest consistent, and remembers the
   // leaf as lost. Returns how many rows did not decode.
@@ -316,8 +315,11 @@ class Partition {
   absl::Status LoadTenure();
   absl::Status LoadLog(uint64_t checkpoint);
   LeafSum SumOfLeaves(LeafSpan leaves) const;
-  std::vector<uint64_t> PrintsOfSpans(LeafSpan leaves, size_t spans,
-                                      uint64_t salt) const;
+  // In which `range`, of this partition, lies.
+  absl::StatusOr<LeafSpan> LeavesAround(const KeyRange& range) const;
+  std::vector<LeafSum> SumsOfSpans(LeafSpan leaves, size_t spans) const;
+  void AddRow(const FoundLeaf& found, uint64_t salt, AskRows& list,
+              RangeQuestion& question) const;
   LeafSum SumOfRow(const FoundLeaf& found) const;
   absl::StatusOr<RangePart> AnswerRows(const AskRows& ask, uint64_t salt,
                                        size_t bytes_max);

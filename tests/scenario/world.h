@@ -192,7 +192,13 @@ class World {
   std::vector<std::vector<replica::PartitionDigest>> Fingerprint() const;
 
   const WorldOptions options_;
-  const replica::ShardOptions shard_options_;
+  // No time passes but by `wait`: nothing is to wait for bytes to pass, either.
+  static replica::ShardOptions Unpaced() {
+    replica::ShardOptions options;
+    options.transfer_bytes_per_second = 0;
+    return options;
+  }
+  const replica::ShardOptions shard_options_ = Unpaced();
   uint32_t partitions_ = 1;
   bool begun_ = false;
   uint32_t owners_ = 0;  // 0: all
