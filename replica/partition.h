@@ -37,6 +37,7 @@
 #include "crdt/mutate.h"
 #include "crdt/operation.h"
 #include "crdt/session.h"
+#include "replica/bucket_properties.h"
 #include "replica/digest.h"
 #include "replica/ids.h"
 #include "replica/object_rows.h"
@@ -60,11 +61,13 @@ struct Tenure {
   friend bool operator==(const Tenure&, const Tenure&) = default;
 };
 
-// By what time objects have expired (crdt/expiry.h) for a mutation.
+// By what time objects have expired (crdt/expiry.h) for a mutation, and how
+// long those live that it begins.
 struct ExpiryClock {
-  uint64_t now_ms = 0;  // 0: nothing has
+  uint64_t now_ms = 0;  // 0: nothing has, and nothing will
   // Enough peers go by it that content may be removed for it.
   bool sure = true;
+  const BucketDefaults* buckets = nullptr;  // null: none says anything
 };
 
 // What a mutation did. Without `delta` it changed nothing and minted nothing.
@@ -307,9 +310,16 @@ class Partition {
   };
   absl::StatusOr<Expired> ExpiredIn(
       absl::Span<const crdt::Operation> operations, const ExpiryClock& clock);
-  // Removes `object`, or a part of it, and asks to be called again.
-  absl::StatusOr<MutateOutcome> RemoveFirst(
-      const crdt::Operation& expired,
+  // Settings of when objects expire that `operations` begin here, where neither
+  // these say it nor does anything here, and their bucket does. `not_observed`
+  // of the operations: those have begun nothing.
+  absl::StatusOr<std::vector<crdt::Operation>> TimesByBucket(
+      absl::Span<const crdt::Operation> operations,
+      const std::vector<bool>& not_observed, const Expired& expired,
+      const ExpiryClock& clock);
+  // Does that in a delta of its own, and asks to be called again.
+  absl::StatusOr<MutateOutcome> MutateFirst(
+      absl::Span<const crdt::Operation> operations,
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
   absl::Status LoadContext();
   absl::Status LoadTenure();

@@ -47,6 +47,8 @@ class World {
   void SetPartitions(uint32_t partitions) { partitions_ = partitions; }
   // N; never said, every node owns every partition.
   void SetOwners(uint32_t owners) { owners_ = owners; }
+  // From now on, as all nodes know it.
+  void SetBucketTtl(const std::string& bucket, int64_t ttl_ms);
   // Starts all nodes. Once.
   absl::Status Begin();
   bool begun() const { return begun_; }
@@ -216,6 +218,8 @@ class World {
   uint64_t next_request_ = 1;
   uint64_t actors_drawn_ = 0;
   absl::Duration steady_ = absl::ZeroDuration();
+  std::shared_ptr<const replica::BucketDefaults> buckets_ =
+      std::make_shared<const replica::BucketDefaults>();
   absl::Status fatal_;
 };
 
