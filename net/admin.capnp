@@ -215,8 +215,7 @@ struct NodeChange {
 
 struct BucketRequest {
   union {
-    # Of the buckets after `after`, in byte order of their names, as many as a
-    # reply holds.
+    # Those after `after`, in byte order of their names, as many as fit a reply.
     list @0 :BucketList;
     describe @1 :Data;  # of one; none if it has none
     create @2 :BucketChange;
@@ -253,6 +252,7 @@ struct BucketSetting {
     noDurability @5 :Void;  # takes it back
     timeoutMs @6 :UInt32;
     valueBytesMax @7 :UInt32;  # of one value or element; 0: no own limit
+    ttlMs @8 :UInt64;  # of objects that a write begins; 0: for ever
   }
 }
 

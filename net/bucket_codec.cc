@@ -53,6 +53,8 @@ void EncodeSetting(BucketProperty property, uint64_t value,
       return out.setTimeoutMs(small);
     case BucketProperty::kValueBytesMax:
       return out.setValueBytesMax(small);
+    case BucketProperty::kTtl:
+      return out.setTtlMs(value);
   }
 }
 
@@ -86,6 +88,8 @@ absl::StatusOr<std::pair<BucketProperty, uint64_t>> DecodeSetting(
       return {{BucketProperty::kTimeout, in.getTimeoutMs()}};
     case wire::BucketSetting::VALUE_BYTES_MAX:
       return {{BucketProperty::kValueBytesMax, in.getValueBytesMax()}};
+    case wire::BucketSetting::TTL_MS:
+      return {{BucketProperty::kTtl, in.getTtlMs()}};
   }
   return absl::InvalidArgumentError(
       absl::StrCat("unknown bucket property ",

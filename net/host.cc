@@ -13,10 +13,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "crdt/check.h"
+#include "net/cut_frames.h"
 #include "net/lane_input.h"
 #include "net/lane_queue.h"
 #include "net/peer_codec.h"
 #include "replica/hash.h"
+#include "replica/request_window.h"
 #include "replica/retry_after.h"
 
 namespace dovetail::net {
@@ -29,10 +31,6 @@ using replica::NodeId;
 using replica::Now;
 using replica::Shard;
 
-// Frames to a peer are cut near this size: large enough to share the cost, far
-// below the limit, so that an estimate that is somewhat off does no harm.
-constexpr size_t kFrameBytesTarget = 1 << 20;
-static_assert(4 * kFrameBytesTarget <= kPeerFrameBytesMax);
 // The longest sleep of a shard thread; it wakes for inputs at once.
 constexpr absl::Duration kSleepMax = absl::Minutes(1);
 // When who was refused is to try again: below, it only comes back too early;
@@ -56,43 +54,6 @@ absl::Status Overloaded(const HostOptions& options,
           " bytes (queue_bytes_max) wait for one shard; try again in ",
           absl::FormatDuration(retry_after))),
       retry_after);
-}
-
-// Cuts the messages of a turn into frames, one series for each peer, in order.
-// Counts what could not be encoded in `unsent`.
-std::vector<HostOutput::Frame> CutFrames(
-    const std::vector<replica::Envelope>& messages,
-    const replica::RingStamp& ring, uint64_t& unsent) {
-  struct Open {
-    NodeId to{};
-    size_t bytes = 0;
-    std::vector<const Message*> messages;
-  };
-  std::vector<HostOutput::Frame> frames;
-  std::vector<Open> open;
-  const auto close = [&](Open& frame) {
-    if (frame.messages.empty()) return;
-    auto bytes = EncodeMessages(frame.messages, ring);
-    if (bytes.ok()) {
-      frames.push_back({frame.to, *std::move(bytes)});
-    } else {
-      unsent += frame.messages.size();
-    }
-    frame.messages.clear();
-    frame.bytes = 0;
-  };
-  for (const replica::Envelope& envelope : messages) {
-    auto it = std::find_if(open.begin(), open.end(), [&](const Open& frame) {
-      return frame.to == envelope.to;
-    });
-    if (it == open.end()) it = open.insert(open.end(), {envelope.to, 0, {}});
-    const size_t bytes = EstimateBytes(envelope.message);
-    if (it->bytes + bytes > kFrameBytesTarget) close(*it);
-    it->messages.push_back(&envelope.message);
-    it->bytes += bytes;
-  }
-  for (Open& frame : open) close(frame);
-  return frames;
 }
 
 Host::Config WithBackgroundFsync(Host::Config config) {
@@ -269,9 +230,7 @@ class Host::Lane {
       std::vector<ShardTask> queries;
       const Now now = ReadClocks();
       for (Queued& queued : turn) {
-        if (const auto* request = std::get_if<ClientRequest>(&queued.input)) {
-          requests_.Begin(*request, queued.at);
-        }
+        Note(queued);
         Handle(std::move(queued.input), now, queries);
       }
       const size_t inputs = turn.size();
@@ -279,11 +238,30 @@ class Host::Lane {
       if (now.steady >= shard_.next_deadline()) shard_.HandleTimers(now);
       if (!EndTurn()) return;
       Pace(SteadyNow() - now.steady, inputs);
+      Watch();
       for (const ShardTask& query : queries) query(shard_);
     }
     shard_.CheckpointAll();
     if (!EndTurn()) return;
     status_ = shard_.SyncToDisk();
+  }
+
+  void Note(const Queued& queued) {
+    if (const auto* request = std::get_if<ClientRequest>(&queued.input)) {
+      requests_.Begin(*request, queued.at);
+    } else if (const auto* peer = std::get_if<PeerInput>(&queued.input);
+               peer != nullptr && replica::IsPartOfRequest(peer->message)) {
+      asked_at_.push_back(queued.at);
+    }
+  }
+  // What the turn was asked has been answered. Transfers heed how long it took.
+  void Watch() {
+    const absl::Duration now = SteadyNow();
+    for (const absl::Duration at : asked_at_) window_.Add(now - at);
+    asked_at_.clear();
+    if (const auto times = window_.Look(now)) {
+      shard_.HandleRequestTimes(*times);
+    }
   }
 
   void Handle(Input&& input, Now now, std::vector<ShardTask>& queries) {
@@ -320,7 +298,8 @@ class Host::Lane {
     if (!output.replies.empty()) {
       const absl::Duration left = SteadyNow();  // the commit took its time
       for (const ClientReply& reply : output.replies) {
-        requests_.End(reply, left);
+        const auto took = requests_.End(reply, left);
+        if (took) window_.Add(*took);
       }
     }
     DropEarlySummaries(output.messages);
@@ -365,6 +344,8 @@ class Host::Lane {
   Shard shard_;              // on the lane's thread only, once that runs
   replica::RingStamp ring_;  // of the shard's placement
   replica::RequestWatch requests_;
+  replica::RequestWindow window_;
+  std::vector<absl::Duration> asked_at_;  // by peers, in this turn
   absl::Status status_;
 
   std::mutex mutex_;
@@ -467,11 +448,12 @@ std::vector<ClientReply> Host::Submit(std::vector<ClientRequest> requests,
 
 void Host::Deliver(NodeId from, std::vector<Message> messages) {
   std::vector<std::vector<Queued>> by_lane(lanes_.size());
+  const absl::Duration now = SteadyNow();
   for (Message& message : messages) {
     std::vector<Queued>& lane =
         by_lane[replica::Index(message.partition) % shards()];
     const size_t bytes = EstimateBytes(message);
-    lane.push_back({PeerInput{from, std::move(message)}, bytes, {}});
+    lane.push_back({PeerInput{from, std::move(message)}, bytes, now});
   }
   for (size_t i = 0; i < lanes_.size(); ++i) {
     messages_dropped_ += by_lane[i].size() - lanes_[i]->TryPush(by_lane[i]);

@@ -30,6 +30,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "crdt/dot.h"
+#include "net/cut_frames.h"
 #include "replica/bucket_properties.h"
 #include "replica/ids.h"
 #include "replica/member.h"
@@ -63,10 +64,7 @@ struct HostOptions {
 
 // What one turn lets out.
 struct HostOutput {
-  struct Frame {
-    replica::NodeId to{};
-    std::string bytes;  // EncodeMessages()
-  };
+  using Frame = OutgoingFrame;
   std::vector<Frame> frames;
   std::vector<replica::ClientReply> replies;
 };

@@ -45,7 +45,7 @@ using Input = std::variant<replica::ClientRequest, PeerInput, PeerChange,
 struct Queued {
   Input input;
   size_t bytes = 0;
-  absl::Duration at;  // of requests: when it was queued
+  absl::Duration at;  // of requests and peers' messages: when it was queued
 };
 
 // What a queued input takes beside its strings.

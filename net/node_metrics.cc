@@ -139,6 +139,14 @@ constexpr ShardNumber kShardNumbers[] = {
     {"dovetail_range_bytes_sent_total",
      "Bytes of rows answered to others' syncs by ranges.",
      &ShardStats::range_bytes_sent},
+    {"dovetail_transfer_pace_bytes",
+     "Bytes a second that ranges may take in now, 0 without a limit; below "
+     "transfer_mb_per_second, they yield to requests or have just begun.",
+     &ShardStats::transfer_pace},
+    {"dovetail_transfer_yields_total",
+     "How often transfers became slower, since requests took longer than "
+     "usual.",
+     &ShardStats::transfer_yields},
     {"dovetail_partitions_filling",
      "Partitions that are being filled or mended and not read here.",
      &ShardStats::filling},

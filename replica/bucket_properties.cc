@@ -60,6 +60,8 @@ bool IsSetting(BucketProperty property, uint64_t value) {
                           absl::ToInt64Milliseconds(kBucketTimeoutMax));
     case BucketProperty::kValueBytesMax:
       return value <= crdt::kValueBytesMax;
+    case BucketProperty::kTtl:
+      return value <= kBucketTtlMsMax;
   }
   return false;
 }
@@ -89,6 +91,9 @@ BucketProperties PropertiesOf(const BucketSettings& settings) {
       case BucketProperty::kValueBytesMax:
         properties.value_bytes_max = static_cast<uint32_t>(value);
         break;
+      case BucketProperty::kTtl:
+        properties.ttl_ms = value;
+        break;
     }
   }
   return properties;
@@ -109,6 +114,7 @@ BucketSettings SettingsOf(const BucketProperties& properties) {
   set(BucketProperty::kTimeout,
       static_cast<uint64_t>(absl::ToInt64Milliseconds(properties.timeout)));
   set(BucketProperty::kValueBytesMax, properties.value_bytes_max);
+  set(BucketProperty::kTtl, properties.ttl_ms);
   return settings;
 }
 
@@ -146,6 +152,9 @@ absl::Status CheckSettings(const BucketSettings& settings,
         if (!fits) {
           return refuse("value_bytes_max", "at most ", crdt::kValueBytesMax);
         }
+        break;
+      case BucketProperty::kTtl:
+        if (!fits) return refuse("ttl", "at most 1000 years");
         break;
       default:
         return absl::InvalidArgumentError(absl::StrCat(

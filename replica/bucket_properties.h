@@ -25,6 +25,11 @@ namespace dovetail::replica {
 // (ShardOptions::request_timeout_max).
 inline constexpr absl::Duration kBucketTimeoutMax = absl::Minutes(5);
 
+// The longest time to live: what a time of expiry can be (crdt/limits.h), less
+// what a clock shows in this millennium.
+inline constexpr uint64_t kBucketTtlMsMax =
+    uint64_t{365'000} * 24 * 60 * 60 * 1000;
+
 struct BucketProperties {
   Level read;                                     // R
   Level write;                                    // W
@@ -34,6 +39,9 @@ struct BucketProperties {
   // Of one value or element that is written; 0: kValueBytesMax,
   // kElementBytesMax. A limit, not a default: no request can raise it.
   uint32_t value_bytes_max = 0;
+  // How long objects live that a write begins without saying so, in
+  // milliseconds; 0: for ever.
+  uint64_t ttl_ms = 0;
   friend bool operator==(const BucketProperties&,
                          const BucketProperties&) = default;
 };
@@ -46,12 +54,13 @@ enum class BucketProperty : uint8_t {
   kDurability = 4,
   kTimeout = 5,
   kValueBytesMax = 6,
+  kTtl = 7,
 };
-inline constexpr uint8_t kBucketPropertyLast = 6;
+inline constexpr uint8_t kBucketPropertyLast = 7;
 
 // Some of the properties, each as one number; 0 is "nothing said".
 //   levels      kind + 256 * count      quorums   the enum
-//   durability  1 + the enum            timeout   milliseconds
+//   durability  1 + the enum            timeout, ttl   milliseconds
 using BucketSettings = std::map<BucketProperty, uint64_t>;
 
 uint64_t LevelNumber(const Level& level);

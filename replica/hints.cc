@@ -56,8 +56,12 @@ bool Hints::MayForget(const Partition& partition, Now now) {
 void Hints::Round(Now now) {
   size_t budget = core_.options.empty_rows_per_turn;
   if (DOVETAIL_BUGGIFY("hints: emptied row by row")) budget = 1;
+  next_slice_ = absl::InfiniteDuration();
   for (const auto& partition : core_.partitions) {
-    if (budget == 0) return;
+    if (budget == 0) {
+      next_slice_ = now.steady + core_.options.empty_again_after;
+      return;
+    }
     const PartitionId id = partition->id();
     if (partition->emptying()) {
       DOVETAIL_MARK("hints: emptied in several turns");
@@ -83,6 +87,10 @@ void Hints::Round(Now now) {
     }
     budget -= std::min(budget, *removed);
   }
+}
+
+void Hints::OnTimers(Now now) {
+  if (now.steady >= next_slice_) Round(now);
 }
 
 absl::Status ShardCore::RoomToStandIn(PartitionId partition) const {

@@ -35,6 +35,9 @@ class Hints {
   // emptying those that were given up. Once a maintenance round.
   // Cost: O(partitions), and O(empty_rows_per_turn) rows.
   void Round(Now now);
+  // Goes on between two rounds, while there is more than one turn removes.
+  void OnTimers(Now now);
+  absl::Duration next_deadline() const { return next_slice_; }
 
  private:
   bool MayForget(const Partition& partition, Now now);
@@ -43,6 +46,7 @@ class Hints {
   const Sync& sync_;
   // Since when something is held.
   std::map<PartitionId, absl::Duration> since_;
+  absl::Duration next_slice_ = absl::InfiniteDuration();
 };
 
 }  // namespace dovetail::replica

@@ -223,6 +223,11 @@ absl::StatusOr<bool> ObjectRows::IsListed(const ObjectId& object) {
   return at->header.visible > 0;
 }
 
+absl::StatusOr<bool> ObjectRows::Exists(const ObjectId& object) {
+  DOVETAIL_ASSIGN_OR_RETURN(const Located* at, Locate(object));
+  return at->header.count > 0;
+}
+
 absl::StatusOr<ObjectRows::Expiring> ObjectRows::ExpiryOf(
     const ObjectId& object) {
   DOVETAIL_ASSIGN_OR_RETURN(const Located* at, Locate(object));

@@ -38,9 +38,9 @@ namespace dovetail::replica {
 // A header, decoded.
 struct ObjectHeader {
   bool exploded = false;
-  crdt::Store leaves;    // inline
-  uint64_t visible = 0;  // leaves a reader can see
-  uint64_t count = 0;    // leaves in all
+  crdt::Store leaves;       // inline
+  uint64_t visible = 0;     // leaves a reader can see
+  uint64_t count = 0;       // leaves in all
   uint64_t expires_ms = 0;  // crdt/expiry.h; 0: never
 };
 
@@ -61,6 +61,8 @@ class ObjectRows final : public crdt::StateView {
 
   // Whether anything of `object` is visible. Cost: a row, or none if hot.
   absl::StatusOr<bool> IsListed(const crdt::ObjectId& object);
+  // Whether it has any leaf, visible or not.
+  absl::StatusOr<bool> Exists(const crdt::ObjectId& object);
 
   // When it expires (0: never), and whether it is a large one.
   struct Expiring {

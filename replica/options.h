@@ -66,8 +66,10 @@ struct ShardOptions {
   // the owners has it on stable storage: anti-entropy between them does the
   // rest. 3 hours, as Cassandra's hint window.
   absl::Duration hint_age_max = absl::Hours(3);
-  // Rows removed in one turn of a partition that is given up.
-  size_t empty_rows_per_turn = 2048;
+  // Rows removed in one turn of a partition that is given up, and when the next
+  // turn does so. 256 and 50 ms: a few ms each, 5,000 rows a second.
+  size_t empty_rows_per_turn = 256;
+  absl::Duration empty_again_after = absl::Milliseconds(50);
 
   // Objects of one page of a listing about which replicas may disagree, each
   // of which takes a read; the page ends before the next. 64: about what a
@@ -102,23 +104,33 @@ struct ShardOptions {
   // and the peers are equal the period doubles up to the maximum.
   absl::Duration sync_period_min = absl::Seconds(1);
   absl::Duration sync_period_max = absl::Seconds(60);
-  // Deltas in one SyncDeltas. 256 KiB: a few ms of work for the receiver.
-  size_t sync_chunk_bytes = 256 << 10;
+  // Deltas in one SyncDeltas. 64 KiB: some hundred small ones, each of which
+  // the receiver reads and writes, while requests wait: 5 to 10 ms.
+  size_t sync_chunk_bytes = 64 << 10;
 
   // Rows that damage took here and that no other owner within reach can give
   // back are lost: an operator has said so. Otherwise their partition waits for
   // somebody who has them, and answers no reads.
   bool accept_loss = false;
 
-  // Rows in one answer of a sync by ranges, in bytes. 256 KiB: as above.
-  size_t range_chunk_bytes = 256 << 10;
+  // Rows in one answer of a sync by ranges, in bytes. 64 KiB: as above.
+  size_t range_chunk_bytes = 64 << 10;
 
   // Partitions that are brought up to date by ranges at once, in a shard. 4:
   // one more would only wait for the same disks.
   size_t transfers_at_once = 4;
-  // What these take in, in bytes a second, of all shards together; 0: as much
-  // as comes. 32 MiB: a quarter of a gigabit, so that requests keep the rest.
+  // What these take in, in bytes a second, of all shards together, and what
+  // this node gives to others; 0: as much as comes. 32 MiB: a quarter of a
+  // gigabit, so that requests keep the rest.
   uint64_t transfer_bytes_per_second = 32 << 20;
+  // They go more slowly while the 99th percentile of what this node is asked is
+  // above the floor and above the factor times what is usual
+  // (transfer_pace.h), down to the minimum. 10 ms: what a busy moment does,
+  // too; infinite: never more slowly. 256 KiB: a gigabyte in an hour, 1,000
+  // small rows a second.
+  absl::Duration transfer_yield_floor = absl::Milliseconds(10);
+  int transfer_yield_factor = 2;
+  uint64_t transfer_bytes_per_second_min = 256 << 10;
 
   // Rows that the scrub compares with the digest in a maintenance round (one a
   // second) of a shard. 1,000: all of 25 million rows in 7 hours on a node of

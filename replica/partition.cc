@@ -276,7 +276,7 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
   if (resume_after.bytes().empty()) {
     DOVETAIL_ASSIGN_OR_RETURN(expired, ExpiredIn(operations, clock));
   }
-  if (expired.large) return RemoveFirst(*expired.large, stamp);
+  if (expired.large) return MutateFirst({&*expired.large, 1}, stamp);
   crdt::DeltaBuilder builder(objects_, {actor_, next_counter_}, stamp);
   for (const crdt::Operation& gone : expired.small) {
     DOVETAIL_RETURN_IF_ERROR(builder.Add(gone).status());
@@ -299,6 +299,12 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
       outcome.more = true;
       outcome.resume_after = added->resume_after;
     }
+  }
+  DOVETAIL_ASSIGN_OR_RETURN(
+      const std::vector<crdt::Operation> times,
+      TimesByBucket(operations, outcome.not_observed, expired, clock));
+  for (const crdt::Operation& time : times) {
+    DOVETAIL_RETURN_IF_ERROR(builder.Add(time).status());
   }
   std::optional<crdt::Delta> delta = builder.Finish();
   if (!delta) return outcome;

@@ -37,12 +37,14 @@
 #include "crdt/mutate.h"
 #include "crdt/operation.h"
 #include "crdt/session.h"
+#include "replica/bucket_properties.h"
 #include "replica/digest.h"
 #include "replica/ids.h"
 #include "replica/object_rows.h"
 #include "replica/options.h"
 #include "replica/range_message.h"
 #include "replica/range_progress.h"
+#include "replica/range_question.h"
 #include "replica/ring_stamp.h"
 #include "replica/row_store.h"
 #include "replica/storage.h"
@@ -61,19 +63,13 @@ struct Tenure {
   friend bool operator==(const Tenure&, const Tenure&) = default;
 };
 
-// A question about a range, and what it was asked of.
-struct RangeQuestion {
-  // What it covers, from the beginning of the range that it was to cover.
-  KeyRange range;
-  RangeAsk ask;
-  std::vector<std::string> keys;  // of the rows that an AskRows lists
-};
-
-// By what time objects have expired (crdt/expiry.h) for a mutation.
+// By what time objects have expired (crdt/expiry.h) for a mutation, and how
+// long those live that it begins.
 struct ExpiryClock {
-  uint64_t now_ms = 0;  // 0: nothing has
+  uint64_t now_ms = 0;  // 0: nothing has, and nothing will
   // Enough peers go by it that content may be removed for it.
   bool sure = true;
+  const BucketDefaults* buckets = nullptr;  // null: none says anything
 };
 
 // What a mutation did. Without `delta` it changed nothing and minted nothing.
@@ -163,10 +159,12 @@ class Partition {
   // A question that finds out where `range`, or the first part of it, differs.
   // `range` is of whole digest leaves, or lies within one.
   // Cost: digest leaves, none but arithmetic; else the rows in it.
-  absl::StatusOr<RangeQuestion> Ask(const KeyRange& range, uint64_t salt);
+  absl::StatusOr<RangeQuestion> Ask(const KeyRange& range, uint64_t salt,
+                                    uint8_t print_bytes);
   // A question for all rows that differ. `range` lies within one digest leaf.
-  absl::StatusOr<RangeQuestion> AskForRows(const KeyRange& range,
-                                           uint64_t salt);
+  // Whole prints where there are many.
+  absl::StatusOr<RangeQuestion> AskForRows(const KeyRange& range, uint64_t salt,
+                                           uint8_t print_bytes);
   // At least one row, and no more after `bytes_max` of them.
   absl::StatusOr<RangePart> Answer(const RangeAsk& ask, uint64_t salt,
                                    size_t bytes_max);
@@ -221,6 +219,10 @@ class Partition {
   // was looked at is not again until VouchAgain: one with a large object is
   // asked about in many parts. Cost: O(rows of those leaves).
   absl::Status Vouch(const KeyRange& range);
+  // The front of `range` that has about `rows` of them by the digest: whole
+  // digest leaves, one at the least. Takes them off `rows`.
+  // Errors: InvalidArgument if `range` is of another partition.
+  absl::StatusOr<KeyRange> FrontOf(const KeyRange& range, uint64_t& rows) const;
   void VouchAgain() { vouched_.clear(); }
   // Removes what does not decode, makes the rest consistent, and remembers the
   // leaf as lost. Returns how many rows did not decode.
@@ -322,9 +324,16 @@ class Partition {
   };
   absl::StatusOr<Expired> ExpiredIn(
       absl::Span<const crdt::Operation> operations, const ExpiryClock& clock);
-  // Removes `object`, or a part of it, and asks to be called again.
-  absl::StatusOr<MutateOutcome> RemoveFirst(
-      const crdt::Operation& expired,
+  // Settings of when objects expire that `operations` begin here, where neither
+  // these say it nor does anything here, and their bucket does. `not_observed`
+  // of the operations: those have begun nothing.
+  absl::StatusOr<std::vector<crdt::Operation>> TimesByBucket(
+      absl::Span<const crdt::Operation> operations,
+      const std::vector<bool>& not_observed, const Expired& expired,
+      const ExpiryClock& clock);
+  // Does that in a delta of its own, and asks to be called again.
+  absl::StatusOr<MutateOutcome> MutateFirst(
+      absl::Span<const crdt::Operation> operations,
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
   absl::Status LoadContext();
   absl::Status LoadTenure();
@@ -333,8 +342,11 @@ class Partition {
   // After entries may have gone or come back: E is what it was.
   absl::Status RecountLog();
   LeafSum SumOfLeaves(LeafSpan leaves) const;
-  std::vector<uint64_t> PrintsOfSpans(LeafSpan leaves, size_t spans,
-                                      uint64_t salt) const;
+  // In which `range`, of this partition, lies.
+  absl::StatusOr<LeafSpan> LeavesAround(const KeyRange& range) const;
+  std::vector<LeafSum> SumsOfSpans(LeafSpan leaves, size_t spans) const;
+  void AddRow(const FoundLeaf& found, uint64_t salt, AskRows& list,
+              RangeQuestion& question) const;
   LeafSum SumOfRow(const FoundLeaf& found) const;
   absl::StatusOr<RangePart> AnswerRows(const AskRows& ask, uint64_t salt,
                                        size_t bytes_max);

@@ -44,11 +44,15 @@ absl::StatusOr<MutateOutcome> Partition::MutateOnce(
     // What is here is no business of the client's delta.
     DOVETAIL_ASSIGN_OR_RETURN(const Expired expired,
                               ExpiredIn(operations, clock));
-    if (expired.large) return RemoveFirst(*expired.large, stamp);
+    if (expired.large) return MutateFirst({&*expired.large, 1}, stamp);
     if (!expired.small.empty()) {
       DOVETAIL_MARK("once: what has expired goes first");
-      return RemoveFirst(expired.small.front(), stamp);
+      return MutateFirst({&expired.small.front(), 1}, stamp);
     }
+    DOVETAIL_ASSIGN_OR_RETURN(
+        const std::vector<crdt::Operation> times,
+        TimesByBucket(operations, built.not_observed, expired, clock));
+    if (!times.empty()) return MutateFirst(times, stamp);
   }
   DOVETAIL_ASSIGN_OR_RETURN(const ApplyOutcome applied,
                             Apply(*built.delta, encoded));

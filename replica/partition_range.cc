@@ -28,6 +28,15 @@ struct Nothing {
   bool Contains(crdt::Dot) const { return false; }
 };
 
+std::vector<uint64_t> PrintsOf(const std::vector<LeafSum>& sums, uint64_t salt,
+                               uint8_t bytes) {
+  std::vector<uint64_t> prints;
+  for (const LeafSum& sum : sums) {
+    prints.push_back(ShortPrint(PrintOfSum(sum, salt), bytes));
+  }
+  return prints;
+}
+
 }  // namespace
 
 // --- Asking ------------------------------------------------------------------
@@ -40,18 +49,19 @@ LeafSum Partition::SumOfLeaves(LeafSpan leaves) const {
   return sum;
 }
 
-std::vector<uint64_t> Partition::PrintsOfSpans(LeafSpan leaves, size_t spans,
-                                               uint64_t salt) const {
-  std::vector<uint64_t> prints;
+std::vector<LeafSum> Partition::SumsOfSpans(LeafSpan leaves,
+                                            size_t spans) const {
+  std::vector<LeafSum> sums;
   const auto step = static_cast<uint32_t>((leaves.end - leaves.first) / spans);
   for (uint32_t first = leaves.first; first < leaves.end; first += step) {
-    prints.push_back(PrintOfSum(SumOfLeaves({first, first + step}), salt));
+    sums.push_back(SumOfLeaves({first, first + step}));
   }
-  return prints;
+  return sums;
 }
 
 absl::StatusOr<RangeQuestion> Partition::Ask(const KeyRange& range,
-                                             uint64_t salt) {
+                                             uint64_t salt,
+                                             uint8_t print_bytes) {
   const std::optional<LeafSpan> leaves = LeavesOf(range, id_, partitions_);
   // Where nothing is here, all that is there differs.
   const bool nothing = leaves && SumOfLeaves(*leaves).zero();
@@ -59,58 +69,71 @@ absl::StatusOr<RangeQuestion> Partition::Ask(const KeyRange& range,
     const uint32_t width = leaves->end - leaves->first;
     // Whole spans if it can be cut evenly, else leaf by leaf.
     const uint32_t spans = width % kFanOut == 0 ? kFanOut : width;
-    return RangeQuestion{
-        range, AskLeaves{*leaves, PrintsOfSpans(*leaves, spans, salt)}, {}};
+    RangeQuestion question{range, AskLeaves{*leaves, print_bytes, {}}, {}, {}};
+    question.sums = SumsOfSpans(*leaves, spans);
+    std::get<AskLeaves>(question.ask).prints =
+        PrintsOf(question.sums, salt, print_bytes);
+    return question;
   }
-  AskRows list{range, {}};
-  std::vector<std::string> keys;
-  AskCuts cuts{range.begin, {}, {}};
+  RangeQuestion question{range, AskRows{range, print_bytes, {}}, {}, {}};
+  auto& list = std::get<AskRows>(question.ask);
+  AskCuts cuts{range.begin, {}, print_bytes, {}};
+  std::vector<LeafSum> cut_sums;
   LeafSum sum;
+  const auto cut = [&](const std::string& end) {
+    cuts.ends.push_back(end);
+    cut_sums.push_back(std::exchange(sum, {}));
+  };
   bool whole = true;
-  std::string end_of_cuts;
   DOVETAIL_RETURN_IF_ERROR(ForEachLeafIn(rows_, range, [&](FoundLeaf&& found) {
-    if (keys.size() == kRowsPerList) {
+    if (question.keys.size() == kRowsPerList) {
       // The next one would be too many: what there is makes a cut.
       whole = false;
-      cuts.ends.push_back(found.key);
-      cuts.prints.push_back(PrintOfSum(sum, salt));
+      cut(found.key);
       if (cuts.ends.size() == kCutsPerAsk) return false;
-      keys.clear();
-      list.prints.clear();
-      sum = {};
+      question.keys.clear();
     }
-    list.prints.push_back(
-        PrintOfRow(found.object, found.path, found.leaf, salt));
+    if (whole) AddRow(found, salt, list, question);
+    if (!whole) question.keys.push_back(found.key);
     sum.Merge(SumOfRow(found));
-    keys.push_back(std::move(found.key));
     return true;
   }));
-  if (whole) return RangeQuestion{range, std::move(list), std::move(keys)};
+  if (whole) return question;
   DOVETAIL_MARK("ranges: a digest leaf is cut");
-  if (cuts.ends.size() < kCutsPerAsk) {
-    cuts.ends.push_back(range.end);
-    cuts.prints.push_back(PrintOfSum(sum, salt));
-  }
+  if (cuts.ends.size() < kCutsPerAsk) cut(range.end);
+  cuts.prints = PrintsOf(cut_sums, salt, print_bytes);
   const KeyRange asked{range.begin, cuts.ends.back()};
-  return RangeQuestion{asked, std::move(cuts), {}};
+  return RangeQuestion{asked, std::move(cuts), {}, std::move(cut_sums)};
 }
 
 absl::StatusOr<RangeQuestion> Partition::AskForRows(const KeyRange& range,
-                                                    uint64_t salt) {
-  AskRows list{range, {}};
-  std::vector<std::string> keys;
+                                                    uint64_t salt,
+                                                    uint8_t print_bytes) {
+  RangeQuestion question{range, AskRows{range, print_bytes, {}}, {}, {}};
+  auto& list = std::get<AskRows>(question.ask);
   DOVETAIL_RETURN_IF_ERROR(ForEachLeafIn(rows_, range, [&](FoundLeaf&& found) {
-    if (keys.size() == kRangePrintsMax) {
+    if (question.keys.size() == kRangePrintsMax) {
       list.range.end = found.key;
       return false;
     }
-    list.prints.push_back(
-        PrintOfRow(found.object, found.path, found.leaf, salt));
-    keys.push_back(std::move(found.key));
+    AddRow(found, salt, list, question);
     return true;
   }));
-  const KeyRange asked = list.range;
-  return RangeQuestion{asked, std::move(list), std::move(keys)};
+  // Of very many rows most short prints would be taken for another's.
+  if (question.keys.size() > kRowsPerList && print_bytes < kPrintBytesWhole) {
+    return AskForRows(range, salt, kPrintBytesWhole);
+  }
+  question.range = list.range;
+  return question;
+}
+
+void Partition::AddRow(const FoundLeaf& found, uint64_t salt, AskRows& list,
+                       RangeQuestion& question) const {
+  list.prints.push_back(
+      ShortPrint(PrintOfRow(found.object, found.path, found.leaf, salt),
+                 list.print_bytes));
+  question.keys.push_back(found.key);
+  question.sums.push_back(SumOfRow(found));
 }
 
 LeafSum Partition::SumOfRow(const FoundLeaf& found) const {
@@ -121,6 +144,28 @@ LeafSum Partition::SumOfRow(const FoundLeaf& found) const {
 }
 
 // --- Answering ---------------------------------------------------------------
+
+namespace {
+
+template <class Ask>
+void CompareSums(const std::vector<LeafSum>& mine, uint64_t salt,
+                 const Ask& ask, RangePart& part) {
+  const std::vector<uint64_t> prints = PrintsOf(mine, salt, ask.print_bytes);
+  LeafSum equal;
+  for (uint32_t i = 0; i < prints.size(); ++i) {
+    if (prints[i] != ask.prints[i]) {
+      part.differ.push_back(i);
+    } else {
+      equal.Merge(mine[i]);
+    }
+  }
+  if (ask.print_bytes < kPrintBytesWhole &&
+      part.differ.size() < ask.prints.size()) {
+    part.equal = PrintOfSum(equal, salt);
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<RangePart> Partition::Answer(const RangeAsk& ask, uint64_t salt,
                                             size_t bytes_max) {
@@ -137,23 +182,20 @@ absl::StatusOr<RangePart> Partition::Answer(const RangeAsk& ask, uint64_t salt,
   }
   RangePart part;
   if (const auto* leaves = std::get_if<AskLeaves>(&ask)) {
-    const std::vector<uint64_t> mine =
-        PrintsOfSpans(leaves->leaves, leaves->prints.size(), salt);
-    for (uint32_t i = 0; i < mine.size(); ++i) {
-      if (mine[i] != leaves->prints[i]) part.differ.push_back(i);
-    }
+    CompareSums(SumsOfSpans(leaves->leaves, leaves->prints.size()), salt,
+                *leaves, part);
   } else if (const auto* cuts = std::get_if<AskCuts>(&ask)) {
     std::string begin = cuts->begin;
+    std::vector<LeafSum> sums(cuts->ends.size());
     for (uint32_t i = 0; i < cuts->ends.size(); ++i) {
-      LeafSum sum;
       DOVETAIL_RETURN_IF_ERROR(
           ForEachLeafIn(rows_, {begin, cuts->ends[i]}, [&](FoundLeaf&& found) {
-            sum.Merge(SumOfRow(found));
+            sums[i].Merge(SumOfRow(found));
             return true;
           }));
-      if (PrintOfSum(sum, salt) != cuts->prints[i]) part.differ.push_back(i);
       begin = cuts->ends[i];
     }
+    CompareSums(sums, salt, *cuts, part);
   } else {
     return AnswerRows(std::get<AskRows>(ask), salt, bytes_max);
   }
@@ -170,15 +212,22 @@ absl::StatusOr<RangePart> Partition::AnswerRows(const AskRows& ask,
   }
   std::sort(theirs.begin(), theirs.end());
   std::vector<bool> same(ask.prints.size());
+  LeafSum equal;
   size_t bytes = 0;
   DOVETAIL_RETURN_IF_ERROR(
       ForEachLeafIn(rows_, ask.range, [&](FoundLeaf&& found) {
         const uint64_t print =
-            PrintOfRow(found.object, found.path, found.leaf, salt);
-        const auto it = std::lower_bound(theirs.begin(), theirs.end(),
-                                         std::pair(print, uint32_t{0}));
+            ShortPrint(PrintOfRow(found.object, found.path, found.leaf, salt),
+                       ask.print_bytes);
+        auto it = std::lower_bound(theirs.begin(), theirs.end(),
+                                   std::pair(print, uint32_t{0}));
+        // Several of theirs may have it; each is met once.
+        while (it != theirs.end() && it->first == print && same[it->second]) {
+          ++it;
+        }
         if (it != theirs.end() && it->first == print) {
           same[it->second] = true;
+          equal.Merge(SumOfRow(found));
         } else if (bytes > 0 && (bytes > bytes_max ||
                                  DOVETAIL_BUGGIFY("ranges: a small answer"))) {
           DOVETAIL_MARK("ranges: more rows than one message holds");
@@ -194,6 +243,9 @@ absl::StatusOr<RangePart> Partition::AnswerRows(const AskRows& ask,
       }));
   for (uint32_t i = 0; i < same.size(); ++i) {
     if (!same[i]) part.differ.push_back(i);
+  }
+  if (ask.print_bytes < kPrintBytesWhole && part.differ.size() < same.size()) {
+    part.equal = PrintOfSum(equal, salt);
   }
   return part;
 }

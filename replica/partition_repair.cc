@@ -149,18 +149,43 @@ absl::Status Partition::VerifySums() {
       first - damaged.begin()));
 }
 
-absl::Status Partition::Vouch(const KeyRange& range) {
+absl::StatusOr<LeafSpan> Partition::LeavesAround(const KeyRange& range) const {
   const KeyRange all = RowRange();
   if (range.begin < all.begin || EndBefore(all.end, range.end)) {
     return absl::InvalidArgumentError("a range of another partition");
   }
-  uint32_t first =
-      range.begin == all.begin ? 0 : LeafOfRowKey(range.begin, partitions_);
-  uint32_t end = kLeavesPerPartition;
-  if (range.end != all.end) {
-    end = LeafOfRowKey(range.end, partitions_);
-    if (RowsOfLeaves(id_, partitions_, end, end + 1).begin != range.end) ++end;
+  LeafSpan leaves{0, kLeavesPerPartition};
+  if (range.begin != all.begin) {
+    leaves.first = LeafOfRowKey(range.begin, partitions_);
   }
+  if (range.end != all.end) {
+    leaves.end = LeafOfRowKey(range.end, partitions_);
+    const KeyRange last =
+        RowsOfLeaves(id_, partitions_, leaves.end, leaves.end + 1);
+    if (last.begin != range.end) ++leaves.end;
+  }
+  return leaves;
+}
+
+absl::StatusOr<KeyRange> Partition::FrontOf(const KeyRange& range,
+                                            uint64_t& rows) const {
+  DOVETAIL_ASSIGN_OR_RETURN(const LeafSpan leaves, LeavesAround(range));
+  uint32_t leaf = leaves.first;
+  do {
+    const auto here = static_cast<uint64_t>(
+        std::max<int64_t>(0, sums_.leaf(static_cast<uint16_t>(leaf)).count));
+    rows -= std::min(rows, here);
+    ++leaf;
+  } while (leaf < leaves.end && rows > 0);
+  if (leaf >= leaves.end) return range;
+  return KeyRange{range.begin,
+                  RowsOfLeaves(id_, partitions_, leaf - 1, leaf).end};
+}
+
+absl::Status Partition::Vouch(const KeyRange& range) {
+  DOVETAIL_ASSIGN_OR_RETURN(const LeafSpan leaves, LeavesAround(range));
+  uint32_t first = leaves.first;
+  uint32_t end = leaves.end;
   while (first < end && vouched_.contains(first)) ++first;
   while (first < end && vouched_.contains(end - 1)) --end;
   if (first >= end) return absl::OkStatus();

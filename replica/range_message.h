@@ -2,12 +2,16 @@
 //
 // A question covers parts of the key space of one partition, each either by
 // sums, to find where the two differ, or row by row, to get what differs. A
-// print is 64 bits of a hash that starts from the question's salt, so that two
-// different rows whose prints are equal are told apart the next time.
+// print is a few bytes of a hash that starts from the question's salt. Most
+// have two, of which some are equal though what they stand for is not; so each
+// part of an answer says, in 64 bits, what the sum of all is that it took for
+// equal. Where that is not so at the asker, it asks again, with eight bytes a
+// print.
 #ifndef DOVETAIL_REPLICA_RANGE_MESSAGE_H_
 #define DOVETAIL_REPLICA_RANGE_MESSAGE_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,11 +31,25 @@ namespace dovetail::replica {
 // Parts of a question, and prints of rows or sums in it, at the most.
 inline constexpr size_t kRangePartsMax = 4096;
 inline constexpr size_t kRangePrintsMax = 64 << 10;
+// Bytes that keys and buckets of one message have in common with those before
+// them, and that are not sent, at the most: such a message may become larger
+// than it came by so much. 16 MiB: as large as a frame may be.
+inline constexpr size_t kRangeSharedBytesMax = 16 << 20;
+
+// Bytes of a print. Two: of 256 rows that are listed, one that differs is taken
+// for another one in 256 times, and then 2 KiB are asked again.
+inline constexpr uint8_t kPrintBytesShort = 2;
+inline constexpr uint8_t kPrintBytesWhole = 8;
+// What of a 64-bit print is sent.
+constexpr uint64_t ShortPrint(uint64_t print, uint8_t bytes) {
+  return print >> (64 - 8 * bytes);
+}
 
 // "Which of these differ?": digest leaves, cut into as many equal spans as
 // there are prints.
 struct AskLeaves {
   LeafSpan leaves;
+  uint8_t print_bytes = kPrintBytesWhole;
   std::vector<uint64_t> prints;
   friend bool operator==(const AskLeaves&, const AskLeaves&) = default;
 };
@@ -40,12 +58,14 @@ struct AskLeaves {
 struct AskCuts {
   std::string begin;
   std::vector<std::string> ends;  // the last may be "": to the end of all keys
-  std::vector<uint64_t> prints;   // as many
+  uint8_t print_bytes = kPrintBytesWhole;
+  std::vector<uint64_t> prints;  // as many
   friend bool operator==(const AskCuts&, const AskCuts&) = default;
 };
 // "Which rows do I lack here, or have otherwise?"
 struct AskRows {
   KeyRange range;
+  uint8_t print_bytes = kPrintBytesWhole;
   std::vector<uint64_t> prints;  // of my rows, in order
   friend bool operator==(const AskRows&, const AskRows&) = default;
 };
@@ -68,6 +88,9 @@ struct RangePart {
   // If not empty: that was too much for one message, and the rows from this key
   // on are still to be asked for; so are those of `differ` that lie there.
   std::string rest;
+  // PrintOfSum of all that was taken for equal; absent where nothing was, or
+  // whole prints said so.
+  std::optional<uint64_t> equal;
   friend bool operator==(const RangePart&, const RangePart&) = default;
 };
 

@@ -2,9 +2,10 @@
 // away too long, lost its disk, was set back to an old backup, or is new.
 //
 // The replica (B) asks one that has what it lacks (A), which remembers nothing
-// about it. B compares digest leaves from sums, eight ways at a time, then rows
-// within the leaves that differ; only rows that differ travel. Each answer
-// carries A's context of the same moment, and B joins row by row:
+// about it (range_source.h). B compares digest leaves from sums, eight ways at
+// a time, then rows within the leaves that differ; only rows that differ
+// travel. Each answer carries A's context of the same moment, and B joins row
+// by row:
 //
 //   rows_B[key] = join(rows_B[key], cc_B, rows_A[key], cc_A)
 //
@@ -41,12 +42,14 @@
 
 #include "absl/functional/function_ref.h"
 #include "replica/shard_core.h"
+#include "replica/transfer_pace.h"
 
 namespace dovetail::replica {
 
 class RangeSync {
  public:
-  explicit RangeSync(ShardCore& core) : core_(core) {}
+  explicit RangeSync(ShardCore& core)
+      : core_(core), pace_(core.options, core.identity.shards) {}
 
   // Begins with `source`, or goes on with it where an earlier sync of the
   // partition has come to. With `until` only up to that row key: the rest waits
@@ -68,7 +71,6 @@ class RangeSync {
   // How far the partition has come; only what ranges know of.
   Transfer ProgressOf(PartitionId partition) const;
 
-  void OnQuery(NodeId from, PartitionId partition, const RangeQuery& query);
   void OnAnswer(NodeId from, PartitionId partition, RangeAnswer answer,
                 Now now);
   // Goes on with what nothing else will go on with. Once a maintenance round.
@@ -79,6 +81,10 @@ class RangeSync {
   // Sends what waits for its time, and asks again what was not answered.
   void OnTimers(Now now);
   absl::Duration next_deadline() const;
+  void OnRequestTimes(const RequestTimes& times) {
+    pace_.OnRequestTimes(times);
+  }
+  const TransferPace& pace() const { return pace_; }
 
  private:
   enum class Kind : uint8_t {
@@ -95,6 +101,7 @@ class RangeSync {
     struct Todo {
       KeyRange range;
       bool rows = false;  // it is known to differ
+      uint8_t print_bytes = kPrintBytesShort;
     };
     std::deque<Todo> todo;
     // What was asked, of ticket `sequence`; empty if nothing.
@@ -148,8 +155,7 @@ class RangeSync {
   // Since which round a partition is ahead of its events (WaitsInVain).
   std::map<PartitionId, uint64_t> ahead_since_;
   bool paused_ = false;
-  // Until then what has come is what may come.
-  absl::Duration paced_until_ = -absl::InfiniteDuration();
+  TransferPace pace_;
   std::map<PartitionId, uint64_t> bytes_;
 };
 

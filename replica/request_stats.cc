@@ -96,17 +96,19 @@ void RequestWatch::Begin(const ClientRequest& request, absl::Duration arrived) {
       request.id, UnderWay{arrived, KindOf(request), LevelClassOf(request)});
 }
 
-void RequestWatch::End(const ClientReply& reply, absl::Duration left) {
+std::optional<absl::Duration> RequestWatch::End(const ClientReply& reply,
+                                                absl::Duration left) {
   const auto it = under_way_.find(reply.id);
-  if (it == under_way_.end()) return;
-  const UnderWay& was = it->second;
+  if (it == under_way_.end()) return std::nullopt;
+  const UnderWay was = it->second;
+  under_way_.erase(it);
   // Codes of other servers, which a reply may quote, stay within ours.
   const auto code = static_cast<size_t>(reply.body.status().code());
   counts_.Count(was.kind, was.level,
                 code < kOutcomes ? reply.body.status().code()
                                  : absl::StatusCode::kUnknown,
                 left - was.arrived);
-  under_way_.erase(it);
+  return left - was.arrived;
 }
 
 }  // namespace dovetail::replica

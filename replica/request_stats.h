@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -91,8 +92,10 @@ class RequestCounts {
 class RequestWatch {
  public:
   void Begin(const ClientRequest& request, absl::Duration arrived);
-  // Replies to what did not begin here are not counted.
-  void End(const ClientReply& reply, absl::Duration left);
+  // Replies to what did not begin here are not counted. Returns how long it
+  // took.
+  std::optional<absl::Duration> End(const ClientReply& reply,
+                                    absl::Duration left);
 
   size_t in_flight() const { return under_way_.size(); }
   const RequestCounts& counts() const { return counts_; }

@@ -212,8 +212,8 @@ void Shard::State::OnMessage(NodeId from, Message message, Now now) {
     OnForward(from, partition, std::move(*forward), now);
   } else if (auto* forwarded = std::get_if<Forwarded>(&body)) {
     forwards.OnForwarded(from, partition, std::move(*forwarded));
-  } else if (const auto* ranges_query = std::get_if<RangeQuery>(&body)) {
-    ranges.OnQuery(from, partition, *ranges_query);
+  } else if (auto* ranges_query = std::get_if<RangeQuery>(&body)) {
+    range_source.OnQuery(from, partition, std::move(*ranges_query), now);
   } else if (auto* ranges_answer = std::get_if<RangeAnswer>(&body)) {
     ranges.OnAnswer(from, partition, std::move(*ranges_answer), now);
     sessions.OnApplied(partition, now);
@@ -381,6 +381,7 @@ void Shard::HandlePeerDown(NodeId peer, Now now) {
   state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerDown(peer);
   state_->ranges.OnPeerDown(peer);
+  state_->range_source.OnPeerDown(peer);
   state_->writes.OnPeerDown(peer);
   state_->reads.OnPeerDown(peer);
   for (auto& [request, partition] : state_->forwards.OnPeerDown(peer, now)) {

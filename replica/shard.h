@@ -39,6 +39,7 @@
 #include "replica/request.h"
 #include "replica/storage.h"
 #include "replica/sync_lag.h"
+#include "replica/transfer_pace.h"
 
 namespace dovetail::replica {
 
@@ -94,9 +95,13 @@ struct ShardStats {
   uint64_t filling = 0;           // partitions that are read elsewhere, now
   uint64_t range_rows = 0;        // rows that these brought
   uint64_t range_bytes_sent = 0;  // in answers to others
-  uint64_t quarantined = 0;       // partitions that refuse service: damaged
-  uint64_t hints = 0;             // deltas held for other nodes, now
-  uint64_t hint_bytes = 0;        // and their bytes
+  // Bytes a second that ranges may take in now, and how often transfers became
+  // slower for the sake of requests (transfer_pace.h).
+  uint64_t transfer_pace = 0;
+  uint64_t transfer_yields = 0;
+  uint64_t quarantined = 0;  // partitions that refuse service: damaged
+  uint64_t hints = 0;        // deltas held for other nodes, now
+  uint64_t hint_bytes = 0;   // and their bytes
   uint64_t handed_over = 0;  // partitions given up, since the owners have it
   uint64_t emptying = 0;     // of those, not yet removed altogether
   uint64_t ids_reused = 0;   // operation ids used for two operations
@@ -104,7 +109,7 @@ struct ShardStats {
   // it has come to have since the start.
   uint64_t incomplete = 0;
   uint64_t filled = 0;
-  uint64_t held = 0;  // partitions here that have had an event
+  uint64_t held = 0;             // partitions here that have had an event
   uint64_t expired_removed = 0;  // objects
   // 1 while something that may have expired stays, since this node's clock
   // does not agree with those of enough owners.
@@ -164,6 +169,10 @@ class Shard {
   void HandleBuckets(std::shared_ptr<const BucketDefaults> buckets);
   // The Sync() that an Output asked for has returned OK.
   void HandleFsynced();
+
+  // How long what this node was asked took in the short while that is over:
+  // transfers yield to it (transfer_pace.h).
+  void HandleRequestTimes(const RequestTimes& times);
 
   // While paused no sync by ranges begins or goes on, but for repair of what is
   // damaged here. Not remembered over a restart.

@@ -76,9 +76,10 @@ struct ShardCore {
   // What is known of their clocks; by these objects expire.
   PeerClocks peer_clocks;
   ExpiryClock ExpiryClockOf(PartitionId partition) const {
-    return {peer_clocks.Time(time),
-            peer_clocks.KnowsMost(identity.self, placement.Owners(partition),
-                                  time)};
+    return {
+        peer_clocks.Time(time),
+        peer_clocks.KnowsMost(identity.self, placement.Owners(partition), time),
+        buckets.get()};
   }
 
   // The owners of a partition without this node, in order of preference.

@@ -69,6 +69,10 @@ ShardStats Shard::stats() const {
     stats.emptying += partition->emptying() ? 1 : 0;
   }
   stats.hint_bytes = state_->core.HintBytes();
+  stats.transfer_pace = state_->ranges.pace().bytes_per_second();
+  stats.transfer_yields = state_->ranges.pace().yields() +
+                          state_->range_source.pace().yields() +
+                          state_->sync.pace().yields();
   return stats;
 }
 

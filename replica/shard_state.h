@@ -12,6 +12,7 @@
 #include "replica/hints.h"
 #include "replica/list_coordinator.h"
 #include "replica/lost_tables.h"
+#include "replica/range_source.h"
 #include "replica/range_sync.h"
 #include "replica/read_coordinator.h"
 #include "replica/reaper.h"
@@ -49,6 +50,7 @@ struct Shard::State {
         lists(core),
         forwards(core),
         ranges(core),
+        range_source(core),
         sync(
             core,
             [this](NodeId source, PartitionId partition, Now now) {
@@ -131,6 +133,7 @@ struct Shard::State {
   ListCoordinator lists;
   Forwarder forwards;
   RangeSync ranges;
+  RangeSource range_source;
   Sync sync;
   Filling filling;
   Hints hints;

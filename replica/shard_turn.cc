@@ -40,6 +40,7 @@ Output Shard::EndTurn(Now now) {
       if (synced) {
         ++core.stats.fsyncs;
         for (const auto& partition : core.partitions) partition->AllSynced();
+        s.range_source.OnFsynced();
         s.unsynced = false;
         s.next_fsync = absl::InfiniteDuration();
       } else if (!s.unsynced) {
@@ -67,6 +68,7 @@ Output Shard::EndTurn(Now now) {
   } else {
     s.writes.OnTurnCommitted();
   }
+  s.fsync_due |= s.range_source.WaitsForFsync() && !s.fsync_running;
   if (s.fsync_due && core.output.fatal.ok()) s.AskForFsync();
   core.touched.clear();
   core.turn_synced = false;
@@ -116,6 +118,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
   reads.OnTurnFailed(read_failed);
   lists.OnTurnFailed(read_failed);
   ranges.OnTurnFailed();
+  range_source.OnTurnFailed();
   reaper.OnTurnFailed();
   lost_tables.OnTurnFailed();
   core.to_self.clear();  // it was for those
@@ -181,6 +184,7 @@ void Shard::HandleTimers(Now now) {
   s.lists.OnTimers(now);
   s.sync.OnTimers(now);
   s.ranges.OnTimers(now);
+  s.range_source.OnTimers(now);
   s.reaper.OnTimers(now);
   if (now.steady >= s.FsyncDeadline()) {
     if (DOVETAIL_BUGGIFY("timers: the fsync comes late")) {
@@ -207,9 +211,16 @@ void Shard::HandleTimers(Now now) {
     s.scrub.Round();
     s.ranges.Round(now);
     s.reaper.Round(now);
-  } else if (now.steady >= s.next_truncation) {
-    truncate(/*regular=*/false);
+    return;
   }
+  s.hints.OnTimers(now);
+  if (now.steady >= s.next_truncation) truncate(/*regular=*/false);
+}
+
+void Shard::HandleRequestTimes(const RequestTimes& times) {
+  state_->ranges.OnRequestTimes(times);
+  state_->range_source.OnRequestTimes(times);
+  state_->sync.OnRequestTimes(times);
 }
 
 absl::Duration Shard::next_deadline() const {
@@ -217,7 +228,8 @@ absl::Duration Shard::next_deadline() const {
   return std::min({s.writes.next_deadline(), s.sessions.next_deadline(),
                    s.reads.next_deadline(), s.forwards.next_deadline(),
                    s.lists.next_deadline(), s.sync.next_deadline(),
-                   s.ranges.next_deadline(), s.reaper.next_deadline(),
+                   s.ranges.next_deadline(), s.range_source.next_deadline(),
+                   s.reaper.next_deadline(), s.hints.next_deadline(),
                    s.FsyncDeadline(), s.next_maintenance, s.next_truncation});
 }
 
@@ -275,6 +287,7 @@ void Shard::HandleFsynced() {
   s.fsync_running = false;
   ++s.core.stats.fsyncs;
   for (const auto& partition : s.core.partitions) partition->MarkedSynced();
+  s.range_source.OnFsynced();
 }
 
 void Shard::State::LookAtLogs(Now now) {

@@ -248,12 +248,18 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
     missing.Subtract(state.streamed);
     DOVETAIL_MARK_IF("sync: it is on its way already", missing.empty());
   }
+  const crdt::EventSet logged = missing.Intersect(partition.logged());
+  if (!logged.empty() && !state.waits && pace_.free_at() > core_.steady) {
+    DOVETAIL_MARK("sync: a stream waits for its time");
+    state.waits = true;
+    waiting_.push_back({id, peer});
+  }
+  if (!logged.empty() && state.waits) return;
   SyncDeltas chunk;
   size_t bytes = 0;
   crdt::EventSet found;
   absl::Status read = partition.ReadLog(
-      missing.Intersect(partition.logged()),
-      [&](const crdt::DotRun& events, absl::string_view delta) {
+      logged, [&](const crdt::DotRun& events, absl::string_view delta) {
         if (!chunk.deltas.empty() &&
             (bytes + delta.size() > core_.options.sync_chunk_bytes ||
              DOVETAIL_BUGGIFY("sync: a small chunk"))) {
@@ -278,7 +284,23 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
   NoteStreamed(state, found);
   if (DOVETAIL_BUGGIFY("sync: more, though that was all")) chunk.more = true;
   core_.stats.sync_deltas_sent += chunk.deltas.size();
+  pace_.Moved(chunk.deltas.size(), bytes, core_.steady);
   core_.Send(peer, id, std::move(chunk));
+}
+
+void Sync::StreamWaiting(Now now) {
+  while (!waiting_.empty() && pace_.free_at() <= now.steady) {
+    const auto [id, peer] = waiting_.front();
+    waiting_.pop_front();
+    const auto state = peers_.find({id, peer});
+    if (state == peers_.end() || !state->second.waits) continue;
+    state->second.waits = false;
+    const Partition& partition = core_.Get(id);
+    if (!core_.IsUp(peer) || partition.quarantined()) continue;
+    // What is newer than that the next summary is answered with.
+    crdt::EventSet missing = partition.settled().Minus(state->second.applied);
+    if (!missing.empty()) Stream(peer, id, std::move(missing));
+  }
 }
 
 void Sync::OnChunkApplied(NodeId from, PartitionId partition, bool progress,
@@ -341,6 +363,7 @@ bool Sync::MayBeSource(NodeId node, PartitionId partition) const {
 }
 
 void Sync::OnTimers(Now now) {
+  StreamWaiting(now);
   if (now.steady < next_round_) return;
   next_round_ = now.steady + core_.options.sync_period_min;
   for (const auto& partition : core_.partitions) {

@@ -20,6 +20,10 @@
 // behind a link that did, has many summaries waiting for it, of which the first
 // is answered.
 //
+// Deltas have no limit in bytes a second, but give way to requests like ranges
+// do (transfer_pace.h): then a stream waits for its time. A new owner may get
+// much of a partition so.
+//
 // A stand-in, which owns nothing of the partition but holds something, sends
 // summaries to the owners too and streams what they lack; it takes nothing in
 // return. What all owners have on stable storage it may forget (hints.h). So
@@ -31,7 +35,9 @@
 #ifndef DOVETAIL_REPLICA_SYNC_H_
 #define DOVETAIL_REPLICA_SYNC_H_
 
+#include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <utility>
@@ -41,6 +47,7 @@
 #include "replica/ring_stamp.h"
 #include "replica/shard_core.h"
 #include "replica/sync_lag.h"
+#include "replica/transfer_pace.h"
 
 namespace dovetail::replica {
 
@@ -53,7 +60,9 @@ class Sync {
   Sync(ShardCore& core, StartRanges start_ranges, StartRanges unite)
       : core_(core),
         start_ranges_(std::move(start_ranges)),
-        unite_(std::move(unite)) {}
+        unite_(std::move(unite)),
+        unlimited_(Unlimited(core.options)),
+        pace_(unlimited_, core.identity.shards) {}
 
   void OnPeerUp(NodeId peer, Now now);
   void OnPeerDown(NodeId peer);
@@ -78,7 +87,14 @@ class Sync {
   void OnUnlogged(NodeId from, PartitionId partition,
                   const crdt::EventSet& unlogged, Now now);
   void OnTimers(Now now);
-  absl::Duration next_deadline() const { return next_round_; }
+  absl::Duration next_deadline() const {
+    return waiting_.empty() ? next_round_
+                            : std::min(next_round_, pace_.free_at());
+  }
+  void OnRequestTimes(const RequestTimes& times) {
+    pace_.OnRequestTimes(times);
+  }
+  const TransferPace& pace() const { return pace_; }
   // Sets the first round; later ones follow by themselves.
   void Open(Now now);
 
@@ -136,7 +152,8 @@ class Sync {
     crdt::EventSet streamed;
     absl::Duration stream_again_at = -absl::InfiniteDuration();
     absl::Duration stream_pause;
-    LagMark lag;  // once heard
+    bool waits = false;  // to be streamed to (waiting_)
+    LagMark lag;         // once heard
   };
   // A catch-up under way: one source at a time, so that two peers do not both
   // stream the same backlog.
@@ -147,8 +164,13 @@ class Sync {
 
   void SendSummary(NodeId peer, PartitionId partition, bool answer,
                    bool periodic);
-  // Without what is on its way already.
+  // Without what is on its way already; or later, if it is not the time for it.
   void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
+  void StreamWaiting(Now now);
+  static ShardOptions Unlimited(ShardOptions options) {
+    options.transfer_bytes_per_second = 0;
+    return options;
+  }
   void NoteStreamed(PeerState& peer, const crdt::EventSet& events);
   void Round(NodeId peer, Partition& partition, Now now);
   void LookAtLag(NodeId peer, const Partition& partition, Now now);
@@ -172,6 +194,10 @@ class Sync {
   const StartRanges unite_;
   std::map<std::pair<PartitionId, NodeId>, PeerState> peers_;
   std::map<PartitionId, Pull> pulls_;
+  const ShardOptions unlimited_;
+  TransferPace pace_;
+  // Who is to be streamed what, in this order.
+  std::deque<std::pair<PartitionId, NodeId>> waiting_;
   absl::Duration next_round_ = absl::InfiniteDuration();
 };
 

@@ -41,7 +41,8 @@ THIRD_PARTY = {
 }
 ROCKSDB_FILES = re.compile(
     r"(replica/(rocks_storage|rocks_hooks|rocks_tables|data_directory)|"
-    r"tests/sim/fault_(file_system|file_handles|disk))\.(h|cc)$")
+    r"tests/sim/fault_(file_system|file_handles|disk)|"
+    r"tests/replica/table_ingest)\.(h|cc)$")
 # The pairs that are the disk itself (dovetail_replica_rocks): they may use
 # the operating system's files and lock.
 DISK_FILES = re.compile(

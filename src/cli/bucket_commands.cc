@@ -51,6 +51,9 @@ std::vector<Row> RowsOf(const BucketSettings& settings) {
                       : absl::FormatDuration(is.timeout)},
       {"value_bytes_max",
        is.value_bytes_max == 0 ? "default" : absl::StrCat(is.value_bytes_max)},
+      {"ttl", is.ttl_ms == 0 ? "default"
+                             : absl::FormatDuration(absl::Milliseconds(
+                                   static_cast<int64_t>(is.ttl_ms)))},
   };
 }
 
@@ -171,6 +174,7 @@ struct Flags {
   bool sloppy = false;
   bool strict = false;
   std::string value_bytes_max;
+  std::string ttl;
   bool in_use = false;
   bool keep_objects = false;
 };
@@ -188,6 +192,7 @@ absl::StatusOr<ClientJob> ChangeJob(BucketChange::Kind kind,
   if (!flags.value_bytes_max.empty()) {
     words.value_bytes_max = flags.value_bytes_max;
   }
+  if (!flags.ttl.empty()) words.ttl = flags.ttl;
   DOVETAIL_ASSIGN_OR_RETURN(BucketSettings settings, ParseSettings(words));
   if (kind == BucketChange::Kind::kUpdate && settings.empty()) {
     return absl::InvalidArgumentError("`bucket update` of what? See --help");
@@ -244,6 +249,13 @@ absl::StatusOr<BucketSettings> ParseSettings(const BucketWords& words) {
     }
     settings[BucketProperty::kValueBytesMax] = value;
   }
+  if (words.ttl) {
+    uint64_t& value = settings[BucketProperty::kTtl];
+    if (*words.ttl != "default") {
+      DOVETAIL_ASSIGN_OR_RETURN(const int64_t ttl, ParseTtl(*words.ttl));
+      value = static_cast<uint64_t>(ttl);
+    }
+  }
   return settings;
 }
 
@@ -271,6 +283,9 @@ void AddBucketCommands(
     command->add_option("--value-bytes-max", flags->value_bytes_max,
                         "longest value or element that is written, in bytes; "
                         "or default");
+    command->add_option("--ttl", flags->ttl,
+                        "how long objects live that a write begins, unless it "
+                        "says so itself: 90s, 24h, 30d; or default: for ever");
     command->footer(kBucketFooter);
     command->callback([choose, kind, &bucket, said, flags] {
       choose([kind, &bucket, said, flags] {

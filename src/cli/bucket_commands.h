@@ -24,6 +24,7 @@ struct BucketWords {
   std::optional<std::string> durability;
   std::optional<std::string> timeout;
   std::optional<std::string> value_bytes_max;
+  std::optional<std::string> ttl;
   bool here = false;  // which is none
 };
 // Errors: InvalidArgument, which quotes the word.

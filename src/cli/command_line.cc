@@ -494,6 +494,7 @@ BucketWords CommandLine::Said() const {
           said("--durability", words_.durability),
           said("--timeout", words_.timeout),
           std::nullopt,
+          std::nullopt,
           words_.here};
 }
 

@@ -59,9 +59,9 @@ Bytes of a plan are estimates: each partition of a node counts the same.)";
 const char kBucketFooter[] = R"(
 The properties are the options that other commands have for one request:
   --r LEVEL --w LEVEL --quorums sloppy|strict --durability wal|fsync
-  --timeout 500ms --value-bytes-max N
+  --timeout 500ms --value-bytes-max N --ttl 24h
 `default` as a value takes one back. What a request says itself wins, but for
-value-bytes-max, which is a limit. How many replicas a key has (N) is a matter
+value-bytes-max, which is a limit, and --ttl, which goes for new objects. How many replicas a key has (N) is a matter
 of the ring and the same for all buckets: dovetail bucket describe shows it.
   dovetail bucket create orders --w all --durability fsync
   dovetail bucket update orders --w default --timeout 1s)";

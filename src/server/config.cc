@@ -190,11 +190,16 @@ std::vector<Setting> SettingsOfTransfers() {
         "(default 4)"},
        [](C& c, S& t) { return SetNumber(c.transfers_at_once, t, 1, 4096); }},
       {{"transfer_mb_per_second",
-        "what that may take in on this node, in MiB a second; 0: no limit "
-        "(default 32)"},
+        "what that may take in on this node, and what this node gives to "
+        "others, in MiB a second; 0: no limit (default 32)"},
        [](C& c, S& t) {
          return SetNumber(c.transfer_mb_per_second, t, 0, 1 << 20);
        }},
+      {{"transfer_yield_ms",
+        "transfers go more slowly while the 99th percentile of what this node "
+        "is asked is over this and twice what is usual; 0: they never do "
+        "(default 10)"},
+       [](C& c, S& t) { return SetNumber(c.transfer_yield_ms, t, 0, 60'000); }},
   };
 }
 

@@ -59,6 +59,7 @@ struct Config {
   absl::Duration request_timeout = absl::Seconds(2);
   uint32_t transfers_at_once = 4;
   uint32_t transfer_mb_per_second = 32;  // 0: no limit
+  uint32_t transfer_yield_ms = 10;       // 0: they never yield
   std::string log_level = "info";
   // Where backups go; empty: "backups" in data_dir.
   std::string backup_dir;

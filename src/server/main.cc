@@ -274,6 +274,10 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
   out.shard.transfers_at_once = config.transfers_at_once;
   out.shard.transfer_bytes_per_second =
       static_cast<uint64_t>(config.transfer_mb_per_second) << 20;
+  out.shard.transfer_yield_floor =
+      config.transfer_yield_ms == 0
+          ? absl::InfiniteDuration()
+          : absl::Milliseconds(config.transfer_yield_ms);
   if (!config.restore.empty()) {
     out.hand_over = true;
     // All of it is for others, and none of it is given up early.

@@ -162,10 +162,10 @@ TEST_CASE("Peer codec: a sync by ranges comes back as it went") {
     query.salt = 5;
     query.context_print = 6;
     query.asks = {
-        replica::AskLeaves{{0, 4096}, {1, 2, 3, 4, 5, 6, 7, 8}},
-        replica::AskCuts{"abc", {"abd", "abe", ""}, {1, 2, 3}},
-        replica::AskRows{{"abc", "abd"}, {}},
-        replica::AskRows{{"", ""}, {9}},
+        replica::AskLeaves{{0, 4096}, 2, {1, 2, 3, 4, 5, 6, 7, 0xffff}},
+        replica::AskCuts{"abc", {"abd", "abe", ""}, 1, {1, 2, 0xff}},
+        replica::AskRows{{"abc", "abd"}, 2, {}},
+        replica::AskRows{{"", ""}, 8, {uint64_t{9} << 60}},
     };
     const auto m = RoundTrip({p, query});
     const auto& got = std::get<replica::RangeQuery>(m.body);
@@ -184,7 +184,11 @@ TEST_CASE("Peer codec: a sync by ranges comes back as it went") {
                          crdt::Path().Element("x"),
                          crdt::Leaf({ActorId{1}, 2}, crdt::Unit())});
     rows.rest = "abc";
-    answer.parts = {rows, {}, {{7}, {}, ""}};
+    rows.rows.push_back(rows.rows.front());
+    rows.rows.back().object.key = "l";
+    rows.rows.push_back(rows.rows.back());
+    rows.rows.back().object.bucket = "c";
+    answer.parts = {rows, {}, {{7}, {}, "", uint64_t{1} << 63}};
     const auto m = RoundTrip({p, answer});
     const auto& got = std::get<replica::RangeAnswer>(m.body);
     CHECK_FALSE(got.context_same);
@@ -409,6 +413,12 @@ kj::ArrayPtr<const kj::byte> Bytes(const char* text) {
   return kj::StringPtr(text).asBytes();
 }
 
+Spoil Asking(std::vector<uint8_t> asks) {
+  return [asks = std::move(asks)](auto m) {
+    m.initRangeQuery().setAsks(capnp::Data::Reader(asks.data(), asks.size()));
+  };
+}
+
 void CheckRefused(const std::vector<std::pair<const char*, Spoil>>& cases) {
   for (const auto& [expected, spoil] : cases) {
     const absl::Status status = DecodeSpoilt(spoil);
@@ -470,10 +480,23 @@ TEST_CASE("Peer codec: what is out of range in sync and reads is refused") {
       {"version is", [](auto m) { m.initRangeQuery().setAsks(Bytes("junk")); }},
       // Version, one question, for the rows from "b" to "a", without prints.
       {"a range of keys that is empty",
+       Asking({1, 1, 2, 0, 1, 'b', 0, 1, 'a', 8, 0})},
+      {"prints of a size that cannot be",
+       Asking({1, 1, 2, 0, 1, 'a', 0, 1, 'b', 0, 0})},
+      {"prints of a size that cannot be",
+       Asking({1, 1, 2, 0, 1, 'a', 0, 1, 'b', 9, 0})},
+      // "ab" after "a", of which it says that they share nothing, or two bytes.
+      {"a key that cannot follow the one before",
+       Asking({1, 1, 2, 0, 1, 'a', 0, 2, 'a', 'b', 8, 0})},
+      {"a key that cannot follow the one before",
+       Asking({1, 1, 2, 0, 1, 'a', 2, 1, 'b', 8, 0})},
+      {"digest leaves that cannot be", Asking({1, 1, 0, 0, 3, 1, 2, 7, 7})},
+      // One part, of nothing, whose check is neither there nor not.
+      {"a check that cannot be",
        [](auto m) {
-         const char bytes[] = {1, 1, 2, 1, 'b', 1, 'a', 0};
-         m.initRangeQuery().setAsks(capnp::Data::Reader(
-             reinterpret_cast<const uint8_t*>(bytes), sizeof(bytes)));
+         const uint8_t bytes[] = {1, 1, 0, 0, 0, 2};
+         m.initRangeAnswer().setParts(
+             capnp::Data::Reader(bytes, sizeof(bytes)));
        }},
       {"version is",
        [](auto m) { m.initRangeAnswer().setParts(Bytes("junk")); }},

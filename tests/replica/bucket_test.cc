@@ -139,7 +139,8 @@ TEST_CASE("Buckets: bytes come back equal, and broken ones are refused") {
                              .quorums = Quorums::kStrict,
                              .durability = Durability::kFsync,
                              .timeout = absl::Seconds(3),
-                             .value_bytes_max = 100};
+                             .value_bytes_max = 100,
+                             .ttl_ms = 86'400'000};
   CHECK(PropertiesOf(SettingsOf(all)) == all);
   REQUIRE(table.Create(NodeId{1}, 7, "shop", SettingsOf(all)).ok());
   REQUIRE(table.Create(NodeId{2}, 8, "users", {}).ok());
@@ -319,6 +320,60 @@ TEST_CASE("Buckets: a value over the limit of its bucket is not written") {
   CHECK(cluster.Show(0, crdt::Type::kSet, "s") == "{}");
   // What was there before the limit can be removed.
   CHECK(cluster.Write(0, RemoveFrom("s", {"abcd"})).ok());
+}
+
+uint64_t ExpiresOf(Cluster& cluster, std::string key) {
+  crdt::ReadSpec spec;
+  spec.object = AddTo(std::move(key), {}).object;
+  const auto read = cluster.Read(0, spec);
+  REQUIRE(read.ok());
+  return read->expires_ms;
+}
+
+TEST_CASE("Buckets: what a write begins lives as long as its bucket says") {
+  Cluster cluster(1);
+  BucketProperties day;
+  day.ttl_ms = 60'000;
+  const std::string bucket = AddTo("s", {}).object.bucket;
+  REQUIRE(cluster.Write(0, AddTo("before", {"x"})).ok());
+  cluster.at(0).HandleBuckets(Defaults({{bucket, day}}));
+  const uint64_t began = cluster.now().wall_ms;
+  REQUIRE(cluster.Write(0, AddTo("s", {"x"})).ok());
+  CHECK(ExpiresOf(cluster, "s") == began + 60'000);
+  cluster.Advance(absl::Seconds(10));
+  REQUIRE(cluster.Write(0, AddTo("s", {"y"})).ok());
+  CHECK(ExpiresOf(cluster, "s") == began + 60'000);
+  REQUIRE(cluster.Write(0, AddTo("before", {"y"})).ok());
+  CHECK(ExpiresOf(cluster, "before") == 0);
+  // A removal from what is not there leaves nothing that could expire.
+  const uint64_t rows = cluster.at(0).Digests()[0].row_entries;
+  REQUIRE(cluster.Write(0, RemoveFrom("t", {"x"})).ok());
+  CHECK(cluster.at(0).Digests()[0].row_entries == rows);
+}
+
+TEST_CASE(
+    "Buckets: what a session begins lives so, too, and its retry is one") {
+  // The time is no part of the session's delta: another node, which knows of
+  // another property, has to make the same one.
+  Cluster cluster(2);
+  BucketProperties day;
+  day.ttl_ms = 60'000;
+  const std::string bucket = AddTo("s", {}).object.bucket;
+  cluster.at(0).HandleBuckets(Defaults({{bucket, day}}));
+  crdt::SessionWriter writer(crdt::MakeActorId(crdt::ActorKind::kSession, 7));
+  const auto prepared = writer.Prepare({AddTo("s", {"x"})}, {1, 0});
+  REQUIRE(prepared.ok());
+  for (const uint32_t node : {0, 1, 0}) {
+    const RequestId id = cluster.BeginOnce(node, *prepared);
+    for (int i = 0; i < 3; ++i) cluster.Advance(absl::Milliseconds(1));
+    const auto reply = cluster.Take(id);
+    REQUIRE(reply.has_value());
+    CHECK(reply->body.ok());
+  }
+  cluster.DeliverAll();
+  CHECK(cluster.Differences() == "");
+  CHECK(cluster.Show(1, crdt::Type::kSet, "s") == "{x}");
+  CHECK(ExpiresOf(cluster, "s") > cluster.now().wall_ms + 50'000);
 }
 
 TEST_CASE("Buckets: those in use are found by skipping from one to the next") {

@@ -1,16 +1,20 @@
 // dovetail-repair-table: what does repair cost? The figures of
 // docs/benchmarks.md: a replica that lacks scattered changes which no log has
-// any more is brought up to date by ranges, and what two equal ones say to each
-// other.
+// any more is brought up to date by ranges; what two equal ones say to each
+// other; and what it takes to bring all rows to an empty replica, beside
+// copying the files.
 //
 // Real shards on RocksDB; the network hands messages over at once and counts
 // what they would be as frames.
+
 #include <CLI/CLI.hpp>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <ctime>
 #include <deque>
+#include <filesystem>
 #include <memory>
 #include <random>
 #include <string>
@@ -22,6 +26,7 @@
 #include "net/peer_codec.h"
 #include "replica/rocks_storage.h"
 #include "replica/shard.h"
+#include "tests/replica/table_ingest.h"
 #include "tests/sim/rocks_disk.h"
 
 namespace dovetail::replica {
@@ -51,21 +56,10 @@ size_t FrameBytes(const Message& message) {
 // Two owners of everything.
 class Pair {
  public:
-  Pair(const std::string& directory, uint32_t partitions)
-      : placement_(2, partitions) {
-    for (uint32_t i = 0; i < 2; ++i) {
-      auto storage =
-          RocksStorage::Open(absl::StrCat(directory, "/", i), RocksOptions());
-      DOVETAIL_CHECK(storage.ok());
-      storages_.push_back(*std::move(storage));
-      shards_.push_back(std::make_unique<Shard>(
-          options_, placement_,
-          Shard::Identity{NodeId{i},
-                          crdt::MakeActorId(crdt::ActorKind::kNode, i + 1), 0,
-                          1},
-          *storages_[i]));
-      DOVETAIL_CHECK(shards_[i]->Open(now_).ok());
-    }
+  Pair(const std::string& directory, uint32_t partitions,
+       const ShardOptions& options = {})
+      : options_(options), directory_(directory), placement_(2, partitions) {
+    for (uint32_t i = 0; i < 2; ++i) Open(i, i + 1);
     for (uint32_t i = 0; i < 2; ++i) {
       shards_[i]->HandlePeerUp(
           NodeId{1 - i}, now_,
@@ -76,6 +70,19 @@ class Pair {
   }
 
   Shard& at(uint32_t node) { return *shards_[node]; }
+  Storage& storage(uint32_t node) { return *storages_[node]; }
+  std::string DirectoryOf(uint32_t node) const {
+    return absl::StrCat(directory_, "/", node);
+  }
+  // Its process ends and another one begins.
+  void Restart(uint32_t node) {
+    DOVETAIL_CHECK(shards_[node]->SyncToDisk().ok());
+    shards_[node].reset();
+    storages_[node].reset();
+    Open(node, node + 100);
+    shards_[node]->HandlePeerUp(NodeId{1 - node}, now_);
+    EndTurn(node);
+  }
   uint64_t bytes() const { return bytes_; }
   uint64_t messages() const { return messages_; }
   void ResetCounts() { bytes_ = messages_ = 0; }
@@ -141,10 +148,23 @@ class Pair {
   }
 
  private:
+  void Open(uint32_t node, uint64_t actor) {
+    auto storage = RocksStorage::Open(DirectoryOf(node), RocksOptions());
+    DOVETAIL_CHECK(storage.ok());
+    storages_[node] = *std::move(storage);
+    shards_[node] = std::make_unique<Shard>(
+        options_, placement_,
+        Shard::Identity{NodeId{node},
+                        crdt::MakeActorId(crdt::ActorKind::kNode, actor), 0, 1},
+        *storages_[node]);
+    DOVETAIL_CHECK(shards_[node]->Open(now_).ok());
+  }
+
   const ShardOptions options_;
+  const std::string directory_;
   const Placement placement_;
-  std::vector<std::unique_ptr<RocksStorage>> storages_;
-  std::vector<std::unique_ptr<Shard>> shards_;
+  std::array<std::unique_ptr<RocksStorage>, 2> storages_;
+  std::array<std::unique_ptr<Shard>, 2> shards_;
   std::deque<std::pair<uint32_t, Message>> network_;
   Now now_{absl::Seconds(1), 1'700'000'000'000};
   uint64_t next_id_ = 1;
@@ -161,6 +181,15 @@ void Load(Pair& pair, uint32_t rows) {
     if (i % (64 * kTurn) == 64 * kTurn - 1) pair.Pass(absl::Seconds(1));
   }
   while (!pair.LogsEmpty()) pair.Pass(absl::Seconds(1));
+}
+
+void ForgetLogs(Pair& pair, uint32_t partitions) {
+  for (uint32_t p = 0; p < partitions; ++p) {
+    DOVETAIL_CHECK(
+        pair.at(0).ForgetLog(PartitionId{static_cast<uint16_t>(p)}, {}).ok());
+  }
+  pair.EndTurn(0);
+  pair.DropAll();
 }
 
 void Repair(const Arguments& arguments) {
@@ -181,11 +210,7 @@ void Repair(const Arguments& arguments) {
   }
   pair.EndTurn(0);
   pair.DropAll();
-  for (uint32_t p = 0; p < arguments.partitions; ++p) {
-    DOVETAIL_CHECK(
-        pair.at(0).ForgetLog(PartitionId{static_cast<uint16_t>(p)}, {}).ok());
-  }
-  pair.EndTurn(0);
+  ForgetLogs(pair, arguments.partitions);
   DOVETAIL_CHECK(!pair.Equal());
 
   pair.ResetCounts();
@@ -206,6 +231,82 @@ void Repair(const Arguments& arguments) {
               static_cast<unsigned long long>(pair.bytes() / 1000),
               static_cast<double>(pair.bytes()) / (different * row),
               took.count(), CpuSeconds() - cpu);
+}
+
+// Times what happens until it ends, and prints that.
+class Stretch {
+ public:
+  explicit Stretch(const char* what)
+      : what_(what),
+        begun_(std::chrono::steady_clock::now()),
+        cpu_(CpuSeconds()) {}
+  void End(uint64_t rows, uint64_t bytes) const {
+    const std::chrono::duration<double> took =
+        std::chrono::steady_clock::now() - begun_;
+    const double cpu = CpuSeconds() - cpu_;
+    std::printf("| %s | %.2f | %.2f | %.2f | %.1f |\n", what_, took.count(),
+                cpu, 1e6 * cpu / static_cast<double>(rows),
+                static_cast<double>(bytes) / 1e6);
+    std::fflush(stdout);
+  }
+
+ private:
+  const char* const what_;
+  const std::chrono::steady_clock::time_point begun_;
+  const double cpu_;
+};
+
+uint64_t BytesIn(const std::string& directory) {
+  uint64_t bytes = 0;
+  for (const auto& file :
+       std::filesystem::recursive_directory_iterator(directory)) {
+    if (file.is_regular_file()) bytes += file.file_size();
+  }
+  return bytes;
+}
+
+// All rows to an empty replica, and what is to be compared with that.
+void Move(const Arguments& arguments) {
+  const sim::TemporaryDirectory directory;
+  ShardOptions options;
+  options.transfer_bytes_per_second = 0;
+  Pair pair(directory.path(), arguments.partitions, options);
+  const uint64_t rows = arguments.rows;
+  const Stretch written("written, by one replica alone");
+  for (uint32_t i = 0; i < rows; ++i) {
+    pair.Write(i, std::string(kValueBytes, 'a'));
+    if (i % kTurn != kTurn - 1 && i != rows - 1) continue;
+    pair.EndTurn(0);
+    pair.DropAll();
+  }
+  ForgetLogs(pair, arguments.partitions);
+  DOVETAIL_CHECK(pair.at(0).SyncToDisk().ok());
+  written.End(rows, BytesIn(pair.DirectoryOf(0)));
+
+  const Stretch restarted("restarted");
+  pair.Restart(0);
+  pair.DropAll();
+  restarted.End(rows, 0);
+
+  const Stretch copied("its files copied");
+  std::filesystem::copy(pair.DirectoryOf(0), directory.path() + "/copy",
+                        std::filesystem::copy_options::recursive);
+  copied.End(rows, BytesIn(directory.path() + "/copy"));
+
+  const Stretch ingested("its rows written to a table, and that taken in");
+  ingested.End(rows, IngestAsTable(pair.storage(0), directory.path()));
+
+  const Stretch vouched("all rows compared with the digest");
+  DOVETAIL_CHECK(pair.at(0).VerifyDigests().ok());
+  vouched.End(rows, 0);
+
+  pair.ResetCounts();
+  const Stretch filled("an empty replica filled by ranges, both sides");
+  pair.at(1).StartRanges(NodeId{0}, pair.now());
+  pair.EndTurn(1);
+  pair.DeliverAll();
+  while (!pair.Equal()) pair.Pass(absl::Milliseconds(1));
+  filled.End(rows, pair.bytes());
 }
 
 // What two nodes with nothing to say do say.
@@ -232,8 +333,16 @@ int Main(int argc, char** argv) {
   app.add_option("--seed", arguments.seed)->capture_default_str();
   bool idle = false;
   app.add_flag("--idle", idle, "what equal replicas say, not repair");
+  bool move = false;
+  app.add_flag("--move", move, "all rows to an empty replica, not repair");
   CLI11_PARSE(app, argc, argv);
-  if (idle) {
+  if (move) {
+    std::printf(
+        "| %u rows in %u partitions | s | CPU s | CPU µs a row | MB |\n"
+        "|---|---|---|---|---|\n",
+        arguments.rows, arguments.partitions);
+    Move(arguments);
+  } else if (idle) {
     std::printf(
         "| partitions | messages to one peer in 600 s | bytes/s to one peer "
         "|\n|---|---|---|\n");

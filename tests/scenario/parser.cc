@@ -128,6 +128,11 @@ absl::StatusOr<Action> Parser::ParseAction(absl::string_view line, int number) {
 
 absl::StatusOr<Action> Parser::ParseCast(const Words& words) {
   if (words[0].Is("bucket")) {
+    if (words.size() == 4 && words[2].Is("ttl")) {
+      DOVETAIL_ASSIGN_OR_RETURN(const int64_t ms, ParseMilliseconds(words[3]));
+      if (ms <= 0) return CannotParse("nothing lives for no time");
+      return UseBucket{words[1].text, ms};
+    }
     DOVETAIL_RETURN_IF_ERROR(ExpectWords(words, 2, 2));
     return UseBucket{words[1].text};
   }

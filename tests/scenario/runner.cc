@@ -169,6 +169,7 @@ Judgement Runner::Do(const SetPartitions& statement) {
 Judgement Runner::Do(const UseBucket& statement) {
   bucket_ = statement.name;
   buckets_.insert(bucket_);
+  if (statement.ttl_ms > 0) world_.SetBucketTtl(bucket_, statement.ttl_ms);
   return std::nullopt;
 }
 

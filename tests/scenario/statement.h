@@ -28,6 +28,7 @@ struct SetPartitions {
 };
 struct UseBucket {
   std::string name;
+  int64_t ttl_ms = 0;  // its property, from now on everywhere; 0: as it is
 };
 
 // `body` is parsed for each round, with the round in place of `%`.

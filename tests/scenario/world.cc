@@ -59,6 +59,15 @@ void World::AddNode(std::string name) {
   nodes_.push_back(std::move(node));
 }
 
+void World::SetBucketTtl(const std::string& bucket, int64_t ttl_ms) {
+  auto changed = std::make_shared<replica::BucketDefaults>(*buckets_);
+  (*changed)[bucket].ttl_ms = static_cast<uint64_t>(ttl_ms);
+  buckets_ = std::move(changed);
+  if (!begun_) return;
+  for (NodeId running : RunningNodes())
+    ShardOf(running).HandleBuckets(buckets_);
+}
+
 absl::Status World::Begin() {
   DOVETAIL_CHECK(!begun_);
   begun_ = true;
@@ -420,6 +429,7 @@ absl::Status World::Start(NodeId node) {
         shard_options_, placement_,
         replica::Shard::Identity{node, n.actors.back(), 0, 1}, *n.storage);
     status = n.shard->Open(NowOf(n));
+    n.shard->HandleBuckets(buckets_);
   }
   if (!status.ok()) {
     n.shard.reset();

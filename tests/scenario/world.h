@@ -47,6 +47,8 @@ class World {
   void SetPartitions(uint32_t partitions) { partitions_ = partitions; }
   // N; never said, every node owns every partition.
   void SetOwners(uint32_t owners) { owners_ = owners; }
+  // From now on, as all nodes know it.
+  void SetBucketTtl(const std::string& bucket, int64_t ttl_ms);
   // Starts all nodes. Once.
   absl::Status Begin();
   bool begun() const { return begun_; }
@@ -192,7 +194,13 @@ class World {
   std::vector<std::vector<replica::PartitionDigest>> Fingerprint() const;
 
   const WorldOptions options_;
-  const replica::ShardOptions shard_options_;
+  // No time passes but by `wait`: nothing is to wait for bytes to pass, either.
+  static replica::ShardOptions Unpaced() {
+    replica::ShardOptions options;
+    options.transfer_bytes_per_second = 0;
+    return options;
+  }
+  const replica::ShardOptions shard_options_ = Unpaced();
   uint32_t partitions_ = 1;
   bool begun_ = false;
   uint32_t owners_ = 0;  // 0: all
@@ -210,6 +218,8 @@ class World {
   uint64_t next_request_ = 1;
   uint64_t actors_drawn_ = 0;
   absl::Duration steady_ = absl::ZeroDuration();
+  std::shared_ptr<const replica::BucketDefaults> buckets_ =
+      std::make_shared<const replica::BucketDefaults>();
   absl::Status fatal_;
 };
 
