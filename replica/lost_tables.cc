@@ -21,10 +21,9 @@ void LostTables::Round() {
       if (core_.options.accept_loss || OthersHave(table)) {
         // An error means that the table is in use: the next round tries again,
         // and the metric of damaged tables stays up meanwhile.
-        const absl::Status given_up = core_.storage.GiveUp(
-            table.number, core_.identity.shard, core_.identity.shards);
-        DOVETAIL_MARK_IF("tables: one in use cannot be given up yet",
-                         !given_up.ok());
+        core_.storage
+            .GiveUp(table.number, core_.identity.shard, core_.identity.shards)
+            .IgnoreError();
       }
     } else {
       DOVETAIL_MARK("tables: what lies in one is suspected");

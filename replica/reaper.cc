@@ -70,6 +70,9 @@ void Reaper::Round(Now now) {
 
 void Reaper::Turn(Now now) {
   size_t budget = std::min(left_, kObjectsPerTurn);
+  if (DOVETAIL_BUGGIFY("reaper: one object a turn")) {
+    budget = std::min<size_t>(budget, 1);
+  }
   left_ -= budget;
   next_turn_ = absl::InfiniteDuration();
   bool differs = false;

@@ -498,6 +498,43 @@ TEST_CASE(
   CHECK(a.counters().pings_for_others == 1);
 }
 
+TEST_CASE("Membership: one last life is overruled and who claims again lives") {
+  SwimWorld world({});
+  REQUIRE(world.StartAll(3));
+  Membership& b = world.at(1);
+  for (int time = 0; time < 3; ++time) {
+    Rumor twin;
+    twin.id = world.id(1);
+    twin.incarnation = b.self().incarnation + 1;
+    twin.info = world.info(1);
+    twin.info->peer_address = "10.9.9.9:71";
+    b.HandleMessage(world.id(2), {PingAck{0}, {twin}}, world.now());
+    CHECK(b.self().incarnation == twin.incarnation + 1);
+    const auto events = b.TakeEvents();
+    // Said once.
+    REQUIRE(events.size() == (time == 1 ? 1 : 0));
+    if (time == 1) CHECK(events[0].kind == Kind::kConflict);
+  }
+}
+
+TEST_CASE("Membership: with all probes in flight a period goes without one") {
+  SwimSettings settings;
+  settings.options.probes_max = 1;
+  SwimWorld world(settings);
+  REQUIRE(world.StartAll(5));
+  // Nothing gets through: its probe lasts for as long as it takes to suspect.
+  world.SetFilter([](size_t, size_t) { return false; });
+  Membership& a = world.at(0);
+  for (int i = 0; i < 50; ++i) {
+    world.RunFor(kPeriod / 5);
+    a.HandleLinkDown(world.id(1 + i % 4), world.now());
+    world.Drain(0);
+    CHECK(a.probes_in_flight() <= 1);
+  }
+  world.RunFor(absl::Minutes(1));
+  CHECK(a.probes_in_flight() <= 1);
+}
+
 TEST_CASE("Membership: the largest incarnation a peer can claim does no harm") {
   SwimWorld world({});
   REQUIRE(world.StartAll(3));

@@ -1,8 +1,12 @@
 // How fast data may move, by what requests take.
 #include "replica/transfer_pace.h"
 
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "doctest/doctest.h"
 #include "replica/request_window.h"
+#include "tests/replica/cluster.h"
 
 namespace dovetail::replica {
 namespace {
@@ -115,6 +119,28 @@ TEST_CASE("Pace: an infinite floor means that nothing ever yields") {
   Moving moving(options);
   moving.pace().OnRequestTimes(kQuick);
   CHECK(moving.After(kSlow, 5) == kMost);
+}
+
+TEST_CASE("Pace: a log that is streamed waits for its time") {
+  ShardOptions options;
+  options.sync_chunk_bytes = 1000;
+  Cluster cluster(2, 1, options);
+  cluster.Part(0, 1);
+  const std::string large(1000, 'v');
+  for (int i = 0; i < 400; ++i) {
+    REQUIRE(cluster.Write(0, AddTo("k", {absl::StrCat(i, large)})).ok());
+  }
+  cluster.network().clear();
+  cluster.at(0).HandleRequestTimes(kQuick);
+  cluster.Meet(0, 1);
+  cluster.DeliverAll();
+  // No time has passed: all but the first of it waits.
+  CHECK(cluster.at(1).Digests()[0].events < 400);
+  for (int i = 0; i < 100 && cluster.at(1).Digests()[0].events < 400; ++i) {
+    cluster.Advance(absl::Milliseconds(100));
+    cluster.DeliverAll();
+  }
+  CHECK(cluster.at(1).Digests()[0].events == 400);
 }
 
 TEST_CASE("Request window: the 99th percentile of a quarter of a second") {

@@ -308,6 +308,12 @@ void Checker::OnRemoval(const Reaped& reaped, const crdt::ObjectId& object,
   }
   oracle::Oracle& oracle = OracleOf(reaped.partition);
   const oracle::Events seen = ToOracle(before);
+  // A time that was set in this very turn is not known yet.
+  const auto settings = oracle.SettingsOf(ToOracle(object), seen);
+  if (std::any_of(settings.begin(), settings.end(),
+                  [](const auto& one) { return one.at_ms == 0; })) {
+    return ForgetObject(reaped.partition, object, events);
+  }
   std::string wrong;
   if (in_time) {
     wrong = WhyNotRemove(reaped.node, reaped.partition, object, seen);

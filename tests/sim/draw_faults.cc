@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -142,6 +143,7 @@ class Drawer {
     if (Allows(profile, Sort::kDisk) && chance_.Half()) FailAtClears();
     if (Allows(profile, Sort::kNetwork) && chance_.Permille(300)) Swizzle();
     if (Allows(profile, Sort::kNetwork) && chance_.Half()) KeepSecrets();
+    WithholdClears(profile);
   }
 
  private:
@@ -249,6 +251,22 @@ class Drawer {
     }
   }
 
+  // What a large clear leaves is read where its first part never arrives.
+  void WithholdClears(const std::string& profile) {
+    if (nodes_ < 2 || !Allows(profile, Sort::kNetwork)) return;
+    Stream stream(plan_.seed, "clears");
+    for (size_t i = 0; i < operations_; ++i) {
+      const Told its = Tell(plan_.events[i].text);
+      if (its.key != "hoard" || its.verb != "clear" || stream.OneIn(3))
+        continue;
+      PlanEvent event;
+      event.kind = EventKind::kWithhold;
+      event.peer = (static_cast<uint32_t>(its.who[1] - '0') + 1) % nodes_;
+      event.value = plan_.events[i].at_us;
+      plan_.events.push_back(std::move(event));
+    }
+  }
+
   // The writes shortly before a quorum read reach some nodes and not others, so
   // that each replica it is joined from knows something else. Whoever reads
   // knows least.
@@ -311,6 +329,8 @@ class Drawer {
     if (options.ring == 0 || options.may_lose != 0 || stream.Half()) return;
     const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
     options.joiners = stream.Between(0, spare);
+    // What logs do not hold any more comes by ranges.
+    if (stream.OneIn(3)) options.log_bytes_max = stream.LogBetween(200, 5'000);
     const int64_t changes = stream.Between(1, 6);
     for (int64_t i = 0; i < changes; ++i) {
       const int64_t at = stream.Between(0, options.duration_us);
@@ -334,17 +354,19 @@ class Drawer {
     }
     if (chosen.empty() || commits.empty() || stream.Half()) return;
     for (const int64_t commit : commits) {
-      for (uint64_t n = 1 + stream.Below(4); n > 0; --n) {
+      for (uint64_t n = 1 + stream.Below(8); n > 0; --n) {
         const Habit& habit = stream.Pick(chosen);
-        if (ReplacesDisk(habit.kind) && !stream.OneIn(3)) continue;
+        if (ReplacesDisk(habit.kind) && !stream.OneIn(2)) continue;
         const size_t size = plan_.events.size();
         Draw(habit, stream);
         if (plan_.events.size() == size) continue;
         PlanEvent& event = plan_.events.back();
-        if (event.kind == EventKind::kWithhold) {
-          event.value = commit;
-        } else {
-          event.at_us = commit + stream.LogBetween(100, 10 * kS);
+        event.at_us = commit + stream.LogBetween(100, 10 * kS);
+        if (ReplacesDisk(habit.kind) || stream.Half()) {
+          event.at_us = commit;
+          event.in = static_cast<TransferPhase>(stream.Below(kTransferPhases));
+        } else if (event.kind == EventKind::kWithhold) {
+          event.value = std::exchange(event.at_us, 0);
         }
       }
     }
@@ -361,6 +383,8 @@ class Drawer {
       const auto first = static_cast<uint32_t>(nodes_ - plan_.options.joiners);
       const bool joins = plan_.options.joiners > 0 && stream.Half();
       if (joins) event.peer = first + stream.Below32(nodes_ - first);
+      // Whose disk is lost while partitions come to it, or leave it.
+      if (!frail_.empty() && stream.OneIn(4)) event.peer = frail_.front();
       event.value = joins ? kStageJoin : stream.Between(1, kStages);
       if (event.value == kStageWeight) {
         event.value += 8 * stream.Between(0, 300);

@@ -111,7 +111,7 @@ class Drawer {
       before = at;
       Draw(at);
     }
-    if (Stream(plan_.seed, "hoard").OneIn(25)) DrawHoard(end);
+    if (Stream(plan_.seed, "hoard").OneIn(15)) DrawHoard(end);
     if (Stream(plan_.seed, "pile").OneIn(40)) DrawPile(end);
     plan_.events.insert(plan_.events.end(), retries_.begin(), retries_.end());
   }
@@ -427,6 +427,11 @@ class Drawer {
             absl::StrCat("set clear hoard ", one_.Half() ? "w=1" : Level("w")));
       // The checker would not know whose parts it sees.
       plan_.events.back().value &= ~kWayForward;
+      if (nodes_ > 1) {
+        AddBy((node + i + 1) % nodes_, at + one_.LogBetween(1'000, 2'000'000),
+              absl::StrCat("set read hoard limit=", 1 + one_.Below(2),
+                           " r=", nodes_));
+      }
       const uint64_t element = 1000 + one_.Below(1000);
       Add(at + one_.Exponential(20'000),
           absl::StrCat("set add hoard h", element, " w=1"));

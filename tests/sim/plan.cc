@@ -22,6 +22,14 @@ constexpr std::array<const char*, kEventKinds> kNames = {
     "cut-region",  "heal-links",  "stage",       "damage"};
 static_assert(static_cast<int>(EventKind::kDamage) + 1 == kEventKinds);
 
+std::optional<TransferPhase> PhaseNamed(absl::string_view name) {
+  for (int phase = 0; phase < kTransferPhases; ++phase) {
+    const auto its = static_cast<TransferPhase>(phase);
+    if (name == TransferPhaseName(its)) return its;
+  }
+  return std::nullopt;
+}
+
 std::optional<EventKind> KindOf(absl::string_view name) {
   for (size_t i = 0; i < kNames.size(); ++i) {
     if (name == kNames[i]) return static_cast<EventKind>(i);
@@ -52,6 +60,11 @@ absl::StatusOr<PlanEvent> ParseEvent(absl::string_view text, int line) {
   event.kind = *kind;
   for (size_t i = 2; i < words.size(); ++i) {
     absl::string_view word = words[i];
+    if (absl::ConsumePrefix(&word, "in=")) {
+      event.in = PhaseNamed(word);
+      if (!event.in) return Wrong(line, absl::StrCat("no phase ", word));
+      continue;
+    }
     int64_t number = 0;
     const size_t equals = word.find('=');
     if (equals == absl::string_view::npos ||
@@ -162,6 +175,7 @@ std::string ToText(const PlanEvent& event) {
   if (event.peer != 0) absl::StrAppend(&text, " peer=", event.peer);
   if (event.value != 0) absl::StrAppend(&text, " value=", event.value);
   if (event.for_us != 0) absl::StrAppend(&text, " for=", event.for_us);
+  if (event.in) absl::StrAppend(&text, " in=", TransferPhaseName(*event.in));
   if (!event.text.empty()) absl::StrAppend(&text, " text=", event.text);
   return text;
 }

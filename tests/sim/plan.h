@@ -10,6 +10,7 @@
 //   option nodes 3                       those that differ from their default
 //   at 120000 operation timeout=2000000 text=T1 = n0 set read k1 r=2
 //   at 500000 crash node=1 value=1000 for=3000000
+//   at 600000 pause node=1 for=500000 in=ranges    once transfers are so far
 //
 // Times are microseconds of virtual time. Operations are sentences of the
 // scenario language (tests/scenarios/README.md), coordinated by nodes n0, n1 …
@@ -17,11 +18,13 @@
 #define DOVETAIL_TESTS_SIM_PLAN_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "tests/sim/transfer_phase.h"
 
 namespace dovetail::sim {
 
@@ -171,6 +174,8 @@ inline constexpr int64_t kStageRemove = 5;  // its disk counts as lost
 inline constexpr int64_t kStages = 5;
 const char* EventName(EventKind kind);
 
+inline constexpr int64_t kInPhaseWithinUs = 20'000'000;
+
 // How an operation is done (PlanEvent::value).
 inline constexpr int64_t kWayFsync = 1;  // fsync durability
 inline constexpr int64_t kWayForward =
@@ -204,6 +209,10 @@ struct PlanEvent {
   uint32_t peer = 0;
   int64_t value = 0;
   int64_t for_us = 0;
+  // Of a fault: it waits, for kInPhaseWithinUs at most, until some transfer of
+  // a partition is so far: at `node`, if it takes a disk's contents, else at
+  // any node, which it then strikes.
+  std::optional<TransferPhase> in;
   std::string text;
   bool is_fault() const { return kind != EventKind::kOperation; }
   friend bool operator==(const PlanEvent&, const PlanEvent&) = default;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "tests/sim/hooks.h"
+#include "tests/sim/marks.h"
 
 namespace dovetail::sim {
 namespace {
@@ -136,6 +137,26 @@ std::vector<std::string> Report::Zeros(const Counts& counts) {
   return names;
 }
 
+std::string Report::Profile() const {
+  return profiles_.size() == 1 ? profiles_.begin()->first : "mixed";
+}
+
+std::vector<std::string> Report::MissedMarks() const {
+  std::vector<std::string> missed = Zeros(marks_);
+  std::erase_if(missed, [this](const std::string& mark) {
+    return !MustReach(mark, Profile());
+  });
+  return missed;
+}
+
+std::vector<std::string> Report::MarksLeftToOthers() const {
+  std::vector<std::string> left = Zeros(marks_);
+  std::erase_if(left, [this](const std::string& mark) {
+    return MustReach(mark, Profile());
+  });
+  return left;
+}
+
 double Report::Speed() const {
   return core_seconds_ > 0
              ? static_cast<double>(virtual_us_) / 1e6 / core_seconds_
@@ -207,9 +228,11 @@ std::string Report::ToText(double wall_seconds) const {
                   FaultTable(),
                   "faults, by how far transfers of partitions at it were:\n",
                   TransferTable());
-  absl::StrAppendFormat(&text, "marks: %u of %u reached; not: %s\n",
-                        marks_.size() - missed.size(), marks_.size(),
-                        ListOf(missed));
+  const std::vector<std::string> others = MarksLeftToOthers();
+  absl::StrAppendFormat(
+      &text, "marks: %u of %u reached; left to others: %s; not: %s\n",
+      marks_.size() - missed.size() - others.size(), marks_.size(),
+      ListOf(others), ListOf(missed));
   absl::StrAppendFormat(&text, "buggify: %u of %u sites fired; not: %s\n",
                         buggified_.size() - idle.size(), buggified_.size(),
                         ListOf(idle));

@@ -30,8 +30,10 @@ class Report {
 
   uint64_t seeds() const { return seeds_; }
   const std::vector<Failure>& failures() const { return failures_; }
-  // Marks of the product that no seed reached; buggify sites that never fired.
-  std::vector<std::string> MissedMarks() const { return Zeros(marks_); }
+  // Marks of the product that no seed reached and some had to (marks.h); those
+  // that none had to; buggify sites that never fired.
+  std::vector<std::string> MissedMarks() const;
+  std::vector<std::string> MarksLeftToOthers() const;
   std::vector<std::string> IdleSites() const { return Zeros(buggified_); }
   // How many times faster than real time, for one core.
   double Speed() const;
@@ -44,6 +46,8 @@ class Report {
 
  private:
   using Counts = std::map<std::string, uint64_t>;
+  // Of all seeds, or "mixed".
+  std::string Profile() const;
   static std::vector<std::string> Zeros(const Counts& counts);
   void AddFailure(Failure failure);
   std::string FaultTable() const;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "tests/sim/disk_faults.h"
 #include "tests/sim/hooks.h"
 
 namespace dovetail::sim {
@@ -41,7 +42,7 @@ class Simulation {
   Outcome Run() {
     cluster_.StartAll();
     for (size_t i = 0; i < plan_.events.size(); ++i) {
-      scheduler_.At(plan_.events[i].at_us, [this, i] { Strike(i); });
+      scheduler_.At(plan_.events[i].at_us, [this, i] { Arrive(i); });
     }
     RunUntil(plan_.options.duration_us);
     if (Going() && plan_.options.core != 0) RunCore();
@@ -60,6 +61,7 @@ class Simulation {
     while (Going() && scheduler_.RunOne(end_us)) {
       if (healed_ || turns == cluster_.turns()) continue;
       turns = cluster_.turns();
+      if (!waiting_.empty()) StrikeWaiting();
       if (probes_.Permille(plan_.options.probe_permille)) ProbeSomething();
       // A listing costs what several reads do.
       if (listings_.Permille(plan_.options.probe_permille / 5)) {
@@ -186,12 +188,44 @@ class Simulation {
     return checker_.LacksEvents(node) ? Phase::kCatchingUp : Phase::kQuiet;
   }
 
-  void Strike(size_t index) {
+  void Arrive(size_t index) {
     const PlanEvent& event = plan_.events[index];
     if (!event.is_fault()) return checker_.Run(index);
     if (core_alone_) return;
     // A plan that was edited may name nodes that are not there.
     if (event.node >= cluster_.size() || event.peer >= cluster_.size()) return;
+    if (event.in) {
+      waiting_.push_back(event);
+    } else {
+      Strike(event);
+    }
+  }
+
+  // What waited for a phase of transfers (PlanEvent::in) that has come.
+  void StrikeWaiting() {
+    if (Calm()) return waiting_.clear();
+    std::erase_if(waiting_, [&](const PlanEvent& event) {
+      return event.at_us + kInPhaseWithinUs < scheduler_.now_us();
+    });
+    for (uint32_t node = 0; node < cluster_.size(); ++node) {
+      const uint32_t phases = TransferPhasesOf(cluster_, node);
+      if (phases == 0) continue;
+      const auto due = std::find_if(
+          waiting_.begin(), waiting_.end(), [&](const PlanEvent& event) {
+            const bool here = node == event.node || !LosesRows(event.kind);
+            return here && (phases & BitOf(*event.in)) != 0;
+          });
+      if (due == waiting_.end()) continue;
+      PlanEvent event = *due;
+      waiting_.erase(due);
+      event.node = node;
+      if (event.peer == node) event.peer = (node + 1) % cluster_.size();
+      if (event.kind == EventKind::kWithhold) event.value = scheduler_.now_us();
+      return Strike(event);  // which may end processes
+    }
+  }
+
+  void Strike(const PlanEvent& event) {
     trace_.Add(scheduler_.now_us(), "fault", static_cast<uint64_t>(event.kind),
                event.node, event.peer, [&] { return ToText(event); });
     const Phase phase = PhaseOf(event.node);
@@ -203,7 +237,7 @@ class Simulation {
     }
     switch (event.kind) {
       case EventKind::kOperation:
-        return;
+        return;  // done by Arrive
       case EventKind::kCrash:
       case EventKind::kRestartAll:
       case EventKind::kWipe:
@@ -447,6 +481,7 @@ class Simulation {
   Stream listings_;
   Stream sessions_;
   Stream quorums_;
+  std::vector<PlanEvent> waiting_;  // until transfers are so far
   bool healed_ = false;
   bool core_alone_ = false;  // see RunCore
   Outcome outcome_;

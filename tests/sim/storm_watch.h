@@ -28,6 +28,8 @@ class StormWatch {
   static constexpr uint32_t kSameDeltaMax = 1000;
   // questions about one object, for all the reads there are.
   static constexpr uint32_t kQuestionsMax = 2000;
+  // those among them that go on from the middle of it: pages grow.
+  static constexpr uint32_t kPagesMax = 800;
 
   // A node that is to be `node` sends it. Returns what is wrong; empty:
   // nothing.

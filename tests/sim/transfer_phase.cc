@@ -10,21 +10,17 @@ namespace {
 using replica::NodeId;
 using replica::PartitionId;
 
-constexpr uint32_t Bit(TransferPhase phase) {
-  return uint32_t{1} << static_cast<int>(phase);
-}
-
 uint32_t PhasesOfOwner(const Lane& lane, PartitionId partition, NodeId self,
                        const std::map<PartitionId, replica::Transfer>& coming) {
   const auto transfer = coming.find(partition);
   if (transfer == coming.end()) {
     return lane.placement->OwnedBefore(self, partition)
                ? 0
-               : Bit(TransferPhase::kComplete);
+               : BitOf(TransferPhase::kComplete);
   }
-  if (transfer->second.source) return Bit(TransferPhase::kRanges);
-  return Bit(transfer->second.events_lacking > 0 ? TransferPhase::kLogs
-                                                 : TransferPhase::kWaiting);
+  if (transfer->second.source) return BitOf(TransferPhase::kRanges);
+  return BitOf(transfer->second.events_lacking > 0 ? TransferPhase::kLogs
+                                                   : TransferPhase::kWaiting);
 }
 
 }  // namespace
@@ -57,10 +53,10 @@ uint32_t TransferPhasesOf(SimCluster& cluster, uint32_t node) {
   for (size_t i = 0; i < lanes.size(); ++i) {
     const Lane& lane = lanes[i];
     if (lane.ring != cluster.newest_ring()) {
-      phases |= Bit(TransferPhase::kUnheard);
+      phases |= BitOf(TransferPhase::kUnheard);
     }
     if (lane.shard->stats().emptying > 0) {
-      phases |= Bit(TransferPhase::kDropping);
+      phases |= BitOf(TransferPhase::kDropping);
     }
     if (!lane.placement->moves()) continue;
     std::map<PartitionId, replica::Transfer> coming;
@@ -73,7 +69,7 @@ uint32_t TransferPhasesOf(SimCluster& cluster, uint32_t node) {
         phases |= PhasesOfOwner(lane, partition, self, coming);
       } else if (lane.placement->OwnedBefore(self, partition) &&
                  !lane.shard->ContextOf(partition).applied.empty()) {
-        phases |= Bit(TransferPhase::kFormer);
+        phases |= BitOf(TransferPhase::kFormer);
       }
     }
   }

@@ -22,6 +22,10 @@ enum class TransferPhase {
 inline constexpr int kTransferPhases = 7;
 const char* TransferPhaseName(TransferPhase phase);
 
+constexpr uint32_t BitOf(TransferPhase phase) {
+  return uint32_t{1} << static_cast<int>(phase);
+}
+
 // A bit for each phase that some partition is in at `node`. None if nothing
 // moves there, or the node does not run.
 uint32_t TransferPhasesOf(SimCluster& cluster, uint32_t node);
