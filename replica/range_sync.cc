@@ -82,10 +82,23 @@ void RangeSync::Round(Now now) {
     for (NodeId node : core_.placement.Before(id)) {
       if (!core_.placement.Owns(node, id)) sources.push_back(node);
     }
-    std::erase_if(sources, [&](NodeId node) {
-      return !core_.IsUp(node) ||
-             (core_.placement.moves() && !core_.IsProbablyWhole(node, id));
-    });
+    if (sources.empty() && progress.active) {
+      // Who held some of it for this node has handed that over and let go, or
+      // says again what it has.
+      DOVETAIL_MARK("ranges: nobody is left to read from");
+      core_.touched.push_back(id);
+      partition->AbandonRanges();
+      continue;
+    }
+    std::erase_if(sources, [&](NodeId node) { return !core_.IsUp(node); });
+    if (core_.placement.moves()) {
+      std::vector<NodeId> whole = sources;
+      std::erase_if(
+          whole, [&](NodeId node) { return !core_.IsProbablyWhole(node, id); });
+      // Where nobody within reach has all of it, what somebody has of it is
+      // better than to wait for each other: it is claimed for no more.
+      if (mends || !whole.empty()) sources = std::move(whole);
+    }
     if (mends && core_.placement.Owners(id).size() == 1 && sources.empty() &&
         core_.options.accept_loss) {
       DOVETAIL_MARK("mend: nobody else ever had it");

@@ -123,7 +123,7 @@ TEST_CASE("Pace: an infinite floor means that nothing ever yields") {
 
 TEST_CASE("Pace: a log that is streamed waits for its time") {
   ShardOptions options;
-  options.sync_chunk_bytes = 1000;
+  options.sync_chunk_bytes = 20'000;
   Cluster cluster(2, 1, options);
   cluster.Part(0, 1);
   const std::string large(1000, 'v');

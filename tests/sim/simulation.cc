@@ -106,7 +106,12 @@ class Simulation {
   }
 
   int64_t ConvergeTimeUs() const {
-    return kConvergeExtraUs + kRoundsMax * plan_.options.sync_period_max_us;
+    // A staged change that missed a node comes with an exchange of all there is
+    // to gossip, to one node in 30 periods.
+    const int64_t gossip_us =
+        plan_.options.ring != 0 ? 120 * plan_.options.gossip_period_us : 0;
+    return kConvergeExtraUs + gossip_us +
+           kRoundsMax * plan_.options.sync_period_max_us;
   }
 
   void Heal() {
