@@ -72,6 +72,12 @@ void RangeSync::Round(Now now) {
       partition->BeginRanges();
     }
     const RangeProgress& progress = partition->progress();
+    if (progress.active && partition->empty() && !core_.IsOwner(id) &&
+        !Running(id) && partition->Available().ok()) {
+      // Another ring came before anything did.
+      core_.touched.push_back(id);
+      partition->AbandonRanges();
+    }
     const bool mends = !progress.active && !progress.lost.empty();
     if (!mends && !HasRoom()) continue;
     if ((!progress.active && !mends) || Running(id) || !core_.IsOwner(id) ||
