@@ -318,6 +318,10 @@ class Checker final : public Observer {
                     const crdt::EventSet& before, bool in_time);
   void GoOn(uint32_t node, Pending& pending, const crdt::EventSet& visible,
             const crdt::EventSet& minted);
+  // Whether what was minted may be what another request did, which changes the
+  // same expiring object in the same turn; or it is unknown for another reason.
+  // Unknown from then on.
+  bool MayBeAnothers(uint32_t node, Pending& pending) const;
   void ForgetObject(replica::PartitionId partition,
                     const crdt::ObjectId& object, const crdt::DotRun& events);
   void OnRemoval(const Reaped& reaped, const crdt::ObjectId& object,

@@ -293,6 +293,28 @@ void Checker::GoOn(uint32_t node, Pending& pending,
   pending.expected.not_observed = std::move(missed);
 }
 
+bool Checker::MayBeAnothers(uint32_t node, Pending& pending) const {
+  const auto shares = [&](const oracle::Mutation& mutation,
+                          const Pending& one) {
+    return std::any_of(one.batch.begin(), one.batch.end(),
+                       [&](const oracle::Mutation& other) {
+                         return other.object == mutation.object;
+                       });
+  };
+  for (const auto& [id, other] : pending_) {
+    if (&other == &pending || other.at != node ||
+        other.partition != pending.partition) {
+      continue;
+    }
+    for (const oracle::Mutation& mutation : pending.batch) {
+      pending.unknown |=
+          expiring_objects_.contains(FromOracle(mutation.object)) &&
+          shares(mutation, other);
+    }
+  }
+  return pending.unknown;
+}
+
 void Checker::ForgetObject(PartitionId partition, const crdt::ObjectId& object,
                            const crdt::DotRun& events) {
   unjudged_.insert(ToOracle(object));
