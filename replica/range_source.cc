@@ -84,14 +84,12 @@ void RangeSource::Answer(NodeId from, PartitionId id, const RangeQuery& query,
   Partition& partition = core_.Get(id);
   RangeAnswer answer;
   answer.ticket = query.ticket;
-  // What is being filled itself is no source. An owner that waits for that is
-  // one, of the little that it has, as long as that is what its events make.
+  // What is being filled itself is no source.
   const bool partial =
       core_.placement.moves() && core_.StandingOf(id) == Standing::kPartial;
-  answer.status =
-      partition.progress().filling || (partial && !partition.exact())
-          ? absl::UnavailableError("it is being filled itself")
-          : partition.Available();
+  answer.status = partition.progress().filling || partial
+                      ? absl::UnavailableError("it is being filled itself")
+                      : partition.Available();
   size_t bytes = 0, rows = 0;
   uint64_t rows_left = kRowsPerAnswer;
   for (const RangeAsk& ask : query.asks) {

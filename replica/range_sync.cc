@@ -76,7 +76,7 @@ void RangeSync::Round(Now now) {
         !Running(id) && partition->Available().ok()) {
       // Another ring came before anything did.
       core_.touched.push_back(id);
-      partition->AbandonRanges();
+      partition->GiveUpRanges();
     }
     const bool mends = !progress.active && !progress.lost.empty();
     if (!mends && !HasRoom()) continue;
@@ -93,18 +93,13 @@ void RangeSync::Round(Now now) {
       // says again what it has.
       DOVETAIL_MARK("ranges: nobody is left to read from");
       core_.touched.push_back(id);
-      partition->AbandonRanges();
+      partition->GiveUpRanges();
       continue;
     }
-    std::erase_if(sources, [&](NodeId node) { return !core_.IsUp(node); });
-    if (core_.placement.moves()) {
-      std::vector<NodeId> whole = sources;
-      std::erase_if(
-          whole, [&](NodeId node) { return !core_.IsProbablyWhole(node, id); });
-      // Where nobody within reach has all of it, what somebody has of it is
-      // better than to wait for each other: it is claimed for no more.
-      if (mends || !whole.empty()) sources = std::move(whole);
-    }
+    std::erase_if(sources, [&](NodeId node) {
+      return !core_.IsUp(node) ||
+             (core_.placement.moves() && !core_.IsProbablyWhole(node, id));
+    });
     if (mends && core_.placement.Owners(id).size() == 1 && sources.empty() &&
         core_.options.accept_loss) {
       DOVETAIL_MARK("mend: nobody else ever had it");

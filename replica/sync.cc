@@ -356,9 +356,6 @@ void Sync::OnUnlogged(NodeId from, PartitionId id,
 }
 
 bool Sync::MayBeSource(NodeId node, PartitionId partition) const {
-  // Who owned it by a still older ring, or stands in, shows what its events
-  // make, however few they are. Who is being filled does not.
-  if (!core_.placement.Concerns(node, partition)) return true;
   return !core_.placement.moves() || core_.IsProbablyWhole(node, partition);
 }
 

@@ -199,9 +199,9 @@ void DrawCore(Plan& plan) {
 }  // namespace
 
 const std::vector<std::string>& ProfileNames() {
-  static const std::vector<std::string> names = {"swarm",   "quiet", "network",
-                                                 "process", "disk",  "clock",
-                                                 "loss",    "damage"};
+  static const std::vector<std::string> names = {"swarm",   "quiet",  "network",
+                                                 "process", "disk",   "clock",
+                                                 "loss",    "damage", "expiry"};
   return names;
 }
 
@@ -226,13 +226,15 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   Stream transfers(seed, "transfers");
   DrawTransfers(transfers, plan.options);
   const bool calm = chance.OneIn(10);
-  const std::string sort = profile == "swarm" && calm ? "quiet" : profile;
+  const bool expires = profile == "expiry";
+  const std::string of = expires ? "swarm" : profile;
+  const std::string sort = of == "swarm" && calm ? "quiet" : of;
   if (sort != "quiet") {
     DrawRandomFaults(chance, sort, plan.options);
     plan.options.buggify = chance.Half() ? 1 : 0;
   }
   plan.options.may_lose = sort == "loss" ? 1 : 0;
-  DrawOperations(plan);
+  DrawOperations(plan, expires);
   DrawFaults(plan, sort);
   // What would come after everything has healed.
   std::erase_if(plan.events, [&](const PlanEvent& event) {

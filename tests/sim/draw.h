@@ -19,11 +19,13 @@ namespace dovetail::sim {
 // quiet    no faults
 // network, process, disk, clock   faults of this sort alone
 // loss     disks may lose every copy of a write: the loss must be loud
+// expiry   everything, and objects that expire
 absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile);
 const std::vector<std::string>& ProfileNames();
 
 // draw_operations.cc: appends the operations and reads of clients.
-void DrawOperations(Plan& plan);
+// `expires`: some of them on objects that expire.
+void DrawOperations(Plan& plan, bool expires);
 // draw_faults.cc: appends faults of the kinds that `profile` allows.
 void DrawFaults(Plan& plan, const std::string& profile);
 

@@ -7,7 +7,7 @@
 //   unique  a set; each element is added once, and maybe removed once by
 //           somebody who saw it
 //
-// and, in half of the plans, on a few objects that expire ("x0" …).
+// and, in the profile of that name, on a few objects that expire ("x0" …).
 #include <algorithm>
 #include <array>
 #include <string>
@@ -46,7 +46,7 @@ struct TakenToken {
 
 class Drawer {
  public:
-  explicit Drawer(Plan& plan)
+  Drawer(Plan& plan, bool expires)
       : plan_(plan),
         chance_(plan.seed, "operations"),
         nodes_(static_cast<uint32_t>(plan.options.nodes)) {
@@ -71,7 +71,7 @@ class Drawer {
     forward_permille_ = ways.Half() ? ways.Between(100, 1000) : 0;
     session_permille_ = ways.Between(0, 1000);
     Stream expiry(plan_.seed, "expiry");
-    if (expiry.Half()) {
+    if (expires) {
       fleeting_permille_ = expiry.Between(50, 600);
       fleeting_ = static_cast<uint32_t>(expiry.LogBetween(1, 6));
       lives_ms_max_ = expiry.LogBetween(500, 60'000);
@@ -516,6 +516,6 @@ class Drawer {
 
 }  // namespace
 
-void DrawOperations(Plan& plan) { Drawer(plan).Run(); }
+void DrawOperations(Plan& plan, bool expires) { Drawer(plan, expires).Run(); }
 
 }  // namespace dovetail::sim

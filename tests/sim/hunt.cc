@@ -38,6 +38,10 @@ std::string ProfileOfHunt(const std::string& mutant,
       {"ranges: answers what is damaged", "damage"},
       {"sync: equal events are taken for equal rows", "damage"},
   };
+  if (profile == "mixed" && (absl::StartsWith(mutant, "expiry: ") ||
+                             absl::StartsWith(mutant, "reaper: "))) {
+    return "expiry";
+  }
   const auto its = own.find(mutant);
   return profile == "mixed" && its != own.end() ? its->second : profile;
 }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
+
 namespace dovetail::sim {
 
 const std::vector<MarkElsewhere>& MarksElsewhere() {
@@ -64,7 +66,12 @@ bool MustReach(const std::string& mark, const std::string& profile) {
       std::any_of(marks.begin(), marks.end(), [&](const MarkElsewhere& one) {
         return one.profile != nullptr && profile == one.profile;
       });
-  if (its == marks.end()) return !has_own;
+  if (its == marks.end()) {
+    // Nothing expires elsewhere.
+    const bool expires = absl::StartsWith(mark, "expiry: ") ||
+                         absl::StartsWith(mark, "reaper: ");
+    return expires ? profile == "expiry" : !has_own && profile != "expiry";
+  }
   return its->profile != nullptr && profile == its->profile;
 }
 
