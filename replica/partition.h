@@ -173,9 +173,6 @@ class Partition {
   void BeginRanges();
   // Ends that before it is done; what was joined stays.
   void AbandonRanges();
-  // The same where nobody is left who could go on with it: until all events
-  // have come that the rows may show, these are not those of E.
-  void GiveUpRanges();
   // Questions are asked of the rows as they are now: from here on rows that
   // change are remembered as they were, so that an answer of "the same" can
   // still be told apart from "what it is now".

@@ -255,16 +255,11 @@ absl::StatusOr<RangePart> Partition::AnswerRows(const AskRows& ask,
 void Partition::BeginRanges() {
   DOVETAIL_CHECK(!emptying_ && !quarantined_);
   const bool was_filling = progress_.filling;
+  progress_.ahead = {};  // what it showed of another sync is compared again
   progress_.active = true;
   progress_.filling = was_filling || empty();
   progress_changed_ = true;
   WatchAgain();
-}
-
-void Partition::GiveUpRanges() {
-  // What was joined shows what the sources knew.
-  if (progress_.begun) progress_.ahead.UnionWith(progress_.common.applied);
-  AbandonRanges();
 }
 
 void Partition::AbandonRanges() {
@@ -484,7 +479,6 @@ bool Partition::RangesDone() const {
 }
 
 void Partition::FinishRanges() {
-  progress_.ahead = {};  // what it showed of another sync was compared again
   DOVETAIL_CHECK(RangesDone());
   context_.applied.UnionWith(progress_.common.applied);
   if (!DOVETAIL_MUTANT("ranges: forgets what was superseded")) {

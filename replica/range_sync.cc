@@ -76,7 +76,7 @@ void RangeSync::Round(Now now) {
         !Running(id) && partition->Available().ok()) {
       // Another ring came before anything did.
       core_.touched.push_back(id);
-      partition->GiveUpRanges();
+      partition->AbandonRanges();
     }
     const bool mends = !progress.active && !progress.lost.empty();
     if (!mends && !HasRoom()) continue;
@@ -93,7 +93,7 @@ void RangeSync::Round(Now now) {
       // says again what it has.
       DOVETAIL_MARK("ranges: nobody is left to read from");
       core_.touched.push_back(id);
-      partition->GiveUpRanges();
+      partition->AbandonRanges();
       continue;
     }
     std::erase_if(sources, [&](NodeId node) {
