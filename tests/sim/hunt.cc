@@ -250,6 +250,7 @@ bool TakesMany(const std::string& mutant) {
       "durable: what came while the fsync ran",
       "map: what is nested in a field stays",
       "read: \"the same\" says nothing more",
+      "read: a stand-in says not found",
       "register: losers are pruned",
       "session: checked against what is superseded too",
       "sync: equal events are taken for equal rows",
