@@ -367,8 +367,7 @@ void Checker::OnWriteReply(const Pending& pending,
     return OnViolation(absl::StrCat(Story(pending), wrong));
   }
   if (!pending.minted || pending.nothing_left || pending.first_alone) return;
-  // It may have removed what had expired, and found nothing else to do.
-  if (pending.unknown && expiring_.contains(pending.partition)) return;
+  if (MayGoOnUnseen(pending)) return;  // its last delta may be another's
   CheckReceipt(pending, reply.receipt);
   Acknowledged acknowledged{pending.event,
                             pending.partition,

@@ -295,10 +295,12 @@ class Checker final : public Observer {
   void NoteShown(uint32_t node, replica::Shard& shard,
                  const replica::Output& output);
   // Whether more of it may come in a later turn, without anybody asking.
-  static bool GoesOn(const Pending& pending) {
-    return pending.expected.resume_after || pending.unknown ||
-           pending.first_alone;
+  bool GoesOn(const Pending& pending) const {
+    return pending.expected.resume_after || pending.first_alone ||
+           MayGoOnUnseen(pending);
   }
+  // The same, where nobody can say what it acts on.
+  bool MayGoOnUnseen(const Pending& pending) const;
   void BeforeReaper(uint32_t node, replica::Shard& shard);
   void AfterReaper(uint32_t node, replica::Shard& shard);
   crdt::EventSet UnknownOf(uint32_t node, replica::PartitionId partition,

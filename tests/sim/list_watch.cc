@@ -30,6 +30,12 @@ std::string CheckForm(const replica::ListRequest& request,
   return "";
 }
 
+bool MovesAt(SimCluster& cluster, uint32_t node) {
+  const auto& lanes = cluster.node(node).process->lanes;
+  return std::all_of(lanes.begin(), lanes.end(),
+                     [](const Lane& lane) { return lane.placement->moves(); });
+}
+
 }  // namespace
 
 void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
@@ -39,6 +45,7 @@ void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
   Asked asked;
   asked.node = node;
   asked.at_us = cluster.now_us();
+  asked.moves = MovesAt(cluster, node);
   asked.r = r;
   asked.request = request;
   Learn(cluster, asked);
@@ -122,8 +129,9 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   // since they are complete: then they have it, too, for it was at a majority.
   const uint32_t n_before = placement.replicas_before(partition);
   const uint32_t had = still(known.before);
-  const bool before =
-      known.lacking == 0 && 2 * had > n_before && had + asked.r > n_before;
+  const bool before = asked.moves && MovesAt(cluster, asked.node) &&
+                      known.lacking == 0 && 2 * had > n_before &&
+                      had + asked.r > n_before;
   if (still(known.holders) + asked.r <= n && !before) return std::nullopt;
   return oracle.Read(object, {}, oracle.AllEvents()).present;
 }

@@ -70,6 +70,7 @@ class ListWatch {
     replica::ListRequest request;
     std::vector<uint64_t> starts;  // of all nodes
     int64_t at_us = 0;
+    bool moves = false;  // by what the node knows, which then asks for both
     std::map<crdt::ObjectId, Known> known;
   };
   void Learn(SimCluster& cluster, Asked& asked) const;
