@@ -27,17 +27,17 @@ void LostTables::Round() {
       }
     } else {
       DOVETAIL_MARK("tables: what lies in one is suspected");
-      ForEachIn(table,
-                [&](Partition& partition) { partition.Suspect(table.number); });
+      for (Partition* partition : Touch(table))
+        partition->Suspect(table.number);
       core_.turn_synced = true;
     }
     const uint64_t number = table.number;
     tables_.emplace(number, Lost{std::move(table), suspected});
   }
   for (const auto& [number, lost] : before) {
-    ForEachIn(lost.table, [&, table = number](Partition& partition) {
-      partition.TableIsGone(table);
-    });
+    for (Partition* partition : Touch(lost.table)) {
+      partition->TableIsGone(lost.table);
+    }
   }
 }
 
@@ -47,13 +47,9 @@ void LostTables::OnTurnFailed() {
 }
 
 bool LostTables::OthersHave(const DamagedTable& table) const {
-  for (const auto& partition : core_.partitions) {
+  for (const Partition* partition : Overlapped(table)) {
     const PartitionId id = partition->id();
-    if (partition->empty() || !core_.IsOwner(id) ||
-        !MayLieBetween(table.family, table.first, table.last, id,
-                       core_.placement.partitions())) {
-      continue;
-    }
+    if (partition->empty() || !core_.IsOwner(id)) continue;
     const std::vector<NodeId> others = core_.OtherOwners(id);
     if (std::none_of(others.begin(), others.end(),
                      [&](NodeId owner) { return core_.IsUp(owner); })) {
@@ -63,18 +59,26 @@ bool LostTables::OthersHave(const DamagedTable& table) const {
   return true;
 }
 
-void LostTables::ForEachIn(const DamagedTable& table,
-                           absl::FunctionRef<void(Partition&)> visit) {
+std::vector<Partition*> LostTables::Overlapped(
+    const DamagedTable& table) const {
+  std::vector<Partition*> overlapped;
   for (const auto& partition : core_.partitions) {
     // What is being emptied is trusted by nobody.
-    if (partition->emptying() ||
-        !MayLieBetween(table.family, table.first, table.last, partition->id(),
-                       core_.placement.partitions())) {
-      continue;
+    if (!partition->emptying() &&
+        MayLieBetween(table.family, table.first, table.last, partition->id(),
+                      core_.placement.partitions())) {
+      overlapped.push_back(partition.get());
     }
-    core_.touched.push_back(partition->id());
-    visit(*partition);
   }
+  return overlapped;
+}
+
+std::vector<Partition*> LostTables::Touch(const DamagedTable& table) {
+  std::vector<Partition*> partitions = Overlapped(table);
+  for (const Partition* partition : partitions) {
+    core_.touched.push_back(partition->id());
+  }
+  return partitions;
 }
 
 }  // namespace dovetail::replica

@@ -19,8 +19,8 @@
 
 #include <cstdint>
 #include <map>
+#include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "replica/shard_core.h"
 #include "replica/storage.h"
 
@@ -42,8 +42,10 @@ class LostTables {
   };
   // Whether each partition with keys there has another owner within reach.
   bool OthersHave(const DamagedTable& table) const;
-  void ForEachIn(const DamagedTable& table,
-                 absl::FunctionRef<void(Partition&)> visit);
+  // Those that may have keys there.
+  std::vector<Partition*> Overlapped(const DamagedTable& table) const;
+  // The same, which change in this turn.
+  std::vector<Partition*> Touch(const DamagedTable& table);
 
   ShardCore& core_;
   std::map<uint64_t, Lost> tables_;  // by number

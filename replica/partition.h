@@ -51,6 +51,8 @@
 
 namespace dovetail::replica {
 
+struct LogEntry;
+
 enum class ApplyOutcome : uint8_t { kApplied, kDuplicate };
 
 // Beside a partition that this node owns, or owned and has not handed over: by
@@ -259,7 +261,7 @@ class Partition {
   // (lost_tables.h). Quarantines it until TableIsGone, over restarts too, and
   // then until all of it has been looked at. Requires: not emptying().
   void Suspect(uint64_t table);
-  void TableIsGone(uint64_t table);
+  void TableIsGone(const DamagedTable& table);
   // Values that were lost here and put back.
   uint64_t restored() const { return restored_; }
 
@@ -338,6 +340,8 @@ class Partition {
   absl::Status LoadContext();
   absl::Status LoadTenure();
   absl::Status LoadSuspicion();
+  // Visits every log entry; those of which `counts` says so are in the log.
+  absl::Status CountLog(absl::FunctionRef<bool(const LogEntry&)> counts);
   absl::Status LoadLog(uint64_t checkpoint);
   // After entries may have gone or come back: E is what it was.
   absl::Status RecountLog();

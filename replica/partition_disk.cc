@@ -12,21 +12,6 @@
 namespace dovetail::replica {
 namespace {
 
-// More than any epoch alone takes.
-constexpr size_t kRingBytesMin = 1 + 16;
-void AppendRing(crdt::Writer& out, const RingStamp& ring) {
-  out.Varint(ring.epoch);
-  out.Fixed64(ring.digest.high);
-  out.Fixed64(ring.digest.low);
-}
-RingStamp ReadRing(crdt::Reader& in) {
-  RingStamp ring;
-  ring.epoch = in.Varint();
-  ring.digest.high = in.Fixed64();
-  ring.digest.low = in.Fixed64();
-  return ring;
-}
-
 // Visits the log entries that begin at an event of `wanted`, with the size of
 // their values, in (actor, counter) order, until `visit` returns false.
 absl::Status ScanLog(
@@ -144,12 +129,12 @@ absl::Status Partition::LoadTenure() {
   const uint8_t complete = in.Byte();
   if (complete > 1) in.Fail("neither complete nor not");
   tenure.complete = complete == 1;
-  if (in.remaining() < kRingBytesMin) {
+  if (in.remaining() < kRingStampBytesMin) {
     // Of an earlier version, which named rings by their epochs.
     tenure.ring.epoch = in.Varint();
   } else {
-    tenure.ring = ReadRing(in);
-    tenure.parent = ReadRing(in);
+    tenure.ring = ReadRingStamp(in);
+    tenure.parent = ReadRingStamp(in);
   }
   DOVETAIL_RETURN_IF_ERROR(in.Finish());
   tenure_ = tenure;
@@ -161,8 +146,8 @@ void Partition::SetTenure(Tenure tenure) {
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
   out.Byte(tenure.complete ? 1 : 0);
-  AppendRing(out, tenure.ring);
-  AppendRing(out, tenure.parent);
+  AppendRingStamp(out, tenure.ring);
+  AppendRingStamp(out, tenure.parent);
   rows_.PutOther(Family::kMeta, TenureKey(id_), bytes);
   tenure_ = tenure;
   ++version_;  // peers are told
@@ -191,34 +176,8 @@ absl::Status Partition::LoadContext() {
   return absl::OkStatus();
 }
 
-absl::Status Partition::LoadLog(uint64_t checkpoint) {
-  const std::string prefix = LogPrefix(id_);
-  absl::Status damage;
-  DOVETAIL_RETURN_IF_ERROR(storage_.Scan(
-      Family::kLog, prefix, RangeEnd(prefix),
-      [&](absl::string_view key, absl::string_view value) {
-        absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
-        if (!entry.ok()) {
-          damage = entry.status();
-          return false;
-        }
-        context_.applied.InsertRun(entry->events);
-        logged_.InsertRun(entry->events);
-        ++log_entries_;
-        log_bytes_ += value.size();
-        if (entry->sequence > checkpoint ||
-            (entry->sequence == checkpoint &&
-             DOVETAIL_MUTANT(
-                 "load: the checkpoint's last delta counts twice"))) {
-          sums_.Apply(entry->changes);
-        }
-        sequence_ = std::max(sequence_, entry->sequence);
-        return true;
-      }));
-  return damage;
-}
-
-absl::Status Partition::RecountLog() {
+absl::Status Partition::CountLog(
+    absl::FunctionRef<bool(const LogEntry&)> counts) {
   logged_ = {};
   log_entries_ = log_bytes_ = 0;
   const std::string prefix = LogPrefix(id_);
@@ -229,17 +188,36 @@ absl::Status Partition::RecountLog() {
         const absl::StatusOr<LogEntry> entry = DecodeLogEntry(key, value);
         damage = entry.status();
         if (!damage.ok()) return false;
-        // Of a time before this replica gave up what it held.
-        if (!context_.applied.ContainsRun(entry->events)) {
-          rows_.DeleteOther(Family::kLog, std::string(key));
-          return true;
-        }
+        if (!counts(*entry)) return true;
         logged_.InsertRun(entry->events);
         ++log_entries_;
         log_bytes_ += value.size();
         return true;
       }));
   return damage;
+}
+
+absl::Status Partition::LoadLog(uint64_t checkpoint) {
+  return CountLog([&](const LogEntry& entry) {
+    context_.applied.InsertRun(entry.events);
+    if (entry.sequence > checkpoint ||
+        (entry.sequence == checkpoint &&
+         DOVETAIL_MUTANT("load: the checkpoint's last delta counts twice"))) {
+      sums_.Apply(entry.changes);
+    }
+    sequence_ = std::max(sequence_, entry.sequence);
+    return true;
+  });
+}
+
+absl::Status Partition::RecountLog() {
+  return CountLog([&](const LogEntry& entry) {
+    if (context_.applied.ContainsRun(entry.events)) return true;
+    // Of a time before this replica gave up what it held.
+    rows_.DeleteOther(Family::kLog,
+                      LogKey(id_, {entry.events.actor, entry.events.first}));
+    return false;
+  });
 }
 
 void Partition::FlushTurn() {

@@ -284,11 +284,14 @@ void Partition::Suspect(uint64_t table) {
   Checkpoint();
 }
 
-void Partition::TableIsGone(uint64_t table) {
-  tables_awaited_.erase(table);
-  // A row that is cached would be held to be there, and not be put back.
-  rows_.ForgetCached();
-  Note(RecountLog());
+void Partition::TableIsGone(const DamagedTable& table) {
+  tables_awaited_.erase(table.number);
+  if (table.family == Family::kLog) {
+    Note(RecountLog());
+  } else if (table.family == Family::kRows) {
+    // A row that is cached would be held to be there, and not be put back.
+    rows_.ForgetCached();
+  }
 }
 
 void Partition::AcceptLoss() {

@@ -9,8 +9,10 @@
 #ifndef DOVETAIL_REPLICA_RING_STAMP_H_
 #define DOVETAIL_REPLICA_RING_STAMP_H_
 
+#include <cstddef>
 #include <cstdint>
 
+#include "crdt/codec.h"
 #include "replica/ids.h"
 
 namespace dovetail::replica {
@@ -31,6 +33,21 @@ inline bool SameRing(const RingStamp& a, const RingStamp& b) {
 inline bool IsNewerRing(const RingStamp& a, const RingStamp& b) {
   if (SameRing(a, b)) return false;
   return a.epoch != b.epoch ? a.epoch > b.epoch : a.digest > b.digest;
+}
+
+// On disk; more than any epoch alone takes.
+inline constexpr size_t kRingStampBytesMin = 1 + 16;
+inline void AppendRingStamp(crdt::Writer& out, const RingStamp& ring) {
+  out.Varint(ring.epoch);
+  out.Fixed64(ring.digest.high);
+  out.Fixed64(ring.digest.low);
+}
+inline RingStamp ReadRingStamp(crdt::Reader& in) {
+  RingStamp ring;
+  ring.epoch = in.Varint();
+  ring.digest.high = in.Fixed64();
+  ring.digest.low = in.Fixed64();
+  return ring;
 }
 
 // A ring, and the two that it grew from.

@@ -13,6 +13,9 @@
 namespace dovetail::replica {
 namespace {
 
+// Reads of a table that cannot be given up.
+constexpr uint32_t kLookAgainAfter = 1024;
+
 std::optional<rocksdb::LiveFileMetaData> FindTable(rocksdb::DB& db,
                                                    uint64_t number) {
   std::vector<rocksdb::LiveFileMetaData> tables;
@@ -49,6 +52,10 @@ bool TableWatch::Note(const rocksdb::Status& status) {
   const absl::MutexLock lock(&mutex_);
   if (known_.contains(number)) return true;
   if (db_ == nullptr) return false;
+  const auto kept = kept_.find(number);
+  if (kept != kept_.end() && ++kept->second % kLookAgainAfter != 0) {
+    return false;
+  }
   const std::optional<rocksdb::LiveFileMetaData> found =
       FindTable(*db_, number);
   if (!found) return false;
@@ -58,13 +65,23 @@ bool TableWatch::Note(const rocksdb::Status& status) {
   if (family == families_.end()) return false;
   DamagedTable table{number, static_cast<Family>(family - families_.begin()),
                      found->smallestkey, found->largestkey};
-  if (table.family == Family::kMeta || found->level == 0) return false;
+  if (table.family == Family::kMeta || found->level == 0) {
+    if (kept != kept_.end()) return false;
+    kept_.emplace(number, 0);
+    Say(absl::StrCat("table ", found->name, " of family ",
+                     found->column_family_name, " at level ", found->level,
+                     ", cannot be read and cannot be given up; replace the "
+                     "disk of this node: ",
+                     status.ToString()));
+    return false;
+  }
   Say(absl::StrCat("table ", found->name, " of family ",
                    found->column_family_name, ", ", found->size,
                    " bytes at level ", found->level,
                    ", cannot be read and will be given up, once another "
                    "owner of what it holds is up: ",
                    status.ToString()));
+  kept_.erase(number);
   known_.emplace(number, Known{std::move(table), {}});
   size_ = known_.size();
   return true;
