@@ -1,7 +1,6 @@
 // What the checker knows of consistency levels: who must have answered, and
 // when a request may not fail.
 #include <algorithm>
-#include <bit>
 #include <map>
 #include <string>
 
@@ -121,14 +120,15 @@ bool Checker::MustSucceed(const Pending& pending) const {
     return false;
   }
   const auto enough = [&](const Demand& demand) {
-    const uint64_t there = demand.nodes & core_;
-    uint32_t owners = 0;
+    uint32_t owners = 0, nodes = 0;
     for (uint32_t node = 0; node < cluster_->size(); ++node) {
-      const bool is_there = ((there >> node) & 1) != 0;
-      owners += is_there && Owns(node, pending.partition) ? 1 : 0;
+      if (((demand.nodes & core_) >> node & 1) == 0) continue;
+      owners += Owns(node, pending.partition) ? 1 : 0;
+      // Who is in no ring stands in for nobody, but where it is asked itself.
+      const bool member = cluster_->placement().Find(NodeId{node}) != nullptr;
+      nodes += member || node == pending.node ? 1 : 0;
     }
     if (demand.required <= owners) return true;
-    const auto nodes = static_cast<uint32_t>(std::popcount(there));
     if (plan_.options.strict != 0 || demand.required > nodes) return false;
     // Stand-ins make up the number: of a read beside an owner, since they
     // cannot say that there is nothing; of a write if there is room.
