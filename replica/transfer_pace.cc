@@ -10,7 +10,6 @@ namespace {
 
 // Where there is no limit: more than a disk or a network gives.
 constexpr double kUnlimited = 1e9;
-constexpr size_t kRowBytesMin = 256;
 constexpr double kFaster = 1.5;
 constexpr double kSlower = 0.5;
 // Of what is usual, a new look counts for so much.

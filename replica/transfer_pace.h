@@ -41,7 +41,8 @@ class TransferPace {
   // The next look.
   void OnRequestTimes(const RequestTimes& times);
   // So many rows with so many bytes in all have moved. A small row costs what a
-  // larger one does, so that each counts for 256 bytes at the least.
+  // larger one does, so that each counts for so many bytes at the least.
+  static constexpr size_t kRowBytesMin = 256;
   void Moved(size_t rows, size_t bytes, absl::Duration now);
   // When the next may move.
   absl::Duration free_at() const { return free_at_; }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "replica/transfer_pace.h"
 #include "tests/sim/disk_faults.h"
 #include "tests/sim/hooks.h"
 
@@ -123,8 +124,9 @@ class Simulation {
     const int64_t deadline =
         healed_us + ConvergeTimeUs() + TruncationTimeUs() + EmptyingTimeUs();
     bool converged = false;
-    while (Going() && !converged && scheduler_.now_us() < deadline) {
-      RunUntil(std::min(deadline, scheduler_.now_us() + 1'000'000));
+    while (Going() && !converged &&
+           scheduler_.now_us() < deadline + TransferTimeUs()) {
+      RunUntil(scheduler_.now_us() + 1'000'000);
       converged = checker_.Converged();
     }
     outcome_.converged_after_us = scheduler_.now_us() - healed_us;
@@ -161,6 +163,24 @@ class Simulation {
     }
     return 2 * static_cast<int64_t>(rows_max) /
            plan_.options.empty_rows_per_turn * plan_.options.sync_period_min_us;
+  }
+
+  // What has come by ranges so far came no faster than the plan lets it: one
+  // node after the other, as where all of them ask the same one.
+  int64_t TransferTimeUs() {
+    const int64_t rate = plan_.options.transfer_bytes_per_second;
+    if (rate == 0) return 0;
+    uint64_t bytes = 0;
+    for (uint32_t node = 0; node < cluster_.size(); ++node) {
+      if (!cluster_.node(node).running()) continue;
+      for (const Lane& lane : cluster_.node(node).process->lanes) {
+        const replica::ShardStats stats = lane.shard->stats();
+        bytes += stats.range_bytes_sent +
+                 stats.range_rows * replica::TransferPace::kRowBytesMin;
+      }
+    }
+    return static_cast<int64_t>(bytes) * plan_.options.shards * 1'000'000 /
+           rate;
   }
 
   Outcome Report() {
