@@ -33,6 +33,23 @@ void Filling::OnPlacement() {
   }
 }
 
+// Who is to be filled is so whatever it takes before the next try: it must not
+// be known by holding nothing. The next turn that changes the partition writes
+// that down beside it; alone it would make turns fail that write nothing.
+void Filling::OnTurnFailed() {
+  if (!core_.placement.moves()) return;
+  for (const PartitionId id : core_.touched) {
+    Partition& partition = core_.Get(id);
+    if (!core_.IsOwner(id) || partition.emptying() || partition.tenure() ||
+        core_.StandingOf(id) == Standing::kComplete) {
+      continue;
+    }
+    DOVETAIL_MARK("filling: to be filled, though that cannot be written down");
+    partition.SetTenure(
+        {core_.placement.ring(), core_.placement.parent(), false});
+  }
+}
+
 void Filling::WriteDown(Partition& partition, bool complete) {
   const Tenure tenure{core_.placement.ring(), core_.placement.parent(),
                       complete};
@@ -46,6 +63,7 @@ void Filling::Round() {
   OnPlacement();  // again, where its turn failed
   for (const auto& partition : core_.partitions) {
     const PartitionId id = partition->id();
+    if (partition->tenure_unwritten()) core_.touched.push_back(id);
     if (!core_.IsOwner(id) || core_.StandingOf(id) == Standing::kComplete ||
         !partition->Available().ok() || !partition->exact() ||
         !partition->progress().lost.empty() || !HasAll(*partition)) {

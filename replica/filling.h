@@ -45,6 +45,9 @@ class Filling {
   // the one may have to be filled by the other. Call right before and after.
   void BeforePlacement(const Placement& next);
   void OnPlacement();
+  // What was written down in this turn is not: its commit has failed, and what
+  // it touched is as it is on disk. Call before anything else changes it.
+  void OnTurnFailed();
   // Looks whether anything has become complete. Once a maintenance round.
   // Cost: O(partitions), and of those being filled, of their events.
   void Round();

@@ -146,9 +146,10 @@ class Partition {
   // how many. DataLoss: a row that cannot be read. Requires: max > 0.
   absl::StatusOr<size_t> EmptySome(size_t max);
 
-  // As it stands on disk, or will after this turn.
+  // As it stands on disk, or will after the next turn that touches this.
   const std::optional<Tenure>& tenure() const { return tenure_; }
-  void SetTenure(Tenure tenure);
+  bool tenure_unwritten() const { return tenure_changed_; }
+  void SetTenure(const Tenure& tenure);
 
   // What was committed so far survives a power loss.
   void AllSynced();
@@ -339,6 +340,7 @@ class Partition {
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
   absl::Status LoadContext();
   absl::Status LoadTenure();
+  void WriteTenure();
   absl::Status LoadSuspicion();
   // Visits every log entry; those of which `counts` says so are in the log.
   absl::Status CountLog(absl::FunctionRef<bool(const LogEntry&)> counts);
@@ -451,6 +453,7 @@ class Partition {
   uint64_t restored_ = 0;
   bool emptying_ = false;
   std::optional<Tenure> tenure_;
+  bool tenure_changed_ = false;
   std::string quarantine_reason_;
 };
 

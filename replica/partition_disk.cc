@@ -120,6 +120,7 @@ absl::Status Partition::LoadSuspicion() {
 
 absl::Status Partition::LoadTenure() {
   tenure_.reset();
+  tenure_changed_ = false;
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> bytes,
                             storage_.Get(Family::kMeta, TenureKey(id_)));
   if (!bytes) return absl::OkStatus();
@@ -141,16 +142,22 @@ absl::Status Partition::LoadTenure() {
   return absl::OkStatus();
 }
 
-void Partition::SetTenure(Tenure tenure) {
+void Partition::SetTenure(const Tenure& tenure) {
+  tenure_ = tenure;
+  tenure_changed_ = true;
+  ++version_;  // peers are told
+}
+
+void Partition::WriteTenure() {
+  if (!tenure_changed_) return;
+  tenure_changed_ = false;
   std::string bytes;
   crdt::Writer out(&bytes);
   out.Byte(crdt::kCodecVersion);
-  out.Byte(tenure.complete ? 1 : 0);
-  AppendRingStamp(out, tenure.ring);
-  AppendRingStamp(out, tenure.parent);
+  out.Byte(tenure_->complete ? 1 : 0);
+  AppendRingStamp(out, tenure_->ring);
+  AppendRingStamp(out, tenure_->parent);
   rows_.PutOther(Family::kMeta, TenureKey(id_), bytes);
-  tenure_ = tenure;
-  ++version_;  // peers are told
 }
 
 // X, and how far a sync by ranges has come.
@@ -222,6 +229,7 @@ absl::Status Partition::RecountLog() {
 
 void Partition::FlushTurn() {
   once_in_turn_.clear();
+  WriteTenure();
   WriteProgress();
   if (!superseded_changed_) return;
   superseded_changed_ = false;

@@ -24,6 +24,7 @@ void Partition::BeginEmptying() {
   rows_.DeleteOther(Family::kMeta, RangesKey(id_));
   if (tenure_) rows_.DeleteOther(Family::kMeta, TenureKey(id_));
   tenure_.reset();
+  tenure_changed_ = false;
   for (uint32_t block = 0; block < kDigestBlocks; ++block) {
     rows_.DeleteOther(Family::kMeta, SumsKey(id_, static_cast<uint8_t>(block)));
   }

@@ -100,6 +100,7 @@ void Shard::State::FailTurn(const absl::Status& why) {
       return;
     }
   }
+  filling.OnTurnFailed();
   clock_saved = {};
   const absl::Status write_failed(
       why.code(),

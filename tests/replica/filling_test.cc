@@ -181,6 +181,36 @@ TEST_CASE("Filling: a crash at any commit only makes it begin again there") {
   }
 }
 
+TEST_CASE("Filling: whose disk was lost is filled, though its disk is full") {
+  // A turn that fails takes back that it is to be filled; a write that came
+  // before the next round made it "an owner that holds something", which was
+  // complete by the first ring.
+  Moving world(kFirst);
+  world.FillWith(5);
+  world.cluster.Crash(1);
+  world.Place(kSecond);
+  sim::SimDisk& disk = world.cluster.disk(1);
+  disk.Wipe();
+  // After that of its actor.
+  disk.FailCommit(2, absl::ResourceExhaustedError("no space left on device"));
+  REQUIRE(world.cluster.Start(1).ok());
+  REQUIRE(world.cluster.at(1).stats().commits_failed == 1);
+  CHECK(world.Incomplete(1) == 1);
+  world.cluster.network().clear();
+  world.Write(2, "since", 9);
+  CHECK(world.Holds(1));
+  CHECK(world.Incomplete(1) == 1);
+  SUBCASE("over a restart, too") {
+    world.cluster.Crash(1);
+    REQUIRE(world.cluster.Start(1).ok());
+    CHECK(world.Incomplete(1) == 1);
+  }
+  world.Rounds(10);
+  world.CheckMoved({3, 1, 2});
+  world.CheckReads(1, "k4", 5);
+  world.CheckReads(1, "since", 9);
+}
+
 TEST_CASE("Filling: it is complete on stable storage before it says so") {
   Moving world(kFirst);
   world.FillWith(3);
