@@ -304,8 +304,12 @@ class Host::Lane {
     }
     DropEarlySummaries(output.messages);
     DeliverOwn(output.messages);
-    if (output.messages.empty() && output.replies.empty()) return true;
+    if (output.messages.empty() && output.replies.empty() &&
+        output.notices.empty()) {
+      return true;
+    }
     HostOutput out;
+    out.notices = std::move(output.notices);
     uint64_t unsent = 0;
     out.frames = CutFrames(output.messages, ring_, unsent);
     host_.messages_unsent_ += unsent;

@@ -67,6 +67,7 @@ struct HostOutput {
   using Frame = OutgoingFrame;
   std::vector<Frame> frames;
   std::vector<replica::ClientReply> replies;
+  std::vector<std::string> notices;  // for the log
 };
 
 // Counters since the start.

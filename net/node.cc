@@ -287,6 +287,7 @@ absl::Status Node::Impl::StartMetrics() {
 }
 
 void Node::Impl::OnOutput(HostOutput output) {
+  for (const std::string& line : output.notices) hooks_.log(line);
   if (cluster_ != nullptr) {
     for (auto& frame : output.frames) {
       cluster_->links().Send(frame.to, std::move(frame.bytes));

@@ -112,6 +112,7 @@ void Partition::Quarantine(const absl::Status& why, bool mendable) {
   if (quarantined_) return;
   DOVETAIL_MARK("partition: quarantined");
   quarantined_ = true;
+  ++quarantines_;
   mendable_ = mendable;
   quarantine_reason_ = std::string(why.message());
 }

@@ -263,6 +263,9 @@ class Partition {
   // then until all of it has been looked at. Requires: not emptying().
   void Suspect(uint64_t table);
   void TableIsGone(const DamagedTable& table);
+  // How often it was put into quarantine, and why, the last time.
+  uint64_t quarantines() const { return quarantines_; }
+  const std::string& quarantine_reason() const { return quarantine_reason_; }
   // Values that were lost here and put back.
   uint64_t restored() const { return restored_; }
 
@@ -454,6 +457,7 @@ class Partition {
   bool emptying_ = false;
   std::optional<Tenure> tenure_;
   bool tenure_changed_ = false;
+  uint64_t quarantines_ = 0;
   std::string quarantine_reason_;
 };
 

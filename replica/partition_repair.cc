@@ -304,7 +304,6 @@ void Partition::EndQuarantine() {
   if (suspect_) rows_.DeleteOther(Family::kMeta, SuspectKey(id_));
   suspect_ = false;
   quarantined_ = false;
-  quarantine_reason_.clear();
   ++version_;
 }
 

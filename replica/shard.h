@@ -53,6 +53,8 @@ struct Output {
   // Not OK: the log could not be made durable. The process must end (a failed
   // fsync is never tried again and trusted).
   absl::Status fatal;
+  // Lines for the log of the node (repair_diary.h).
+  std::vector<std::string> notices;
 };
 
 // One partition as seen from outside, for `digest`, tests and the simulator.

@@ -16,6 +16,7 @@
 #include "replica/range_sync.h"
 #include "replica/read_coordinator.h"
 #include "replica/reaper.h"
+#include "replica/repair_diary.h"
 #include "replica/scrub.h"
 #include "replica/session_wait.h"
 #include "replica/shard.h"
@@ -51,6 +52,7 @@ struct Shard::State {
         forwards(core),
         ranges(core),
         range_source(core),
+        diary(core, ranges),
         sync(
             core,
             [this](NodeId source, PartitionId partition, Now now) {
@@ -134,6 +136,7 @@ struct Shard::State {
   Forwarder forwards;
   RangeSync ranges;
   RangeSource range_source;
+  RepairDiary diary;
   Sync sync;
   Filling filling;
   Hints hints;

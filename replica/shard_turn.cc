@@ -70,6 +70,7 @@ Output Shard::EndTurn(Now now) {
   }
   s.fsync_due |= s.range_source.WaitsForFsync() && !s.fsync_running;
   if (s.fsync_due && core.output.fatal.ok()) s.AskForFsync();
+  core.output.notices = s.diary.EndTurn();
   core.touched.clear();
   core.turn_synced = false;
   s.applied_in_turn.clear();
@@ -212,6 +213,7 @@ void Shard::HandleTimers(Now now) {
     s.scrub.Round();
     s.ranges.Round(now);
     s.reaper.Round(now);
+    s.diary.Round();
     return;
   }
   s.hints.OnTimers(now);

@@ -121,6 +121,7 @@ void Cluster::EndTurn(uint32_t node) {
     DOVETAIL_CHECK(n.storage->Sync().ok());
     n.fsynced = true;
   }
+  n.said.insert(n.said.end(), output.notices.begin(), output.notices.end());
   for (Envelope& envelope : output.messages) {
     network_.push_back(
         {NodeId{node}, envelope.to, std::move(envelope.message)});

@@ -47,6 +47,10 @@ class Cluster {
 
   Shard& at(uint32_t node) { return *nodes_[node].shard; }
   sim::SimDisk& disk(uint32_t node) { return *nodes_[node].disk; }
+  // Lines for its log since the test began.
+  const std::vector<std::string>& said(uint32_t node) const {
+    return nodes_[node].said;
+  }
   bool running(uint32_t node) const { return nodes_[node].shard != nullptr; }
   uint32_t size() const { return static_cast<uint32_t>(nodes_.size()); }
 
@@ -131,6 +135,7 @@ class Cluster {
     // Its fsync is done; the shard hears of it only after one more turn, which
     // the fsync does not cover.
     bool fsynced = false;
+    std::vector<std::string> said;
   };
   void EndTurn(uint32_t node);
   Now NowAt(uint32_t node) const {

@@ -391,6 +391,10 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
                                    " messages, ", output.replies.size(),
                                    " replies");
              });
+  for (const std::string& line : output.notices) {
+    trace_.Add(scheduler_.now_us(), "says", id, lane_index, HashOf(line),
+               [&] { return absl::StrCat("node ", id, ": ", line); });
+  }
   if (output.fsync_due && output.fatal.ok()) {
     output.fatal = BeginFsync(id, lane_index);
   }
