@@ -2,7 +2,6 @@
 """Backups while writes go on; brought back to the cluster that has gone on since
 and to a new one after all disks are lost."""
 
-import argparse
 import json
 import os
 import shutil
@@ -114,10 +113,10 @@ def since_the_backup(cluster):
                       (["new"] if i % 2 == 0 else [])) for i in range(KEYS)}
 
 
-def test(binaries, directory):
+def test(options, directory):
     old = os.path.join(directory, "old")
     os.makedirs(old)
-    with Cluster(binaries, old) as cluster:
+    with Cluster(options.bin, old) as cluster:
         a = cluster.nodes[0]
         run_all(cluster, a, [operation("add", i, ["old"])
                              for i in range(KEYS)], "--w", "all")
@@ -139,7 +138,7 @@ def test(binaries, directory):
         cluster.stop_all()
     new = os.path.join(directory, "new")
     os.makedirs(new)
-    with Cluster(binaries, new) as cluster:
+    with Cluster(options.bin, new) as cluster:
         restore(cluster, paths[1:2])  # every node owns everything
         expect(cluster, {i: ["old"] for i in range(KEYS)})
         apart = demo.wait_until_identical(cluster)
@@ -149,11 +148,7 @@ def test(binaries, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bin", required=True)
-    arguments = parser.parse_args()
-    return 0 if harness.run_in_directory(
-        "backup", lambda directory: test(arguments.bin, directory)) else 1
+    return harness.run("backup", harness.parser_of(__doc__), test)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ that has seen another one wins over it, whoever's clock is ahead; nodes agree in
 the end; requests neither fail nor wait for longer or shorter than they should.
 """
 
-import argparse
 import datetime
 import json
 import mmap
@@ -210,20 +209,9 @@ def test(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--shim", required=True)
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(2**32))
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    if harness.run_in_directory(
-            "clock", lambda directory: test(options, directory)):
-        print("clocks did not matter")
-        return 0
-    print(f"FAILED; replay: python3 tests/real/clock_test.py --bin "
-          f"{options.bin} --shim {options.shim} --seed {options.seed}")
-    return 1
+    parser = harness.parser_of(__doc__, "shim")
+    harness.add_seed(parser)
+    return harness.run("clock", parser, test, "clocks did not matter")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ there, writes go on elsewhere, and with the space the service comes back by
 itself. Needs a mount namespace of its own (root, or user namespaces).
 """
 
-import argparse
 import collections
 import json
 import os
@@ -125,9 +124,9 @@ def check_no_start_without_space(cluster, node):
                     f"start on a full disk: status {status}, {last!r}")
 
 
-def test(binaries, directory):
+def test(options, directory):
     settings = f"disk_reserve_mb = {RESERVE_MB}"
-    cluster = Cluster(binaries, directory, settings)
+    cluster = Cluster(options.bin, directory, settings)
     full = cluster.nodes[2]
     os.mkdir(full.data)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs",
@@ -179,15 +178,9 @@ def test(binaries, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    options = parser.parse_args()
-    enter_namespace()
-    good = harness.run_in_directory(
-        "disk-full", lambda directory: test(options.bin, directory))
-    print("reads went on, writes were refused and came back" if good
-          else "FAILED")
-    return 0 if good else 1
+    return harness.run("disk-full", harness.parser_of(__doc__), test,
+                       "reads went on, writes were refused and came back",
+                       prepare=enter_namespace)
 
 
 if __name__ == "__main__":

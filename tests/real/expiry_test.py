@@ -8,7 +8,6 @@ clock that is wrong.
 Three nodes, driven by the command line, with clocks that the test can move.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -128,15 +127,7 @@ def test(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--shim", required=True)
-    options = parser.parse_args()
-    if harness.run_in_directory(
-            "expiry", lambda directory: test(options, directory)):
-        return 0
-    print("FAILED")
-    return 1
+    return harness.run("expiry", harness.parser_of(__doc__, "shim"), test)
 
 
 if __name__ == "__main__":

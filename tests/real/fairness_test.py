@@ -15,7 +15,6 @@ fails, and its p99 stays below half of what half of the greedy one's operations
 take. Printed is its p99 beside the greedy one over that alone.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -119,15 +118,12 @@ def test(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
+    parser = harness.parser_of(__doc__)
     parser.add_argument("--seconds", type=float, default=4,
                         help="of each run of the polite client")
     parser.add_argument("--turns", type=int, default=0,
                         help=f"0: until one is good, {TURNS_MAX} at the most")
-    options = parser.parse_args()
-    return 0 if harness.run_in_directory(
-        "fairness", lambda directory: test(options, directory)) else 1
+    return harness.run("fairness", parser, test)
 
 
 if __name__ == "__main__":

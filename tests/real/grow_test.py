@@ -16,7 +16,6 @@ what was deleted is not, and counters and sets are exactly what the load was
 told.
 """
 
-import argparse
 import collections
 import json
 import os
@@ -323,11 +322,8 @@ def test(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--load", required=True, help="the program region_load")
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
+    parser = harness.parser_of(__doc__, "load")
+    harness.add_seed(parser)
     parser.add_argument("--objects", type=int, default=15_000)
     parser.add_argument("--rate", type=int, default=150,
                         help="requests of the load a second")
@@ -345,10 +341,7 @@ def main():
                         help="for each step")
     parser.add_argument("--set", action="append", metavar="KEY = VALUE",
                         help="a setting of the first three nodes")
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    return 0 if harness.run_in_directory(
-        "grow", lambda directory: test(options, directory)) else 1
+    return harness.run("grow", parser, test)
 
 
 if __name__ == "__main__":

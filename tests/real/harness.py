@@ -1,7 +1,9 @@
 """What the tests with real processes share: a directory that stays if something
 went wrong, healing, judging, and skipping loudly."""
 
+import argparse
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -64,6 +66,38 @@ def run_in_directory(name, test):
         return False
     shutil.rmtree(directory)
     return True
+
+
+def parser_of(doc, *programs):
+    """The options that these tests share: where the binaries are, and those of
+    `programs`, such as --load, that the test needs besides."""
+    parser = argparse.ArgumentParser(description=doc.split("\n", 1)[0])
+    parser.add_argument("--bin", required=True)
+    for program in programs:
+        parser.add_argument(f"--{program}", required=True,
+                            help="a program of the build")
+    return parser
+
+
+def add_seed(parser):
+    parser.add_argument("--seed", type=int,
+                        default=random.SystemRandom().randrange(1 << 32))
+
+
+def run(name, parser, test, verdict="", prepare=lambda: None):
+    """Runs `test(options, directory)` as run_in_directory does, and returns the
+    exit status. `prepare` may skip it."""
+    options = parser.parse_args()
+    if "seed" in options:
+        print(f"seed {options.seed}", flush=True)
+    prepare()
+    good = run_in_directory(name, lambda directory: test(options, directory))
+    if not good:
+        again = f", with --seed {options.seed}" if "seed" in options else ""
+        print(f"FAILED{again}")
+    elif verdict:
+        print(verdict)
+    return 0 if good else 1
 
 
 def recorder_in(directory, cluster):

@@ -2,7 +2,6 @@
 """A cluster that grows before its first write, loses a node, finds it again at
 another address, and grows once more when it holds data."""
 
-import argparse
 import json
 import random
 import subprocess
@@ -165,11 +164,11 @@ def data_moves(cluster):
         read_all(cluster, node)
 
 
-def test(binaries, seed, directory):
-    with Cluster(binaries, directory) as cluster:
+def test(options, directory):
+    with Cluster(options.bin, directory) as cluster:
         grow(cluster)
         write_everywhere(cluster)
-        victim = random.Random(seed).choice(cluster.nodes)
+        victim = random.Random(options.seed).choice(cluster.nodes)
         lose_and_move(cluster, victim)
         wait_for("owners hold the same", lambda: not apart(cluster))
         wait_for("nothing is held for others", lambda: not any(
@@ -181,15 +180,9 @@ def test(binaries, seed, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
-    arguments = parser.parse_args()
-    print(f"seed {arguments.seed}", flush=True)
-    return 0 if harness.run_in_directory(
-        "join", lambda directory: test(arguments.bin, arguments.seed,
-                                       directory)) else 1
+    parser = harness.parser_of(__doc__)
+    harness.add_seed(parser)
+    return harness.run("join", parser, test)
 
 
 if __name__ == "__main__":

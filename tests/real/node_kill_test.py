@@ -10,7 +10,6 @@ from two seconds on latency must be as it was. Then the node comes back, all
 becomes identical, and counters and sets must be exactly what the load was told.
 """
 
-import argparse
 import os
 import random
 import sys
@@ -90,15 +89,9 @@ def test(options, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    parser.add_argument("--load", required=True, help="the program region_load")
-    parser.add_argument("--seed", type=int,
-                        default=random.SystemRandom().randrange(1 << 32))
-    options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
-    return 0 if harness.run_in_directory(
-        "node-kill", lambda directory: test(options, directory)) else 1
+    parser = harness.parser_of(__doc__, "load")
+    harness.add_seed(parser)
+    return harness.run("node-kill", parser, test)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ be errors: not "absent", not less than there is; and writes must not build on
 nothing. Once it has started again on a disk that works, all is there.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -56,8 +55,8 @@ def check_under_errors(cluster, victim):
     return [r["ok"] for r in adds]
 
 
-def test(binaries, directory):
-    with Cluster(binaries, directory) as cluster:
+def test(options, directory):
+    with Cluster(options.bin, directory) as cluster:
         victim = cluster.nodes[0]
         done = execute(cluster, victim, first_adds(), "--w", "all")
         harness.require(all(r["ok"] for r in done), f"{done[0]}")
@@ -86,14 +85,8 @@ def test(binaries, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    options = parser.parse_args()
-    tracing.probe()
-    good = harness.run_in_directory(
-        "read-error", lambda directory: test(options.bin, directory))
-    print("no answer was made up" if good else "FAILED")
-    return 0 if good else 1
+    return harness.run("read-error", harness.parser_of(__doc__), test,
+                       "no answer was made up", prepare=tracing.probe)
 
 
 if __name__ == "__main__":

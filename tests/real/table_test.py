@@ -9,7 +9,6 @@ there may show less than there is; the node gives the table up, gets what it
 held from the others, and answers every read again, without anybody's help.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -114,8 +113,8 @@ def watch_it_heal(cluster, victim, expected):
         time.sleep(0.2)
 
 
-def test(binaries, directory):
-    with Cluster(binaries, directory) as cluster:
+def test(options, directory):
+    with Cluster(options.bin, directory) as cluster:
         victim = cluster.nodes[0]
         table = fill(cluster, victim)
         flip(table)
@@ -142,13 +141,8 @@ def test(binaries, directory):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--bin", required=True)
-    options = parser.parse_args()
-    good = harness.run_in_directory(
-        "table", lambda directory: test(options.bin, directory))
-    print("the table was given up and its rows are back" if good else "FAILED")
-    return 0 if good else 1
+    return harness.run("table", harness.parser_of(__doc__), test,
+                       "the table was given up and its rows are back")
 
 
 if __name__ == "__main__":
