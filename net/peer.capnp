@@ -137,12 +137,24 @@ struct PeerMessage {
       object @39 :Object;
       required @40 :UInt32;
       timeoutUs @41 :UInt64;
+      session @78 :Data;  # docs/formats.md, "session token"; absent: none
     }
     presenceAnswer :group {
       ticket @42 :ReadTicket;
       place @43 :UInt32;
       status @44 :Status;
       present @45 :Bool;
+    }
+    coverQuery :group {
+      ticket @79 :ReadTicket;
+      seen @80 :Data;  # an event set
+    }
+    coverAnswer :group {
+      ticket @81 :ReadTicket;
+      partition @82 :UInt16;
+      status @83 :Status;
+      missing @84 :UInt64;
+      process @85 :UInt64;  # an actor
     }
     forward :group {
       ticket @47 :ReadTicket;

@@ -255,6 +255,7 @@ struct BodyEncoder {
     body.setRequired(m.required);
     body.setTimeoutUs(static_cast<uint64_t>(
         std::max<int64_t>(0, absl::ToInt64Microseconds(m.timeout))));
+    if (m.session) body.setSession(AsData(m.session->Encode()));
   }
   void operator()(const replica::PresenceAnswer& m) {
     auto body = out.initPresenceAnswer();
@@ -262,6 +263,19 @@ struct BodyEncoder {
     body.setPlace(m.place);
     Encode(m.status, body.initStatus());
     body.setPresent(m.present);
+  }
+  void operator()(const replica::CoverQuery& m) {
+    auto body = out.initCoverQuery();
+    Encode(m.ticket, body.initTicket());
+    body.setSeen(AsData(m.seen.Encode()));
+  }
+  void operator()(const replica::CoverAnswer& m) {
+    auto body = out.initCoverAnswer();
+    Encode(m.ticket, body.initTicket());
+    body.setPartition(replica::Index(m.partition));
+    Encode(m.status, body.initStatus());
+    body.setMissing(m.missing);
+    body.setProcess(crdt::ActorBits(m.process));
   }
   void operator()(const replica::Forward& m) {
     auto body = out.initForward();
@@ -357,9 +371,16 @@ struct BlobBytes {
     return bytes;
   }
   size_t operator()(const replica::PresenceQuery& m) {
-    return m.object.bucket.size() + m.object.key.size();
+    return m.object.bucket.size() + m.object.key.size() +
+           (m.session ? EstimateBytes(m.session->events) : 0);
   }
   size_t operator()(const replica::PresenceAnswer& m) {
+    return m.status.message().size();
+  }
+  size_t operator()(const replica::CoverQuery& m) {
+    return EstimateBytes(m.seen);
+  }
+  size_t operator()(const replica::CoverAnswer& m) {
     return m.status.message().size();
   }
   size_t operator()(const replica::Forward& m) {

@@ -30,7 +30,7 @@
 namespace dovetail::net {
 
 // Raised when nodes of two versions could misunderstand each other.
-inline constexpr uint32_t kPeerProtocol = 5;
+inline constexpr uint32_t kPeerProtocol = 6;
 
 // How a node introduces itself on a connection between nodes.
 struct PeerHello {

@@ -23,48 +23,27 @@
 #include "net/client_codec.h"
 #include "net/peer.capnp.h"
 #include "net/peer_codec.h"
+#include "net/peer_parts.h"
 
 namespace dovetail::net {
 namespace {
 
+using peer_parts::AsView;
+using peer_parts::DecodeActor;
+using peer_parts::DecodeBytes;
+using peer_parts::DecodeEvents;
+using peer_parts::DecodeObject;
+using peer_parts::DecodeStatus;
+using peer_parts::DecodeText;
+using peer_parts::DecodeTicket;
+using peer_parts::DecodeType;
+using peer_parts::Malformed;
 using replica::Message;
 
 // A frame has at most 8 levels (frame, messages, message, page, leaves, leaf,
 // path); 16 leaves room for fields to come.
 // As deep as a client's request or a view may be, and what stands around it.
 constexpr int kPeerNestingMax = 64;
-absl::Status Malformed(absl::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat("peer frame: ", what));
-}
-
-absl::string_view AsView(capnp::Data::Reader data) {
-  return absl::string_view(reinterpret_cast<const char*>(data.begin()),
-                           data.size());
-}
-
-absl::StatusOr<std::string> DecodeBytes(capnp::Data::Reader data,
-                                        absl::string_view what,
-                                        size_t bytes_max) {
-  if (data.size() > bytes_max) {
-    return Malformed(absl::StrCat(what, " of ", data.size(),
-                                  " bytes; the limit is ", bytes_max));
-  }
-  return std::string(AsView(data));
-}
-
-absl::StatusOr<std::string> DecodeText(capnp::Text::Reader text,
-                                       absl::string_view what,
-                                       size_t bytes_max) {
-  return DecodeBytes(text.asBytes(), what, bytes_max);
-}
-
-absl::StatusOr<crdt::ActorId> DecodeActor(uint64_t bits) {
-  if ((bits >> 62) > static_cast<uint64_t>(crdt::ActorKind::kSession)) {
-    return Malformed("an actor of an unknown kind");
-  }
-  return crdt::ActorId{bits};
-}
-
 absl::StatusOr<crdt::DotRun> DecodeRun(peer_wire::DotRun::Reader in) {
   crdt::DotRun run;
   DOVETAIL_ASSIGN_OR_RETURN(run.actor, DecodeActor(in.getActor()));
@@ -77,52 +56,9 @@ absl::StatusOr<crdt::DotRun> DecodeRun(peer_wire::DotRun::Reader in) {
   return run;
 }
 
-// The result is no StatusOr<Status>: in that, an error would be a value.
-absl::Status DecodeStatus(peer_wire::Status::Reader in, absl::Status& out) {
-  const auto code = static_cast<absl::StatusCode>(in.getCode());
-  DOVETAIL_ASSIGN_OR_RETURN(
-      std::string text,
-      DecodeText(in.getText(), "the text of a status", kStatusBytesMax));
-  switch (code) {
-    case absl::StatusCode::kOk:
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kDataLoss:
-    case absl::StatusCode::kUnavailable:
-    case absl::StatusCode::kDeadlineExceeded:
-    case absl::StatusCode::kFailedPrecondition:
-    case absl::StatusCode::kResourceExhausted:
-    case absl::StatusCode::kPermissionDenied:
-      out = absl::Status(code, text);
-      return absl::OkStatus();
-    default:  // the codes that are not ours, and numbers that are no code
-      return Malformed(absl::StrCat("unknown status code ", in.getCode()));
-  }
-}
-
-absl::StatusOr<crdt::EventSet> DecodeEvents(capnp::Data::Reader in) {
-  auto events = crdt::EventSet::Decode(AsView(in));
-  if (!events.ok()) return Malformed(events.status().message());
-  return events;
-}
-
 absl::StatusOr<std::string> DecodeDelta(capnp::Data::Reader in) {
   if (in.size() == 0) return Malformed("an empty delta");
   return DecodeBytes(in, "a delta", crdt::kDeltaBytesMax);
-}
-
-absl::StatusOr<replica::ReadTicket> DecodeTicket(
-    peer_wire::ReadTicket::Reader in) {
-  replica::ReadTicket ticket;
-  DOVETAIL_ASSIGN_OR_RETURN(ticket.incarnation,
-                            DecodeActor(in.getIncarnation()));
-  ticket.sequence = in.getSequence();
-  return ticket;
-}
-
-absl::StatusOr<crdt::Type> DecodeType(uint8_t byte) {
-  const auto type = crdt::TypeFromByte(byte);
-  if (!type) return Malformed(absl::StrCat("unknown type ", byte));
-  return *type;
 }
 
 absl::StatusOr<crdt::Field> DecodeField(peer_wire::Field::Reader in) {
@@ -314,17 +250,6 @@ absl::StatusOr<replica::ReadAnswer> DecodeReadAnswer(
   return answer;
 }
 
-absl::StatusOr<crdt::ObjectId> DecodeObject(peer_wire::Object::Reader in) {
-  crdt::ObjectId object;
-  DOVETAIL_ASSIGN_OR_RETURN(
-      object.bucket,
-      DecodeBytes(in.getBucket(), "a bucket", crdt::kBucketBytesMax));
-  DOVETAIL_ASSIGN_OR_RETURN(
-      object.key, DecodeBytes(in.getKey(), "a key", crdt::kKeyBytesMax));
-  DOVETAIL_ASSIGN_OR_RETURN(object.type, DecodeType(in.getType()));
-  return object;
-}
-
 absl::StatusOr<replica::ListQuery> DecodeListQuery(
     peer_wire::PeerMessage::ListQuery::Reader in) {
   replica::ListQuery query;
@@ -375,6 +300,11 @@ absl::StatusOr<replica::PresenceQuery> DecodePresenceQuery(
   query.required = in.getRequired();
   query.timeout = absl::Microseconds(static_cast<int64_t>(std::min<uint64_t>(
       in.getTimeoutUs(), std::numeric_limits<int64_t>::max())));
+  if (in.hasSession()) {
+    auto session = replica::SessionToken::Decode(AsView(in.getSession()));
+    if (!session.ok()) return Malformed(session.status().message());
+    query.session = *std::move(session);
+  }
   return query;
 }
 
@@ -385,6 +315,26 @@ absl::StatusOr<replica::PresenceAnswer> DecodePresenceAnswer(
   answer.place = in.getPlace();
   DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
   answer.present = in.getPresent();
+  return answer;
+}
+
+absl::StatusOr<replica::CoverQuery> DecodeCoverQuery(
+    peer_wire::PeerMessage::CoverQuery::Reader in) {
+  replica::CoverQuery query;
+  DOVETAIL_ASSIGN_OR_RETURN(query.ticket, DecodeTicket(in.getTicket()));
+  DOVETAIL_ASSIGN_OR_RETURN(query.seen, DecodeEvents(in.getSeen()));
+  return query;
+}
+
+absl::StatusOr<replica::CoverAnswer> DecodeCoverAnswer(
+    peer_wire::PeerMessage::CoverAnswer::Reader in) {
+  replica::CoverAnswer answer;
+  DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
+  // One that is none is of no session, and the listing passes over it.
+  answer.partition = replica::PartitionId{in.getPartition()};
+  DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
+  answer.missing = in.getMissing();
+  DOVETAIL_ASSIGN_OR_RETURN(answer.process, DecodeActor(in.getProcess()));
   return answer;
 }
 
@@ -458,6 +408,10 @@ absl::StatusOr<decltype(Message::body)> DecodeBody(
       return DecodePresenceQuery(in.getPresenceQuery());
     case peer_wire::PeerMessage::PRESENCE_ANSWER:
       return DecodePresenceAnswer(in.getPresenceAnswer());
+    case peer_wire::PeerMessage::COVER_QUERY:
+      return DecodeCoverQuery(in.getCoverQuery());
+    case peer_wire::PeerMessage::COVER_ANSWER:
+      return DecodeCoverAnswer(in.getCoverAnswer());
     case peer_wire::PeerMessage::FORWARD:
       return DecodeForward(in.getForward());
     case peer_wire::PeerMessage::RANGE_QUERY:

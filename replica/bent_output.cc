@@ -55,6 +55,12 @@ struct Loses {
   bool operator()(const PresenceAnswer&) const {
     return DOVETAIL_BUGGIFY("link: a PresenceAnswer is lost");
   }
+  bool operator()(const CoverQuery&) const {
+    return DOVETAIL_BUGGIFY("link: a CoverQuery is lost");
+  }
+  bool operator()(const CoverAnswer&) const {
+    return DOVETAIL_BUGGIFY("link: a CoverAnswer is lost");
+  }
 };
 
 struct Repeats {

@@ -117,6 +117,13 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
   if (!required.ok()) return core_.Reply(id, required.status());
   Job job;
   job.id = id;
+  for (SessionToken& token : std::exchange(request.session, {})) {
+    if (token.events.empty() || DOVETAIL_MUTANT("list: a session is ignored")) {
+      continue;
+    }
+    const PartitionId partition = token.partition;
+    job.seen[partition].token.MergeFrom(token);
+  }
   job.request = std::move(request);
   job.required = *std::move(required);
   job.before = RequiredBefore(core_.placement, options.read,
@@ -124,13 +131,15 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
   job.local = IsLocal(options.read);
   job.here = options.here;
   job.deadline = now.steady + options.timeout;
-  Launch(std::move(job), now);
+  if (job.seen.empty()) return Launch(std::move(job), now);
+  FindCover(std::move(job), now);
 }
 
 void ListCoordinator::Launch(Job job, Now now) {
   absl::StatusOr<Page> page = LocalPage(job.request);
   if (!page.ok()) return core_.Reply(job.id, page.status());
-  if (job.here || IsCovered(job, {core_.identity.self})) {
+  const bool enough = IsCovered(job, {core_.identity.self});
+  if (enough && job.seen.empty()) {
     return core_.Reply(job.id, ListReply{InBucket(job.request.bucket,
                                                   std::move(page->objects)),
                                          page->more});
@@ -142,6 +151,7 @@ void ListCoordinator::Launch(Job job, Now now) {
   job.different.clear();
   job.deciding = false;
   job.candidates.clear();
+  job.undecided = job.unconfirmed = 0;
   job.pause = core_.options.read_hedge_after;
   job.hedge_at = now.steady + job.pause;
   if (DOVETAIL_BUGGIFY("list: hedged at once")) job.hedge_at = now.steady;
@@ -149,6 +159,7 @@ void ListCoordinator::Launch(Job job, Now now) {
   auto it = jobs_.emplace(sequence, std::move(job)).first;
   timers_.emplace(it->second.deadline, sequence);
   timers_.emplace(it->second.hedge_at, sequence);
+  if (enough) return Decide(it, now);
   absl::Status asked = AskMore(sequence, it->second, it->second.answered);
   DOVETAIL_MARK_IF("list: too few owners reachable", !asked.ok());
   if (!asked.ok()) Fail(it, std::move(asked));
@@ -167,6 +178,7 @@ absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
     return core_.IsUp(node) && !Has(job.asked, node);
   };
   absl::Status lacking;
+  nodes = WithCover(job, std::move(nodes));
   if (HasBefore(job)) {
     Cover before = GrowCover(placement, job.before, std::move(nodes), reachable,
                              CoverOf::kBefore);
@@ -193,6 +205,8 @@ bool ListCoordinator::HasBefore(const Job& job) const {
 
 bool ListCoordinator::IsCovered(const Job& job,
                                 const std::vector<NodeId>& nodes) const {
+  if (!ShowsSeen(job, nodes)) return false;
+  if (job.here) return true;
   return Covers(core_.placement, job.required, nodes) &&
          (!HasBefore(job) ||
           DOVETAIL_MUTANT("moves: who is filled lists all there is") ||
@@ -240,8 +254,8 @@ void ListCoordinator::OnAnswer(NodeId from, ListAnswer answer, Now now) {
   DOVETAIL_MARK_IF("list: nobody waits for this answer", it == jobs_.end());
   if (it == jobs_.end()) return;
   Job& job = it->second;
-  if (job.deciding || !Has(job.asked, from) || Has(job.answered, from) ||
-      Has(job.failed, from)) {
+  if (job.covering || job.deciding || !Has(job.asked, from) ||
+      Has(job.answered, from) || Has(job.failed, from)) {
     return;
   }
   if (answer.status.ok() && !answer.same) {
@@ -250,6 +264,7 @@ void ListCoordinator::OnAnswer(NodeId from, ListAnswer answer, Now now) {
   }
   if (!answer.status.ok()) {
     job.failed.push_back(from);
+    job.pageless.push_back(from);
     job.last_error = std::move(answer.status);
     // Those that may still answer count as if they had.
     std::vector<NodeId> hoped = job.asked;
@@ -257,6 +272,9 @@ void ListCoordinator::OnAnswer(NodeId from, ListAnswer answer, Now now) {
     if (!AskMore(it->first, job, std::move(hoped)).ok()) {
       DOVETAIL_MARK("list: R cannot be met any more");
       Fail(it, job.last_error);
+    } else if (!MayShowSeen(job)) {
+      DOVETAIL_MARK("list: who covers its session has no page");
+      CoverAnew(it, now);
     }
     return;
   }
@@ -271,18 +289,15 @@ void ListCoordinator::OnAnswer(NodeId from, ListAnswer answer, Now now) {
 void ListCoordinator::Decide(Jobs::iterator it, Now now) {
   Job& job = it->second;
   job.deciding = true;
-  if (job.different.empty()) {
-    core_.Reply(job.id, ListReply{InBucket(job.request.bucket,
-                                           std::move(job.page.objects)),
-                                  job.page.more});
-    return EraseJob(it, job);
+  if (!job.different.empty()) {
+    DOVETAIL_MARK("list: nodes differ");
+    Gather(job);
+    for (size_t i = 0; i < job.candidates.size(); ++i) {
+      if (!job.candidates[i].present) AskPresence(it->first, job, i, now);
+    }
   }
-  DOVETAIL_MARK("list: nodes differ");
-  Gather(job);
-  for (size_t i = 0; i < job.candidates.size(); ++i) {
-    if (!job.candidates[i].present) AskPresence(it->first, job, i, now);
-  }
-  if (job.undecided == 0) return Finish(it, now);
+  BeginToConfirm(it->first, job);
+  if (job.undecided == 0 && job.unconfirmed == 0) return Finish(it, now);
   HedgeLater(it->first, job, now);
 }
 
@@ -354,6 +369,11 @@ void ListCoordinator::AskPresence(uint64_t sequence, const Job& job,
   const PartitionId partition = PartitionOf(
       query.object.bucket, query.object.key, core_.placement.partitions());
   query.required = job.required[Index(partition)];
+  const auto seen = job.seen.find(partition);
+  if (seen != job.seen.end() &&
+      !DOVETAIL_MUTANT("list: what some show is decided without the session")) {
+    query.session = seen->second.token;
+  }
   NodeId owner = core_.identity.self;
   if (!core_.placement.Owns(owner, partition)) {
     const absl::Span<const NodeId> owners = core_.placement.Owners(partition);
@@ -378,11 +398,18 @@ void ListCoordinator::OnPresence(const PresenceAnswer& answer, Now now) {
   }
   DOVETAIL_MARK_IF("list: some node shows what is gone", !answer.present);
   candidate.present = answer.present;
-  if (--job.undecided == 0) Finish(it, now);
+  --job.undecided;
+  if (job.undecided == 0 && job.unconfirmed == 0) Finish(it, now);
 }
 
 void ListCoordinator::Finish(Jobs::iterator it, Now now) {
   Job& job = it->second;
+  if (job.different.empty()) {
+    core_.Reply(job.id, ListReply{InBucket(job.request.bucket,
+                                           std::move(job.page.objects)),
+                                  job.page.more});
+    return EraseJob(it, job);
+  }
   std::vector<Listed> objects;
   for (Candidate& candidate : job.candidates) {
     if (*candidate.present) objects.push_back(std::move(candidate.object));
@@ -414,7 +441,13 @@ void ListCoordinator::EraseJob(Jobs::iterator it, const Job& times) {
 }
 
 void ListCoordinator::OnPeerDown(NodeId peer) {
+  std::vector<uint64_t> uncovered;
   for (auto& [sequence, job] : jobs_) {
+    if (job.covering) continue;
+    if (!MayShowSeen(job)) {
+      uncovered.push_back(sequence);
+      continue;
+    }
     if (job.deciding || !Has(job.asked, peer) || Has(job.answered, peer) ||
         Has(job.failed, peer)) {
       continue;
@@ -427,9 +460,14 @@ void ListCoordinator::OnPeerDown(NodeId peer) {
     // Without others, its answer may be on its way: the deadline decides.
     AskMore(sequence, job, std::move(hoped)).IgnoreError();
   }
+  for (uint64_t sequence : uncovered) {
+    DOVETAIL_MARK("list: who covers its session goes down");
+    CoverAnew(jobs_.find(sequence), core_.time);
+  }
 }
 
 void ListCoordinator::OnTimers(Now now) {
+  LaunchCovered(now);
   while (!timers_.empty() && timers_.begin()->first <= now.steady) {
     const uint64_t sequence = timers_.begin()->second;
     timers_.erase(timers_.begin());
@@ -438,10 +476,7 @@ void ListCoordinator::OnTimers(Now now) {
     Job& job = it->second;
     if (job.deadline <= now.steady) {
       DOVETAIL_MARK("list: its deadline passes");
-      Fail(it, absl::DeadlineExceededError(absl::StrCat(
-                   "the listing was not complete in time: ",
-                   job.answered.size(), " of ", job.asked.size(),
-                   " nodes answered, ", job.undecided, " objects undecided")));
+      Fail(it, DeadlineOf(job));
       continue;
     }
     if (job.hedge_at <= now.steady) Hedge(sequence, job, now);
@@ -450,12 +485,19 @@ void ListCoordinator::OnTimers(Now now) {
 
 // Questions and answers may get lost; an answer that comes twice counts once.
 void ListCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
+  if (!job.covering && !MayShowSeen(job)) {
+    DOVETAIL_MARK("list: its session is to be covered anew");
+    return CoverAnew(jobs_.find(sequence), now);
+  }
   const std::vector<NodeId> asked = job.asked;
-  if (job.deciding) {
+  if (job.covering) {
+    AskAgainForCover(sequence, job);
+  } else if (job.deciding) {
     DOVETAIL_MARK("list: what is undecided is asked again");
     for (size_t i = 0; i < job.candidates.size(); ++i) {
       if (!job.candidates[i].present) AskPresence(sequence, job, i, now);
     }
+    AskToConfirm(sequence, job);
   } else {
     DOVETAIL_MARK("list: hedged");
     // As if those that are silent were not there; whoever comes first counts.
@@ -471,6 +513,9 @@ void ListCoordinator::Hedge(uint64_t sequence, Job& job, Now now) {
   }
   HedgeLater(sequence, job, now);
   job.pause *= 2;
+  if (job.covering) {
+    job.pause = std::min(job.pause, core_.options.session_ask_again_max);
+  }
 }
 
 void ListCoordinator::HedgeLater(uint64_t sequence, Job& job, Now now) {
@@ -485,6 +530,7 @@ void ListCoordinator::OnTurnFailed(const absl::Status& why) {
 }
 
 absl::Duration ListCoordinator::next_deadline() const {
+  if (!covered_.empty()) return absl::ZeroDuration();
   return timers_.empty() ? absl::InfiniteDuration() : timers_.begin()->first;
 }
 

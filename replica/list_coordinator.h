@@ -9,6 +9,10 @@
 //               by a joined read of that object (read_coordinator.h), put to
 //               an owner of its partition as a PresenceQuery
 //   OnPresence  when all are decided, the page is the answer
+//   With a session (list_session.cc), before: FindCover finds for each
+//   partition of it a node whose page shows all that was seen of it, which is
+//   then asked
+//
 //   OnTimers    a node that is slow is joined by others; without others, who
 //               is silent is asked again, each time after twice as long; past
 //               the deadline the listing fails
@@ -46,6 +50,7 @@ class ListCoordinator {
   void OnQuery(NodeId from, PartitionId partition, const ListQuery& query);
   void OnAnswer(NodeId from, ListAnswer answer, Now now);
   void OnPresence(const PresenceAnswer& answer, Now now);
+  void OnCoverAnswer(NodeId from, const CoverAnswer& answer, Now now);
   void OnPeerDown(NodeId peer);
   void OnTimers(Now now);
   // The turn failed: what its reads decided was never committed.
@@ -64,6 +69,21 @@ class ListCoordinator {
     // nullopt: a read of it is under way.
     std::optional<bool> present;
   };
+  // A node has applied all of a session's events, and in which of its lives.
+  struct Vouch {
+    NodeId node{};
+    crdt::ActorId process{};
+  };
+  // What a session has seen of a partition.
+  struct Seen {
+    SessionToken token;
+    std::vector<Vouch> covered_by;       // in order of arrival
+    std::map<NodeId, uint64_t> lacking;  // who answered, and lacks so many
+    bool asked_all = false;              // not only this node
+    // Once the pages are there.
+    Vouch vouch;
+    bool confirmed = false;
+  };
   struct Job {
     RequestId id{};
     ListRequest request;
@@ -81,6 +101,11 @@ class ListCoordinator {
     std::vector<NodeId> failed;
     std::vector<std::pair<NodeId, Page>> different;
     absl::Status last_error;
+    // --- Of a session ---
+    std::map<PartitionId, Seen> seen;
+    bool covering = false;         // before pages are asked for
+    std::vector<NodeId> pageless;  // could not answer with a page
+    size_t unconfirmed = 0;
     // --- Once they have answered ---
     bool deciding = false;
     std::vector<Candidate> candidates;
@@ -95,14 +120,47 @@ class ListCoordinator {
   void Launch(Job job, Now now);
   void Ask(uint64_t sequence, Job& job, NodeId node);
   void Send(uint64_t sequence, const Job& job, NodeId node);
-  // Asks usable nodes on top of `nodes` as far as the partitions need it.
   // Whether owners of before have to be asked, too.
   bool HasBefore(const Job& job) const;
+  // Whether the pages of these are enough.
   bool IsCovered(const Job& job, const std::vector<NodeId>& nodes) const;
+  // Asks usable nodes on top of `nodes` as far as the partitions need it.
   absl::Status AskMore(uint64_t sequence, Job& job, std::vector<NodeId> nodes);
   void Decide(Jobs::iterator job, Now now);
   void Gather(Job& job) const;
   void AskPresence(uint64_t sequence, const Job& job, size_t place, Now now);
+  // --- Of a session ---
+  // Asks who has applied what was seen; once somebody has, of each partition,
+  // Launch. Again from the start where what was said does not hold any more.
+  void FindCover(Job job, Now now);
+  void CoverAnew(Jobs::iterator job, Now now);
+  void AskCover(uint64_t sequence, PartitionId partition, const Seen& seen,
+                NodeId node);
+  void AskAllForCover(uint64_t sequence, const Job& job, PartitionId partition,
+                      Seen& seen);
+  void AskAgainForCover(uint64_t sequence, Job& job);
+  void OnCover(Jobs::iterator job, NodeId from, const CoverAnswer& answer);
+  // Whether the node's page says anything of the partition.
+  bool Counts(const Job& job, NodeId node, PartitionId partition) const;
+  // Whom to ask: this node first, if it is one.
+  std::vector<NodeId> MayCover(const Job& job, PartitionId partition) const;
+  const Vouch* VouchAmong(const Job& job, PartitionId partition,
+                          const Seen& seen,
+                          const std::vector<NodeId>& nodes) const;
+  bool ShowsSeen(const Job& job, const std::vector<NodeId>& nodes) const;
+  // Whether all of it may yet be among the pages.
+  bool MayShowSeen(const Job& job) const;
+  // `nodes` and those that cover what these do not.
+  std::vector<NodeId> WithCover(const Job& job,
+                                std::vector<NodeId> nodes) const;
+  // Whether those whose pages are there still have what they had.
+  void BeginToConfirm(uint64_t sequence, Job& job);
+  void AskToConfirm(uint64_t sequence, const Job& job);
+  void OnConfirmed(Jobs::iterator job, NodeId from, const CoverAnswer& answer,
+                   Now now);
+  void LaunchCovered(Now now);
+  absl::Status DeadlineOf(const Job& job) const;
+
   void Hedge(uint64_t sequence, Job& job, Now now);
   void HedgeLater(uint64_t sequence, Job& job, Now now);
   void Finish(Jobs::iterator job, Now now);
@@ -114,6 +172,9 @@ class ListCoordinator {
   Jobs jobs_;
   uint64_t next_sequence_ = 1;
   std::set<std::pair<absl::Duration, uint64_t>> timers_;
+  // All of their sessions is covered. They take their pages in a later turn: a
+  // page shows what was committed, and this node may vouch before that.
+  std::vector<uint64_t> covered_;
 };
 
 }  // namespace dovetail::replica

@@ -158,13 +158,15 @@ struct ListAnswer {
 
 // Coordinator of a listing → an owner, often itself: "does `required` of you,
 // joined, show anything of this object?" The owner coordinates that read. Lost:
-// the listing waits until its deadline.
+// the listing asks again.
 struct PresenceQuery {
   ReadTicket ticket;
   uint32_t place = 0;  // of the object in the listing; comes back
   crdt::ObjectId object;
   uint32_t required = 1;   // R
   absl::Duration timeout;  // what is left of the listing's
+  // What the listing's session has seen of the partition, if anything.
+  std::optional<SessionToken> session = std::nullopt;
 };
 
 // Owner → coordinator of a listing. Lost: as PresenceQuery.
@@ -173,6 +175,23 @@ struct PresenceAnswer {
   uint32_t place = 0;
   absl::Status status;
   bool present = false;
+};
+
+// Coordinator of a listing with a session → owners of the partition, itself
+// too: "have you applied all of this?" Who has not pulls it from the others.
+// Before the pages are asked for, and once they are there. Lost: it asks again.
+struct CoverQuery {
+  ReadTicket ticket;
+  crdt::EventSet seen;
+};
+
+// Owner → coordinator of a listing. Lost: as CoverQuery.
+struct CoverAnswer {
+  ReadTicket ticket;
+  PartitionId partition{};
+  absl::Status status;      // why it cannot say
+  uint64_t missing = 0;     // so many of the events are not applied here
+  crdt::ActorId process{};  // of this life alone is it true
 };
 
 // Node that owns nothing of the partition → an owner: "a client asked me for
@@ -219,7 +238,8 @@ struct Message {
   PartitionId partition{};
   std::variant<Replicate, Ack, Refuse, Summary, SyncDeltas, ReadQuery,
                ReadAnswer, ListQuery, ListAnswer, PresenceQuery, PresenceAnswer,
-               Forward, Forwarded, RangeQuery, RangeAnswer>
+               CoverQuery, CoverAnswer, Forward, Forwarded, RangeQuery,
+               RangeAnswer>
       body;
 };
 

@@ -103,11 +103,7 @@ absl::Status CheckPage(crdt::Type type, const LeafPage& page) {
 absl::StatusOr<LeafPage> ReadCoordinator::LocalPage(
     PartitionId partition, const crdt::ReadSpec& spec) {
   Partition& mine = core_.Get(partition);
-  // While partitions move, what is here is known to be a part of the truth.
-  const RangeProgress& progress = mine.progress();
-  const bool part =
-      core_.placement.moves() && !progress.mending && progress.lost.empty();
-  DOVETAIL_RETURN_IF_ERROR(part ? mine.Available() : mine.Readable());
+  DOVETAIL_RETURN_IF_ERROR(core_.MayAnswer(partition));
   absl::StatusOr<LeafPage> page = crdt::CollectPage(mine.view(), spec);
   if (!page.ok() && absl::IsDataLoss(page.status())) {
     ++core_.stats.corruptions;

@@ -107,6 +107,9 @@ struct ListRequest {
   std::string prefix;
   std::optional<crdt::ObjectId> after;
   uint32_t limit = 1000;  // at least 1
+  // What the client has seen, a token for each partition: the page shows all of
+  // it. It adds nothing to the session.
+  std::vector<SessionToken> session = {};
 };
 
 struct ClientRequest {

@@ -34,6 +34,10 @@ namespace dovetail::replica {
 // One token, encoded. 256 KiB: some 20,000 starts of processes and edges that
 // ever wrote to the partition.
 inline constexpr size_t kSessionTokenBytesMax = 256 << 10;
+// All tokens that come with one listing, encoded: list_session_bytes_max. 1
+// MiB: 256 bytes, or some 15 writers, for each of 4,096 partitions; a quarter
+// of what a call may carry.
+inline constexpr size_t kListSessionBytesMax = 1 << 20;
 
 struct SessionToken {
   // Q, to which the number of the partition belongs; 0: of a session that has

@@ -44,8 +44,25 @@ void SessionWait::Start(Write write, Now now) {
   AskOthers(key, it->second, now);
 }
 
-void SessionWait::AskOthers(const Key& key, Waiting& waiting, Now now) {
-  const PartitionId partition = key.first;
+void SessionWait::OnCoverQuery(NodeId from, PartitionId partition,
+                               const CoverQuery& query) {
+  CoverAnswer answer{query.ticket, partition, core_.MayAnswer(partition), 0,
+                     core_.identity.actor};
+  if (answer.status.ok() && DOVETAIL_BUGGIFY("session: no word of its cover")) {
+    answer.status = absl::UnavailableError("as if it could not say");
+  }
+  if (answer.status.ok()) {
+    const crdt::Context& mine = core_.Get(partition).context();
+    answer.missing = query.seen.Minus(AppliedAt(mine)).dot_count();
+  }
+  if (answer.missing > 0) {
+    DOVETAIL_MARK("session: a listing asks who lacks what it saw");
+    Pull(partition);
+  }
+  core_.Send(from, PartitionId{0}, std::move(answer));
+}
+
+void SessionWait::Pull(PartitionId partition) {
   const auto ask = [&](absl::Span<const NodeId> nodes) {
     for (NodeId node : nodes) {
       if (node != core_.identity.self && core_.IsUp(node)) {
@@ -55,6 +72,10 @@ void SessionWait::AskOthers(const Key& key, Waiting& waiting, Now now) {
   };
   ask(core_.placement.Owners(partition));
   ask(core_.placement.StandIns(partition));
+}
+
+void SessionWait::AskOthers(const Key& key, Waiting& waiting, Now now) {
+  Pull(key.first);
   waiting.again_at = now.steady + waiting.pause;
   waiting.pause =
       std::min(2 * waiting.pause, core_.options.session_ask_again_max);

@@ -11,6 +11,10 @@
 //              Unavailable, for nothing was written and it may safely be tried
 //              again
 //
+//   OnCoverQuery  a listing asks whether this replica has applied what its
+//              session saw: the page of one that has shows all of that
+//              (list_session.cc). One that has not asks whoever may have it
+//
 // A replica that only stands in takes nothing over from others, so there is
 // nothing to wait for: it refuses. Reads wait in the read coordinator, for
 // they can be covered by the answers of others.
@@ -45,6 +49,8 @@ class SessionWait {
   void Start(Write write, Now now);
   void OnApplied(PartitionId partition, Now now);
   void OnTimers(Now now);
+  void OnCoverQuery(NodeId from, PartitionId partition,
+                    const CoverQuery& query);
 
   absl::Duration next_deadline() const {
     return timers_.empty() ? absl::InfiniteDuration() : timers_.begin()->first;
@@ -63,6 +69,8 @@ class SessionWait {
   // How many events of its session are missing here.
   uint64_t MissingFor(const Write& write) const;
   void AskOthers(const Key& key, Waiting& waiting, Now now);
+  // Asks whoever may have what is missing here.
+  void Pull(PartitionId partition);
   void GoOn(std::map<Key, Waiting>::iterator it, Now now);
   // Ends the wait.
   Waiting Remove(std::map<Key, Waiting>::iterator it);

@@ -38,8 +38,8 @@ absl::Status Shard::Open(Now now) {
     const absl::Status loaded = partition->Load();
     if (absl::IsDataLoss(loaded)) {
       return absl::DataLossError(absl::StrCat(
-          "partition ", Index(partition->id()), " cannot be loaded: ",
-          loaded.message(),
+          "partition ", Index(partition->id()),
+          " cannot be loaded: ", loaded.message(),
           "; this node's data has to be replaced, as after a lost disk"));
     }
     DOVETAIL_RETURN_IF_ERROR(loaded);
@@ -99,8 +99,13 @@ void Shard::HandleRequest(ClientRequest request, Now now) {
     DOVETAIL_CHECK(s.core.Owns(partition));
     s.Coordinate(std::move(request), partition, now);
   } else {
-    s.lists.Start(request.id, options,
-                  std::get<ListRequest>(std::move(request.body)), now);
+    auto& list = std::get<ListRequest>(request.body);
+    for (const SessionToken& token : list.session) {
+      absl::Status fits =
+          token.CheckFits(token.partition, s.core.placement.partitions());
+      if (!fits.ok()) return s.core.Reply(request.id, std::move(fits));
+    }
+    s.lists.Start(request.id, options, std::move(list), now);
   }
 }
 
@@ -208,6 +213,10 @@ void Shard::State::OnMessage(NodeId from, Message message, Now now) {
     lists.OnAnswer(from, std::move(*page), now);
   } else if (auto* presence = std::get_if<PresenceQuery>(&body)) {
     OnPresenceQuery(from, partition, std::move(*presence), now);
+  } else if (const auto* cover = std::get_if<CoverQuery>(&body)) {
+    sessions.OnCoverQuery(from, partition, *cover);
+  } else if (const auto* covers = std::get_if<CoverAnswer>(&body)) {
+    lists.OnCoverAnswer(from, *covers, now);
   } else if (auto* forward = std::get_if<Forward>(&body)) {
     OnForward(from, partition, std::move(*forward), now);
   } else if (auto* forwarded = std::get_if<Forwarded>(&body)) {
@@ -260,6 +269,8 @@ void Shard::State::OnPresenceQuery(NodeId from, PartitionId partition,
                                   core.placement.partitions()) != partition) {
     refused = absl::InvalidArgumentError("an object of another partition");
   }
+  refused.Update(CheckSession(query.session, partition));
+  read.session = std::move(query.session);
   if (reads.in_flight() >= core.options.requests_in_flight_max) {
     refused = absl::UnavailableError(absl::StrCat(
         "overloaded: ", reads.in_flight(), " reads in flight; try again"));

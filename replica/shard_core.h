@@ -96,6 +96,15 @@ struct ShardCore {
   }
   // What this node's word about the partition is worth (filling.h).
   Standing StandingOf(PartitionId partition) const;
+  // Whether what is here of the partition may be told as such. While partitions
+  // move, it is known to be a part of the truth.
+  absl::Status MayAnswer(PartitionId partition) const {
+    const Partition& mine = Get(partition);
+    const RangeProgress& progress = mine.progress();
+    const bool part =
+        placement.moves() && !progress.mending && progress.lost.empty();
+    return part ? mine.Available() : mine.Readable();
+  }
   // What others have said of theirs by this placement.
   std::map<std::pair<PartitionId, NodeId>, Standing> standings;
   // Whether what `node` holds is probably not a part of the truth alone. Who

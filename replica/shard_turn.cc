@@ -169,6 +169,9 @@ void Shard::State::Salvage(Output turn, const absl::Status& write_failed,
       core.Send(envelope.to, envelope.message.partition,
                 PresenceAnswer{presence->ticket, presence->place, read_failed,
                                false});
+    } else if (auto* cover = std::get_if<CoverAnswer>(&body)) {
+      cover->status = read_failed;
+      core.output.messages.push_back(std::move(envelope));
     } else if (std::holds_alternative<Refuse>(body) ||
                std::holds_alternative<Forward>(body)) {
       core.output.messages.push_back(std::move(envelope));

@@ -14,6 +14,7 @@
 #include "crdt/limits.h"
 #include "crdt/path.h"
 #include "net/peer.capnp.h"
+#include "tests/net/peer_messages.h"
 
 namespace dovetail::net {
 namespace {
@@ -21,40 +22,7 @@ namespace {
 using crdt::ActorId;
 using crdt::Dot;
 using crdt::Leaf;
-using replica::Message;
 using replica::PartitionId;
-
-constexpr uint32_t kQ = 256;
-
-FrameWords Cut(const std::string& wire) {
-  FrameParser parser(kPeerFrameBytesMax);
-  absl::string_view in = wire;
-  auto frame = parser.Next(in);
-  REQUIRE(frame.ok());
-  REQUIRE(frame->has_value());
-  REQUIRE(in.empty());
-  return **std::move(frame);
-}
-
-std::string Encoded(const std::vector<Message>& messages) {
-  std::vector<const Message*> pointers;
-  for (const Message& message : messages) pointers.push_back(&message);
-  auto wire = EncodeMessages(pointers);
-  REQUIRE(wire.ok());
-  return *std::move(wire);
-}
-
-// Decodes what `message` encodes to, and checks that nothing is lost.
-Message RoundTrip(const Message& message) {
-  const std::string wire = Encoded({message});
-  auto frame = DecodePeerFrame(Cut(wire), kQ);
-  REQUIRE_MESSAGE(frame.ok(), frame.status().ToString());
-  auto& messages = std::get<PeerMessages>(*frame).messages;
-  REQUIRE(messages.size() == 1);
-  CHECK(Encoded(messages) == wire);
-  CHECK(messages[0].partition == message.partition);
-  return std::move(messages[0]);
-}
 
 crdt::EventSet Events(uint64_t actor, uint64_t first, uint64_t count) {
   crdt::EventSet events;
@@ -266,62 +234,6 @@ TEST_CASE("Peer codec: every message of reads comes back as it went") {
   }
 }
 
-TEST_CASE("Peer codec: every message of listings comes back as it went") {
-  const PartitionId p{255};
-  const replica::ReadTicket ticket{ActorId{77}, 8};
-  SUBCASE("list query") {
-    replica::ListQuery query{
-        ticket, {"shop", "cart:", std::nullopt, 9}, {1, 2}};
-    for (int i = 0; i < 2; ++i) {
-      const auto m = RoundTrip({p, query});
-      const auto& got = std::get<replica::ListQuery>(m.body);
-      CHECK(got.ticket == ticket);
-      CHECK(got.request.bucket == "shop");
-      CHECK(got.request.prefix == "cart:");
-      CHECK(got.request.after == query.request.after);
-      CHECK(got.request.limit == 9);
-      CHECK(got.digest == query.digest);
-      query.request.after = {"shop", "cart:1", crdt::Type::kMap};
-    }
-  }
-  SUBCASE("list answer") {
-    replica::ListAnswer answer;
-    answer.ticket = ticket;
-    answer.objects = {{"a", crdt::Type::kSet}, {"a", crdt::Type::kMap}};
-    answer.more = true;
-    const auto m = RoundTrip({p, answer});
-    const auto& got = std::get<replica::ListAnswer>(m.body);
-    CHECK(got.objects == answer.objects);
-    CHECK(got.more);
-    CHECK_FALSE(got.same);
-    answer.objects.clear();
-    answer.more = false;
-    answer.same = true;
-    CHECK(std::get<replica::ListAnswer>(RoundTrip({p, answer}).body).same);
-    answer.same = false;
-    answer.status = absl::UnavailableError("not now");
-    CHECK(std::get<replica::ListAnswer>(RoundTrip({p, answer}).body).status ==
-          answer.status);
-  }
-  SUBCASE("presence query and answer") {
-    const replica::PresenceQuery query{
-        ticket, 5, {"b", "k", crdt::Type::kSet}, 2, absl::Microseconds(1500)};
-    const auto m = RoundTrip({p, query});
-    const auto& got = std::get<replica::PresenceQuery>(m.body);
-    CHECK(got.ticket == ticket);
-    CHECK(got.place == 5);
-    CHECK(got.object == query.object);
-    CHECK(got.required == 2);
-    CHECK(got.timeout == query.timeout);
-    const replica::PresenceAnswer answer{ticket, 5,
-                                         absl::DataLossError("damaged"), true};
-    const auto back = RoundTrip({p, answer});
-    CHECK(std::get<replica::PresenceAnswer>(back.body).status == answer.status);
-    CHECK(std::get<replica::PresenceAnswer>(back.body).place == 5);
-    CHECK(std::get<replica::PresenceAnswer>(back.body).present);
-  }
-}
-
 TEST_CASE("Peer codec: hello, refusal and keepalive come back") {
   const PeerHello hello{
       kPeerProtocol, "test",           replica::NodeId{2}, kQ,  ActorId{99},
@@ -396,37 +308,10 @@ TEST_CASE("Peer codec: a frame over the limit is not made") {
         absl::StatusCode::kResourceExhausted);
 }
 
-// The status of decoding one message that `fill` spoils.
-absl::Status DecodeSpoilt(
-    const std::function<void(peer_wire::PeerMessage::Builder)>& fill) {
-  capnp::MallocMessageBuilder message;
-  fill(message.initRoot<peer_wire::PeerFrame>().initMessages(1)[0]);
-  const auto array = capnp::messageToFlatArray(message);
-  const auto bytes = array.asChars();
-  return DecodePeerFrame(Cut(std::string(bytes.begin(), bytes.size())), kQ)
-      .status();
-}
-
-using Spoil = std::function<void(peer_wire::PeerMessage::Builder)>;
-
-kj::ArrayPtr<const kj::byte> Bytes(const char* text) {
-  return kj::StringPtr(text).asBytes();
-}
-
 Spoil Asking(std::vector<uint8_t> asks) {
   return [asks = std::move(asks)](auto m) {
     m.initRangeQuery().setAsks(capnp::Data::Reader(asks.data(), asks.size()));
   };
-}
-
-void CheckRefused(const std::vector<std::pair<const char*, Spoil>>& cases) {
-  for (const auto& [expected, spoil] : cases) {
-    const absl::Status status = DecodeSpoilt(spoil);
-    CHECK_MESSAGE(status.code() == absl::StatusCode::kInvalidArgument,
-                  std::string(expected));
-    CHECK_MESSAGE(status.message().find(expected) != absl::string_view::npos,
-                  status.ToString());
-  }
 }
 
 TEST_CASE("Peer codec: what is out of range in a write is refused") {
@@ -523,18 +408,6 @@ TEST_CASE("Peer codec: what is out of range in sync and reads is refused") {
        [](auto m) {
          m.initReadAnswer().initPage().initLeaves(1)[0].setType(9);
        }},
-      {"a listing without objects",
-       [](auto m) { m.initListQuery().setBucket(Bytes("b")); }},
-      {"a prefix of",
-       [](auto m) { m.initListQuery().initPrefix(crdt::kKeyBytesMax + 1); }},
-      {"objects that are not in ascending order",
-       [](auto m) {
-         auto objects = m.initListAnswer().initObjects(2);
-         objects[0].setType(1);
-         objects[1].setType(1);
-       }},
-      {"unknown type",
-       [](auto m) { m.initPresenceQuery().initObject().setKey(Bytes("k")); }},
   });
 }
 

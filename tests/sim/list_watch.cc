@@ -48,6 +48,9 @@ void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
   asked.moves = MovesAt(cluster, node);
   asked.r = r;
   asked.request = request;
+  for (const replica::SessionToken& token : request.session) {
+    asked.seen[token.partition] = ToOracle(token.events);
+  }
   Learn(cluster, asked);
   asked_.emplace(id, std::move(asked));
   replica::ClientRequest message;
@@ -73,7 +76,30 @@ void ListWatch::SubmitAny(SimCluster& cluster, uint32_t node, Stream& chance) {
     if (!objects.empty()) request.after = FromOracle(chance.Pick(objects));
   }
   const uint32_t replicas = cluster.placement().replicas(PartitionId{0});
-  Submit(cluster, node, 1 + chance.Below32(replicas), std::move(request));
+  uint32_t r = 1 + chance.Below32(replicas);
+  if (chance.Half()) {
+    request.session = AnySession(cluster, chance);
+    if (chance.Half()) r = 1;
+  }
+  Submit(cluster, node, r, std::move(request));
+}
+
+// What reads at R = 1 would have told: of some partitions all that some node
+// has applied.
+std::vector<replica::SessionToken> ListWatch::AnySession(SimCluster& cluster,
+                                                         Stream& chance) const {
+  std::vector<replica::SessionToken> session;
+  for (uint32_t p = 0; p < cluster.partitions(); ++p) {
+    const PartitionId partition{static_cast<uint16_t>(p)};
+    const uint32_t node = chance.Below32(cluster.size());
+    if (chance.OneIn(3) || !cluster.node(node).running()) continue;
+    session.push_back(
+        {cluster.partitions(),
+         partition,
+         cluster.ShardOf(node, partition).ContextOf(partition).applied,
+         {}});
+  }
+  return session;
 }
 
 void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
@@ -83,8 +109,12 @@ void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
   for (size_t p = 0; p < oracles_.size(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
     const std::vector<oracle::Object> objects = oracles_[p].Objects();
+    const auto seen = asked.seen.find(partition);
     for (const oracle::Object& object : objects) {
-      asked.known[FromOracle(object)].writes = oracles_[p].WritesOf(object);
+      Known& known = asked.known[FromOracle(object)];
+      known.writes = oracles_[p].WritesOf(object);
+      known.seen = seen != asked.seen.end() &&
+                   oracles_[p].HasAllWritesOf(object, seen->second);
     }
     for (uint32_t node = 0; node < cluster.size(); ++node) {
       const replica::NodeId id{node};
@@ -114,6 +144,8 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   const oracle::Oracle& oracle = oracles_[Index(partition)];
   const oracle::Object object = ToOracle(id);
   if (oracle.WritesOf(object) != known.writes) return std::nullopt;
+  const bool present = oracle.Read(object, {}, oracle.AllEvents()).present;
+  if (known.seen) return present;
   // Else it may have asked nodes that own nothing any more.
   if (!cluster.RingKnownSince(asked.at_us)) return std::nullopt;
   const auto still = [&](const std::vector<uint32_t>& nodes) {
@@ -133,7 +165,7 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
                       known.lacking == 0 && 2 * had > n_before &&
                       had + asked.r > n_before;
   if (still(known.holders) + asked.r <= n && !before) return std::nullopt;
-  return oracle.Read(object, {}, oracle.AllEvents()).present;
+  return present;
 }
 
 std::string ListWatch::Judge(
@@ -145,7 +177,8 @@ std::string ListWatch::Judge(
   asked_.erase(it);
   ++pages_;
   const std::string story =
-      absl::StrCat("a listing at node ", asked.node, " with R=", asked.r, " ");
+      absl::StrCat("a listing at node ", asked.node, " with R=", asked.r,
+                   asked.seen.empty() ? " " : " and a session ");
   const std::string wrong = CheckForm(asked.request, reply);
   if (!wrong.empty()) return absl::StrCat(story, wrong);
   const std::set<ObjectId> listed(reply.objects.begin(), reply.objects.end());

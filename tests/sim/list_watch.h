@@ -7,6 +7,12 @@
 //     who owned it before had, and every owner that was complete; and
 //   - nobody wrote the object meanwhile.
 //
+// or if
+//
+//   - the session that the listing came with had seen every write of the
+//     object, and nobody wrote it meanwhile: whom it asks, and how many, is all
+//     the same then, and so is what they have forgotten.
+//
 // Then it is listed if, and only if, all its writes together show something.
 // Of other objects either answer may be right.
 #ifndef DOVETAIL_TESTS_SIM_LIST_WATCH_H_
@@ -60,6 +66,7 @@ class ListWatch {
   static constexpr uint64_t kFirstRequest = uint64_t{1} << 62;
   struct Known {
     size_t writes = 0;
+    bool seen = false;              // all of them, by the session
     std::vector<uint32_t> holders;  // owners that had applied all of them
     std::vector<uint32_t> before;   // likewise, of those of before
     uint32_t lacking = 0;  // owners that had not, though they were complete
@@ -71,8 +78,11 @@ class ListWatch {
     std::vector<uint64_t> starts;  // of all nodes
     int64_t at_us = 0;
     bool moves = false;  // by what the node knows, which then asks for both
+    std::map<replica::PartitionId, oracle::Events> seen;  // by its session
     std::map<crdt::ObjectId, Known> known;
   };
+  std::vector<replica::SessionToken> AnySession(SimCluster& cluster,
+                                                Stream& chance) const;
   void Learn(SimCluster& cluster, Asked& asked) const;
   // Whether `object` must be listed; nullopt: it may.
   std::optional<bool> Expect(SimCluster& cluster, const Asked& asked,
