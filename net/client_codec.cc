@@ -356,6 +356,11 @@ void EncodeList(const replica::ListRequest& request,
   if (request.after.has_value()) EncodeObject(*request.after, out.initAfter());
   out.setLimit(request.limit);
   EncodeOptions(options, out.initOptions());
+  if (request.session.empty()) return;
+  auto session = out.initSession(Size(request.session.size()));
+  for (unsigned i = 0; i < session.size(); ++i) {
+    session.set(i, AsData(request.session[i].Encode()));
+  }
 }
 
 void EncodeResults(absl::Span<const ClientResult> results,

@@ -53,12 +53,18 @@ void EncodeRing(const replica::RingStamp& ring, wire::RingStamp::Builder out);
 // Of a request: what the client goes by; of a reply: the newer one of the node.
 replica::RingStamp RingOf(wire::ExecuteRequest::Reader in);
 replica::RingStamp NewerRingOf(wire::ExecuteReply::Reader in);
+replica::RingStamp RingOf(wire::ListRequest::Reader in);
+replica::RingStamp NewerRingOf(wire::ListReply::Reader in);
 
 struct ListCall {
   replica::RequestOptions options;
   replica::ListRequest request;
 };
 
+// ResourceExhausted if the tokens that come with a listing are over
+// kListSessionBytesMax together.
+absl::Status CheckListSession(size_t bytes);
+// Requires: they are not.
 void EncodeList(const replica::ListRequest& request,
                 const replica::RequestOptions& options,
                 wire::ListRequest::Builder out);

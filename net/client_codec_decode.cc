@@ -455,6 +455,37 @@ absl::StatusOr<ExecuteCall> DecodeExecute(wire::ExecuteRequest::Reader in) {
   });
 }
 
+namespace {
+
+absl::StatusOr<std::vector<replica::SessionToken>> DecodeListSession(
+    capnp::List<capnp::Data>::Reader in) {
+  std::vector<replica::SessionToken> session;
+  size_t bytes = 0;
+  for (capnp::Data::Reader item : in) {
+    bytes += item.size();
+    DOVETAIL_RETURN_IF_ERROR(CheckListSession(bytes));
+    DOVETAIL_ASSIGN_OR_RETURN(
+        replica::SessionToken token,
+        replica::SessionToken::Decode(absl::string_view(
+            reinterpret_cast<const char*>(item.begin()), item.size())));
+    if (token.partitions == 0) continue;  // it has seen nothing
+    if (!session.empty() && token.partition <= session.back().partition) {
+      return absl::InvalidArgumentError(
+          "session of the listing: partitions are not in ascending order");
+    }
+    session.push_back(std::move(token));
+  }
+  return session;
+}
+
+}  // namespace
+
+absl::Status CheckListSession(size_t bytes) {
+  if (bytes <= replica::kListSessionBytesMax) return absl::OkStatus();
+  return OverLimit("session of the listing, in bytes", "list_session_bytes_max",
+                   bytes, replica::kListSessionBytesMax);
+}
+
 absl::StatusOr<ListCall> DecodeList(wire::ListRequest::Reader in) {
   return Guarded([&]() -> absl::StatusOr<ListCall> {
     ListCall call;
@@ -470,6 +501,7 @@ absl::StatusOr<ListCall> DecodeList(wire::ListRequest::Reader in) {
     }
     if (in.getLimit() != 0) out.limit = in.getLimit();
     DOVETAIL_ASSIGN_OR_RETURN(call.options, DecodeOptions(in.getOptions()));
+    DOVETAIL_ASSIGN_OR_RETURN(out.session, DecodeListSession(in.getSession()));
     return call;
   });
 }

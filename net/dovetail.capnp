@@ -15,9 +15,10 @@ using Admin = import "admin.capnp";
 $Cxx.namespace("dovetail::net::wire");
 
 # The version of what stands here: since 2 nodes have 64-bit ids, and operations
-# may have ids of their clients. A node serves versions
+# may have ids of their clients; since 3 listings may come with a session. A node
+# serves versions
 # oldestProtocolVersion..protocolVersion, see HelloReply.
-const protocolVersion :UInt32 = 2;
+const protocolVersion :UInt32 = 3;
 const oldestProtocolVersion :UInt32 = 2;
 
 # What a connection starts with: the bootstrap capability.
@@ -29,8 +30,8 @@ interface Dovetail {
   # one batch) and answers when all are decided: results in the same order.
   execute @1 Operations.ExecuteRequest -> Operations.ExecuteReply;
 
-  # One page of the objects of a bucket, in order of key and type, as far as
-  # this node holds them.
+  # One page of the objects of a bucket, in order of key and type, as R replicas
+  # of each partition know them together.
   list @2 Operations.ListRequest -> Operations.ListReply;
 
   status @3 () -> (status :Admin.NodeStatus);

@@ -263,6 +263,11 @@ struct ListRequest {
   after @2 :Object;  # null: from the start
   limit @3 :UInt32;  # objects; 0: as many as a node gives at once
   options @4 :Options;  # r and timeoutMs; null: the node's defaults
+  # What the client has seen, a token for each partition, at most 1 MiB in all:
+  # the page shows all of it. It adds nothing to the session. Needs protocol
+  # version 3: an older node ignores it. Bytes: docs/formats.md, "session token".
+  session @5 :List(Data);
+  ring @6 :RingStamp;  # as in ExecuteRequest
 }
 
 struct ListReply {
@@ -270,6 +275,7 @@ struct ListReply {
     error @0 :Error;
     page @1 :ListPage;
   }
+  newerRing @2 :RingStamp;  # as in ExecuteReply
 }
 
 struct ListPage {

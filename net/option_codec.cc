@@ -97,6 +97,21 @@ replica::RingStamp DecodeRing(wire::RingStamp::Reader in) {
   return {in.getEpoch(), {in.getDigestHigh(), in.getDigestLow()}};
 }
 
+// What does not decode is not said: no request fails for it.
+template <class Request>
+replica::RingStamp RingSaidIn(Request in) {
+  replica::RingStamp ring;
+  kj::runCatchingExceptions([&] { ring = DecodeRing(in.getRing()); });
+  return ring;
+}
+
+template <class Reply>
+replica::RingStamp NewerRingSaidIn(Reply in) {
+  replica::RingStamp ring;
+  kj::runCatchingExceptions([&] { ring = DecodeRing(in.getNewerRing()); });
+  return ring;
+}
+
 }  // namespace
 
 void EncodeRing(const replica::RingStamp& ring, wire::RingStamp::Builder out) {
@@ -105,17 +120,17 @@ void EncodeRing(const replica::RingStamp& ring, wire::RingStamp::Builder out) {
   out.setDigestLow(ring.digest.low);
 }
 
-// What does not decode is not said: no request fails for it.
 replica::RingStamp RingOf(wire::ExecuteRequest::Reader in) {
-  replica::RingStamp ring;
-  kj::runCatchingExceptions([&] { ring = DecodeRing(in.getRing()); });
-  return ring;
+  return RingSaidIn(in);
 }
-
+replica::RingStamp RingOf(wire::ListRequest::Reader in) {
+  return RingSaidIn(in);
+}
 replica::RingStamp NewerRingOf(wire::ExecuteReply::Reader in) {
-  replica::RingStamp ring;
-  kj::runCatchingExceptions([&] { ring = DecodeRing(in.getNewerRing()); });
-  return ring;
+  return NewerRingSaidIn(in);
+}
+replica::RingStamp NewerRingOf(wire::ListReply::Reader in) {
+  return NewerRingSaidIn(in);
 }
 
 }  // namespace dovetail::net

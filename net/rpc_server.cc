@@ -179,39 +179,16 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
 
   kj::Promise<void> execute(ExecuteContext context) override {
     const replica::RingStamp theirs = RingOf(context.getParams());
-    if (!IsNewerRing(theirs, server_.backend_.ring())) {
+    return CaughtUp(theirs, [this, context, theirs]() mutable {
       return Execute(context, theirs);
-    }
-    return Promised<bool>([&](auto done) {
-             server_.backend_.catch_up(theirs, [done] { done(true); });
-           })
-        .then([this, context, theirs](bool) mutable {
-          return Execute(context, theirs);
-        })
-        .attach(Counted());
+    });
   }
 
   kj::Promise<void> list(ListContext context) override {
-    auto decoded = DecodeList(context.getParams());
-    context.releaseParams();
-    if (server_.drained_) decoded = Stopping();
-    if (!decoded.ok()) {
-      EncodeListReply(decoded.status(), context.getResults());
-      return kj::READY_NOW;
-    }
-    const RpcServerOptions& options = server_.options_;
-    replica::ListRequest& request = decoded->request;
-    if (request.limit == 0) request.limit = options.list_objects_default;
-    request.limit = std::min(request.limit, options.list_objects_max);
-    auto call = std::make_shared<Call>();
-    std::vector<ClientRequest> requests;
-    requests.push_back(
-        server_.NewRequest(call, 0, decoded->options, std::move(request)));
-    return server_.Run(call, std::move(requests), connection_)
-        .then([call, context]() mutable {
-          EncodeListReply(call->list, context.getResults());
-        })
-        .attach(Counted());
+    const replica::RingStamp theirs = RingOf(context.getParams());
+    return CaughtUp(theirs, [this, context, theirs]() mutable {
+      return List(context, theirs);
+    });
   }
 
   kj::Promise<void> status(StatusContext context) override {
@@ -297,6 +274,51 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
   }
 
  private:
+  // Goes on once this node has heard of the client's ring, or has waited for it
+  // long enough.
+  template <class Go>
+  kj::Promise<void> CaughtUp(const replica::RingStamp& theirs, Go go) {
+    if (!IsNewerRing(theirs, server_.backend_.ring())) return go();
+    return Promised<bool>([&](auto done) {
+             server_.backend_.catch_up(theirs, [done] { done(true); });
+           })
+        .then([go = kj::mv(go)](bool) mutable { return go(); })
+        .attach(Counted());
+  }
+
+  // Beside an answer, to who goes by an older ring than this node.
+  template <class Reply>
+  void TellNewerRing(const replica::RingStamp& theirs, Reply reply) {
+    const replica::RingStamp mine = server_.backend_.ring();
+    if (theirs.epoch == 0 || !IsNewerRing(mine, theirs)) return;
+    EncodeRing(mine, reply.initNewerRing());
+  }
+
+  kj::Promise<void> List(ListContext context,
+                         const replica::RingStamp& theirs) {
+    auto decoded = DecodeList(context.getParams());
+    context.releaseParams();
+    if (server_.drained_) decoded = Stopping();
+    if (!decoded.ok()) {
+      EncodeListReply(decoded.status(), context.getResults());
+      return kj::READY_NOW;
+    }
+    const RpcServerOptions& options = server_.options_;
+    replica::ListRequest& request = decoded->request;
+    if (request.limit == 0) request.limit = options.list_objects_default;
+    request.limit = std::min(request.limit, options.list_objects_max);
+    auto call = std::make_shared<Call>();
+    std::vector<ClientRequest> requests;
+    requests.push_back(
+        server_.NewRequest(call, 0, decoded->options, std::move(request)));
+    return server_.Run(call, std::move(requests), connection_)
+        .then([this, call, context, theirs]() mutable {
+          EncodeListReply(call->list, context.getResults());
+          TellNewerRing(theirs, context.getResults());
+        })
+        .attach(Counted());
+  }
+
   // `theirs`: the ring by which the client chose this node.
   kj::Promise<void> Execute(ExecuteContext context,
                             const replica::RingStamp& theirs) {
@@ -328,10 +350,7 @@ class RpcServer::Impl::Service final : public wire::Dovetail::Server {
     return server_.Run(call, std::move(requests), connection_)
         .then([this, call, context, theirs]() mutable {
           EncodeResults(call->results, context.getResults());
-          const replica::RingStamp mine = server_.backend_.ring();
-          if (theirs.epoch != 0 && IsNewerRing(mine, theirs)) {
-            EncodeRing(mine, context.getResults().initNewerRing());
-          }
+          TellNewerRing(theirs, context.getResults());
         })
         .attach(Counted());
   }

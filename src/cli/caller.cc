@@ -103,6 +103,17 @@ void Caller::Submit(Operation operation, const CallOptions& options,
   session_->Submit(std::move(operation), options, std::move(done));
 }
 
+absl::StatusOr<Listing> Caller::List(const std::string& bucket,
+                                     const std::string& prefix,
+                                     const std::optional<ObjectId>& after,
+                                     uint32_t limit,
+                                     const CallOptions& options) {
+  if (session_ == nullptr) {
+    return client_.List(bucket, prefix, after, limit, options);
+  }
+  return session_->List(bucket, prefix, after, limit, options);
+}
+
 Result Caller::Run(Operation operation, const CallOptions& options) {
   std::promise<Result> promise;
   auto future = promise.get_future();

@@ -3,8 +3,10 @@
 #ifndef DOVETAIL_SRC_CLI_CALLER_H_
 #define DOVETAIL_SRC_CLI_CALLER_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -32,6 +34,12 @@ class Caller {
               absl::AnyInvocable<void(Result)> done);
   // Submits and waits.
   Result Run(Operation operation, const CallOptions& options);
+
+  // One page.
+  absl::StatusOr<Listing> List(const std::string& bucket,
+                               const std::string& prefix,
+                               const std::optional<ObjectId>& after,
+                               uint32_t limit, const CallOptions& options);
 
   bool has_session() const { return session_ != nullptr; }
   // For what sessions have no part in.

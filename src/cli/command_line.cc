@@ -429,11 +429,6 @@ absl::StatusOr<Job> CommandLine::ExpiryJob(const std::string& verb) const {
 }
 
 absl::StatusOr<Job> CommandLine::KeysJob() const {
-  if (!words_.session.empty()) {
-    return absl::InvalidArgumentError(
-        "a listing has no part in sessions: read the objects, or list with "
-        "--r all");
-  }
   KeysOptions options{
       words_.bucket, words_.prefix, words_.after, {}, words_.limit};
   if (!words_.after_type.empty()) {
@@ -444,7 +439,7 @@ absl::StatusOr<Job> CommandLine::KeysJob() const {
   }
   DOVETAIL_ASSIGN_OR_RETURN(const CallOptions call, Call());
   return [options, call](Caller& caller, const Output& output) {
-    return RunKeys(caller.client(), options, call, output);
+    return RunKeys(caller, options, call, output);
   };
 }
 

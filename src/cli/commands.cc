@@ -83,7 +83,8 @@ void PrintRead(const replica::ReadRequest& request,
 }
 
 // The types under (bucket, key), in their order, with all that the session has
-// seen: a listing has no part in sessions, so each type is read.
+// seen. Each type is read: that concerns one partition, where a listing waits
+// for all of which the session has seen anything.
 absl::StatusOr<std::vector<ObjectId>> TypesSeen(Caller& caller,
                                                 const std::string& bucket,
                                                 const std::string& key,
@@ -297,7 +298,7 @@ Exit RunTtl(Caller& caller, const ObjectId& object, const CallOptions& call,
   return Exit::kOk;
 }
 
-Exit RunKeys(Client& client, const KeysOptions& options,
+Exit RunKeys(Caller& caller, const KeysOptions& options,
              const CallOptions& call, const Output& output) {
   std::optional<ObjectId> after;
   if (options.after.has_value()) {
@@ -309,7 +310,7 @@ Exit RunKeys(Client& client, const KeysOptions& options,
   uint64_t left = options.limit.value_or(UINT64_MAX);
   bool more = true;
   while (more && left > 0) {
-    auto page = client.List(options.bucket, options.prefix, after,
+    auto page = caller.List(options.bucket, options.prefix, after,
                             static_cast<uint32_t>(std::min(left, kPage)), call);
     if (!page.ok()) {
       return Fail(output, OperationKind::kRead, page.status());

@@ -69,7 +69,7 @@ struct KeysOptions {
   std::optional<Type> after_type;    // of that key; without: all of them
   std::optional<uint64_t> limit;     // objects; without: to the end
 };
-Exit RunKeys(Client& client, const KeysOptions& options,
+Exit RunKeys(Caller& caller, const KeysOptions& options,
              const CallOptions& call, const Output& output);
 
 Exit RunStatus(Client& client, const Output& output);

@@ -1,6 +1,7 @@
 #include "src/client/causal_session.h"
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -115,7 +116,8 @@ absl::StatusOr<std::vector<SessionToken>> DecodeSaved(absl::string_view bytes) {
 // takes from each answer what it adds.
 class CausalSession::Impl final : public internal::Submitter {
  public:
-  explicit Impl(internal::Submitter& client) : client_(client) {}
+  Impl(internal::Submitter& client, internal::Lister& lister)
+      : client_(client), lister_(lister) {}
 
   void Submit(Operation operation, const CallOptions& options,
               absl::AnyInvocable<void(Result)> done) override {
@@ -132,17 +134,24 @@ class CausalSession::Impl final : public internal::Submitter {
           done(std::move(result));
         });
   }
+  void SubmitList(replica::ListRequest request, const CallOptions& options,
+                  absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) {
+    request.session = seen_->All();
+    lister_.SubmitList(std::move(request), options, std::move(done));
+  }
   void CheckMayBlock() const override { client_.CheckMayBlock(); }
   Seen& seen() { return *seen_; }
 
  private:
   internal::Submitter& client_;
+  internal::Lister& lister_;
   // Shared with what is in flight, which may outlive the session.
   const std::shared_ptr<Seen> seen_ = std::make_shared<Seen>();
 };
 
-CausalSession::CausalSession(internal::Submitter& client)
-    : impl_(std::make_shared<Impl>(client)) {}
+CausalSession::CausalSession(internal::Submitter& client,
+                             internal::Lister& lister)
+    : impl_(std::make_shared<Impl>(client, lister)) {}
 
 Bucket CausalSession::bucket(absl::string_view name) {
   return Bucket(internal::PlaceOfBucket(*impl_, name));
@@ -166,6 +175,27 @@ std::future<absl::StatusOr<BatchWritten>> CausalSession::RunAsync(
 void CausalSession::Submit(Operation operation, const CallOptions& options,
                            absl::AnyInvocable<void(Result)> done) {
   impl_->Submit(std::move(operation), options, std::move(done));
+}
+
+absl::StatusOr<Listing> CausalSession::List(
+    absl::string_view bucket, absl::string_view prefix,
+    const std::optional<ObjectId>& after, uint32_t limit,
+    const CallOptions& options) {
+  impl_->CheckMayBlock();
+  std::promise<absl::StatusOr<Listing>> promise;
+  auto future = promise.get_future();
+  SubmitList(
+      {std::string(bucket), std::string(prefix), after, limit}, options,
+      [promise = std::move(promise)](absl::StatusOr<Listing> page) mutable {
+        promise.set_value(std::move(page));
+      });
+  return future.get();
+}
+
+void CausalSession::SubmitList(
+    replica::ListRequest request, const CallOptions& options,
+    absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) {
+  impl_->SubmitList(std::move(request), options, std::move(done));
 }
 
 std::string CausalSession::Save() const {

@@ -3,6 +3,7 @@
 //   dovetail::CausalSession ann = (*db)->NewSession();
 //   ann.bucket("shop").set("cart").Add("milk");
 //   ann.bucket("shop").set("cart").Read();   // has milk, whoever answers
+//   ann.List("shop", "");                    // has cart
 //
 // Whatever node coordinates, stand-ins included: reads show what the session
 // wrote (read your writes) and nothing it saw is undone by a later read, a
@@ -12,7 +13,8 @@
 // A mutation that failed but may have taken effect is not part of it.
 //
 // How: every answer brings a token of what it rests on, a set of intervals for
-// its partition; the next request on that partition takes it along.
+// its partition; the next request on that partition takes it along, and a
+// listing those of all partitions.
 //
 // Copies share what was seen; use them from any thread. Operations in flight at
 // the same time do not wait for each other, so only what was answered before
@@ -21,8 +23,10 @@
 #ifndef DOVETAIL_SRC_CLIENT_CAUSAL_SESSION_H_
 #define DOVETAIL_SRC_CLIENT_CAUSAL_SESSION_H_
 
+#include <cstdint>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -48,6 +52,18 @@ class CausalSession {
   void Submit(Operation operation, const CallOptions& options,
               absl::AnyInvocable<void(Result)> done);
 
+  // As Client::List: the page shows all that the session has seen. It adds
+  // nothing to it. Errors beside those of a listing: ResourceExhausted (the
+  // session is over list_session_bytes_max), FailedPrecondition (the node is of
+  // a version without listings for sessions).
+  absl::StatusOr<Listing> List(
+      absl::string_view bucket, absl::string_view prefix,
+      const std::optional<ObjectId>& after = std::nullopt, uint32_t limit = 0,
+      const CallOptions& options = {});
+  // As Client::SubmitList.
+  void SubmitList(replica::ListRequest request, const CallOptions& options,
+                  absl::AnyInvocable<void(absl::StatusOr<Listing>)> done);
+
   // What the session has seen so far, as bytes: for going on with it in
   // another process. Not secret.
   std::string Save() const;
@@ -59,7 +75,7 @@ class CausalSession {
  private:
   friend class Client;
   class Impl;
-  explicit CausalSession(internal::Submitter& client);
+  CausalSession(internal::Submitter& client, internal::Lister& lister);
 
   std::shared_ptr<Impl> impl_;
 };

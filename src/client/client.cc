@@ -10,6 +10,7 @@
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
+#include "net/client_codec.h"
 #include "net/dovetail.capnp.h"
 #include "net/endpoint.h"
 #include "net/event_loop.h"
@@ -86,7 +87,7 @@ void AskDigests(Session& session, NodeDigests so_far,
 }  // namespace
 
 // Everything of the client that other threads touch, and its own thread.
-class Client::Impl final : public internal::Caller {
+class Client::Impl final : public internal::Caller, public internal::Lister {
  public:
   Impl(std::vector<net::Endpoint> nodes, const ClientOptions& options)
       : nodes_(std::move(nodes)), options_(options) {}
@@ -104,6 +105,9 @@ class Client::Impl final : public internal::Caller {
   void Submit(Operation operation, const CallOptions& options,
               absl::AnyInvocable<void(Result)> done) override;
   void Submit(Lookup lookup);
+  void SubmitList(
+      replica::ListRequest request, const CallOptions& options,
+      absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) override;
 
   // --- For an exactly-once session ---
   bool Post(std::function<void()> task) override;
@@ -317,6 +321,33 @@ void Client::Impl::Submit(Lookup lookup) {
   });
 }
 
+void Client::Impl::SubmitList(
+    replica::ListRequest request, const CallOptions& options,
+    absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) {
+  size_t bytes = 0;
+  for (const replica::SessionToken& token : request.session) {
+    bytes += token.Encode().size();
+  }
+  if (absl::Status fits = net::CheckListSession(bytes); !fits.ok()) {
+    auto shared = std::make_shared<decltype(done)>(std::move(done));
+    auto refuse = [shared, fits] { (*shared)(Unshared(fits)); };
+    if (!Post(refuse)) refuse();
+    return;
+  }
+  Submit(MakeLookup<replica::ListReply>(
+      [request = std::move(request), options](
+          Session& session,
+          std::function<void(absl::StatusOr<replica::ListReply>)> then) {
+        session.List(request, options, std::move(then));
+      },
+      [done =
+           std::move(done)](absl::StatusOr<replica::ListReply> reply) mutable {
+        if (!reply.ok()) return done(reply.status());
+        done(Listing{std::move(reply->objects), reply->more});
+      },
+      Deadline(options.timeout)));
+}
+
 // --- Client ----------------------------------------------------------------
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(
@@ -345,7 +376,7 @@ AsyncBucket Client::async_bucket(absl::string_view name) {
   return AsyncBucket(internal::PlaceOfBucket(*impl_, name));
 }
 
-CausalSession Client::NewSession() { return CausalSession(*impl_); }
+CausalSession Client::NewSession() { return CausalSession(*impl_, *impl_); }
 
 std::future<absl::StatusOr<BatchWritten>> Client::RunAsync(
     const Batch& batch, const WriteOptions& options) {
@@ -373,18 +404,7 @@ absl::StatusOr<std::unique_ptr<OnceSession>> Client::ExactlyOnceSession() {
 void Client::SubmitList(
     replica::ListRequest request, const CallOptions& options,
     absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) {
-  impl_->Submit(MakeLookup<replica::ListReply>(
-      [request = std::move(request), options](
-          Session& session,
-          std::function<void(absl::StatusOr<replica::ListReply>)> then) {
-        session.List(request, options, std::move(then));
-      },
-      [done =
-           std::move(done)](absl::StatusOr<replica::ListReply> reply) mutable {
-        if (!reply.ok()) return done(reply.status());
-        done(Listing{std::move(reply->objects), reply->more});
-      },
-      impl_->Deadline(options.timeout)));
+  impl_->SubmitList(std::move(request), options, std::move(done));
 }
 
 absl::StatusOr<Listing> Client::List(absl::string_view bucket,

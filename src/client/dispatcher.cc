@@ -80,6 +80,7 @@ void Dispatcher::OnDialed(absl::StatusOr<net::Socket> socket) {
     node_ring_ = ring;
     if (events_.newer_ring) events_.newer_ring(ring);
   });
+  session_->NameRing(events_.ring);
   greet_deadline_ = SteadyNow() + options_.connect_timeout;
   session_->Hello(options_.name,
                   [this, epoch](absl::StatusOr<net::Hello> hello) {
@@ -245,8 +246,7 @@ void Dispatcher::SendCall() {
   last_call_ = SteadyNow();
   if (events_.sent) events_.sent(id);
   session_->Execute(
-      operations, shape.options(),
-      events_.ring ? events_.ring() : replica::RingStamp{}, shape.bytes(),
+      operations, shape.options(), shape.bytes(),
       [this, id, epoch](absl::StatusOr<std::vector<Result>> results) {
         if (epoch == epoch_) OnAnswer(id, std::move(results));
       });

@@ -77,7 +77,8 @@ struct ConnectionEvents {
   // on a connection that is lost are not answered.
   std::function<void(uint64_t call)> sent;
   std::function<void(uint64_t call)> answered;
-  // By which ring operations come here; epoch 0, or left out: by none.
+  // By which ring operations and listings come here; epoch 0, or left out: by
+  // none.
   std::function<replica::RingStamp()> ring;
   // The node goes by a newer one than that.
   std::function<void(const replica::RingStamp&)> newer_ring;

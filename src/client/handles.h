@@ -53,6 +53,16 @@ class Submitter {
   virtual void CheckMayBlock() const = 0;
 };
 
+// What takes listings: the client.
+class Lister {
+ public:
+  virtual ~Lister() = default;
+  // Calls `done` once, on a thread of the client's.
+  virtual void SubmitList(
+      replica::ListRequest request, const CallOptions& options,
+      absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) = 0;
+};
+
 // Where a handle points to, and what runs its operations: one of the two.
 struct Place {
   Submitter* submitter = nullptr;

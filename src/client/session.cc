@@ -15,6 +15,8 @@ namespace {
 
 namespace wire = net::wire;
 
+constexpr uint32_t kProtocolOfListSessions = 3;
+
 // What Cap'n Proto reports of a call that the node did not answer in its own
 // words. Except where the node does not know the method, nothing is known.
 absl::Status FromException(const kj::Exception& error) {
@@ -98,7 +100,19 @@ struct Session::State final : private kj::TaskSet::ErrorHandler {
   capnp::RpcSystem<capnp::rpc::twoparty::VatId> rpc;
   wire::Dovetail::Client node;
   std::function<void(absl::Status)> lost;
+  // The ring by which the node was chosen, if by any.
+  template <class Request>
+  void EncodeRing(Request& request) {
+    const replica::RingStamp named = ring ? ring() : replica::RingStamp{};
+    if (named.epoch != 0) net::EncodeRing(named, request.initRing());
+  }
+  void OnAnswerBy(const replica::RingStamp& newer) {
+    if (newer.epoch != 0 && newer_ring) newer_ring(newer);
+  }
+
   std::function<void(const replica::RingStamp&)> newer_ring;
+  std::function<replica::RingStamp()> ring;
+  uint32_t protocol = 0;  // the newest that the node speaks, as it said
   bool is_lost = false;
   kj::TaskSet tasks;  // last: what it runs uses all of the above
 };
@@ -115,7 +129,11 @@ void Session::Hello(const std::string& client_name, Done<net::Hello> done) {
   request.setClient(client_name.c_str());
   state_->Await<net::Hello>(
       request.send(), std::move(done),
-      [](wire::HelloReply::Reader reply) { return net::DecodeHello(reply); });
+      [state = state_.get()](wire::HelloReply::Reader reply) {
+        auto hello = net::DecodeHello(reply);
+        if (hello.ok()) state->protocol = hello->protocol_version;
+        return hello;
+      });
 }
 
 void Session::OnNewerRing(
@@ -123,19 +141,21 @@ void Session::OnNewerRing(
   state_->newer_ring = std::move(newer);
 }
 
+void Session::NameRing(std::function<replica::RingStamp()> ring) {
+  state_->ring = std::move(ring);
+}
+
 void Session::Execute(absl::Span<const net::ClientOperation* const> operations,
-                      const replica::RequestOptions& options,
-                      const replica::RingStamp& ring, size_t bytes,
+                      const replica::RequestOptions& options, size_t bytes,
                       Done<std::vector<net::ClientResult>> done) {
   auto request = state_->node.executeRequest(SizeHint(bytes));
   net::EncodeExecute(operations, options, request);
-  if (ring.epoch != 0) net::EncodeRing(ring, request.initRing());
+  state_->EncodeRing(request);
   State* const state = state_.get();  // its tasks run no longer than it lives
   state_->Await<std::vector<net::ClientResult>>(
       request.send(), std::move(done),
       [state](wire::ExecuteReply::Reader reply) {
-        const replica::RingStamp newer = net::NewerRingOf(reply);
-        if (newer.epoch != 0 && state->newer_ring) state->newer_ring(newer);
+        state->OnAnswerBy(net::NewerRingOf(reply));
         return net::DecodeResults(reply);
       });
 }
@@ -143,12 +163,25 @@ void Session::Execute(absl::Span<const net::ClientOperation* const> operations,
 void Session::List(const replica::ListRequest& request,
                    const replica::RequestOptions& options,
                    Done<replica::ListReply> done) {
-  auto call = state_->node.listRequest();
+  State* const state = state_.get();  // as in Execute
+  if (!request.session.empty() && state->protocol < kProtocolOfListSessions) {
+    // It would ignore the session.
+    absl::Status why = absl::FailedPreconditionError(absl::StrCat(
+        "a listing with a session needs protocol version ",
+        kProtocolOfListSessions, "; the node speaks ", state->protocol));
+    return state->tasks.add(
+        kj::evalLater([state, why = std::move(why), done = std::move(done)] {
+          if (!state->is_lost) done(why);
+        }));
+  }
+  auto call = state->node.listRequest();
   net::EncodeList(request, options, call);
-  state_->Await<replica::ListReply>(call.send(), std::move(done),
-                                    [](wire::ListReply::Reader reply) {
-                                      return net::DecodeListReply(reply);
-                                    });
+  state->EncodeRing(call);
+  state->Await<replica::ListReply>(call.send(), std::move(done),
+                                   [state](wire::ListReply::Reader reply) {
+                                     state->OnAnswerBy(net::NewerRingOf(reply));
+                                     return net::DecodeListReply(reply);
+                                   });
 }
 
 void Session::Status(Done<net::NodeStatus> done) {

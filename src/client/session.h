@@ -42,12 +42,15 @@ class Session {
   void Hello(const std::string& client_name, Done<net::Hello> done);
   // What comes of an answer by a newer ring than the one that was named.
   void OnNewerRing(std::function<void(const replica::RingStamp&)> newer);
-  // `operations` is read within the call only; `ring`: by which the node was
-  // chosen, epoch 0 for none.
+  // By which ring nodes are chosen, for operations and listings to name; epoch
+  // 0 for none.
+  void NameRing(std::function<replica::RingStamp()> ring);
+  // `operations` is read within the call only.
   void Execute(absl::Span<const net::ClientOperation* const> operations,
-               const replica::RequestOptions& options,
-               const replica::RingStamp& ring, size_t bytes,
+               const replica::RequestOptions& options, size_t bytes,
                Done<std::vector<net::ClientResult>> done);
+  // FailedPrecondition for one with a session, at a node that does not know of
+  // these.
   void List(const replica::ListRequest& request,
             const replica::RequestOptions& options,
             Done<replica::ListReply> done);

@@ -160,6 +160,63 @@ TEST_CASE("CausalSession: an answer that comes after its end does no harm") {
   CHECK(added.get().ok());
 }
 
+TEST_CASE("CausalSession: a listing takes along what was seen, and adds none") {
+  FakeNode node;
+  auto db = Open(node);
+  CausalSession session = db->NewSession();
+  REQUIRE(session.List("b", "").ok());
+  CHECK(node.last_list_session().empty());  // it had seen nothing
+  REQUIRE(session.bucket("b").set("s").Add("x").ok());
+  REQUIRE(session.bucket("b").set("t").Add("x").ok());
+  const std::string before = session.Save();
+  const auto page = session.List("b", "");
+  REQUIRE(page.ok());
+  CHECK(page->objects.size() == 2);
+  const std::vector<SessionToken> sent = node.last_list_session();
+  REQUIRE(sent.size() == 2);
+  CHECK(sent[0].partition < sent[1].partition);
+  CHECK(sent[0].events.dot_count() == 1);
+  CHECK(session.Save() == before);
+
+  REQUIRE(db->List("b", "").ok());  // not of the session
+  CHECK(node.last_list_session().empty());
+}
+
+TEST_CASE("CausalSession: a node that would ignore it lists nothing for it") {
+  FakeNode node;
+  node.SetVersions(2, 2);
+  auto db = Open(node);
+  CausalSession session = db->NewSession();
+  REQUIRE(session.bucket("b").set("s").Add("x").ok());
+  const auto page = session.List("b", "");
+  CHECK(absl::IsFailedPrecondition(page.status()));
+  CHECK(node.lists() == 0);
+  CHECK(db->List("b", "").ok());
+}
+
+TEST_CASE("CausalSession: one that is too large for a listing is told so") {
+  FakeNode node;
+  auto db = Open(node);
+  CausalSession session = db->NewSession();
+  std::string saved;
+  crdt::Writer out(&saved);
+  out.Byte(crdt::kCodecVersion);
+  constexpr uint16_t kMany = 5;
+  out.Varint(kMany);
+  for (uint16_t p = 0; p < kMany; ++p) {
+    SessionToken token =
+        SomeToken(replica::kSessionTokenBytesMax / 11 * 9 / 10);
+    token.partition = replica::PartitionId{p};
+    out.Bytes(token.Encode());
+  }
+  REQUIRE(session.Restore(saved).ok());
+  const auto page = session.List("b", "");
+  REQUIRE(absl::IsResourceExhausted(page.status()));
+  CHECK(page.status().message().find("list_session_bytes_max") !=
+        std::string::npos);
+  CHECK(node.lists() == 0);
+}
+
 // --- The wire ---------------------------------------------------------------
 
 absl::StatusOr<net::ClientOperation> Travel(net::ClientOperation operation) {
@@ -208,6 +265,35 @@ TEST_CASE("Client codec: a token that is none is refused, and its size") {
       capnp::Data::Reader(reinterpret_cast<const kj::byte*>("\x09zz"), 3));
   CHECK(absl::IsInvalidArgument(
       net::DecodeExecute(root.asReader())->operations.front().status()));
+}
+
+TEST_CASE("Client codec: sessions of listings travel, in order of partitions") {
+  replica::ListRequest request;
+  request.bucket = "b";
+  SessionToken first = SomeToken(3);
+  SessionToken second = SomeToken(1);
+  second.partition = replica::PartitionId{9};
+  const auto travel = [&] {
+    capnp::MallocMessageBuilder message;
+    auto root = message.initRoot<net::wire::ListRequest>();
+    net::EncodeList(request, {}, root);
+    return net::DecodeList(root.asReader());
+  };
+  request.session = {first, second};
+  REQUIRE(travel().ok());
+  CHECK(travel()->request.session == request.session);
+  for (const auto& bad : {std::vector<SessionToken>{second, first},
+                          std::vector<SessionToken>{first, first}}) {
+    request.session = bad;
+    CHECK(absl::IsInvalidArgument(travel().status()));
+  }
+  request.session.clear();
+  for (uint16_t p = 0; p < 5; ++p) {
+    request.session.push_back(
+        SomeToken(replica::kSessionTokenBytesMax / 11 * 9 / 10));
+    request.session.back().partition = replica::PartitionId{p};
+  }
+  CHECK(absl::IsResourceExhausted(travel().status()));
 }
 
 std::vector<Result> Answer(const std::vector<Result>& results) {

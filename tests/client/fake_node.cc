@@ -43,6 +43,8 @@ struct Knobs {
   size_t views = 0;
   replica::RequestOptions last_options;
   std::optional<replica::SessionToken> last_session;
+  replica::RingStamp last_list_ring;
+  std::vector<replica::SessionToken> last_list_session;
   size_t connections = 0;
 };
 
@@ -170,7 +172,10 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       std::lock_guard<std::mutex> lock(state_.knobs.mutex);
       ++state_.knobs.lists;
       state_.knobs.last_options = request->options;
+      state_.knobs.last_list_ring = net::RingOf(context.getParams());
+      state_.knobs.last_list_session = request->request.session;
     }
+    TellNewerRing(net::RingOf(context.getParams()), context.getResults());
     net::EncodeListReply(request.ok()
                              ? absl::StatusOr<replica::ListReply>(
                                    state_.replica.List(request->request))
@@ -246,10 +251,14 @@ class FakeNode::State::Service final : public wire::Dovetail::Server {
       return net::EncodeFailure(call.status(), context.getResults());
     }
     net::EncodeResults(Carry(call), context.getResults());
-    const replica::RingStamp theirs = net::RingOf(context.getParams());
+    TellNewerRing(net::RingOf(context.getParams()), context.getResults());
+  }
+
+  template <class Reply>
+  void TellNewerRing(const replica::RingStamp& theirs, Reply reply) {
     std::lock_guard<std::mutex> lock(state_.knobs.mutex);
     if (theirs.epoch != 0 && IsNewerRing(state_.knobs.ring, theirs)) {
-      net::EncodeRing(state_.knobs.ring, context.getResults().initNewerRing());
+      net::EncodeRing(state_.knobs.ring, reply.initNewerRing());
     }
   }
 
@@ -441,6 +450,16 @@ replica::RequestOptions FakeNode::last_options() const {
 std::optional<replica::SessionToken> FakeNode::last_session() const {
   std::lock_guard<std::mutex> lock(state_->knobs.mutex);
   return state_->knobs.last_session;
+}
+
+replica::RingStamp FakeNode::last_list_ring() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.last_list_ring;
+}
+
+std::vector<replica::SessionToken> FakeNode::last_list_session() const {
+  std::lock_guard<std::mutex> lock(state_->knobs.mutex);
+  return state_->knobs.last_list_session;
 }
 
 size_t FakeNode::connections() const {

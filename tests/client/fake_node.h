@@ -81,10 +81,13 @@ class FakeNode {
   size_t views() const;
   // The options of the last call.
   replica::RequestOptions last_options() const;
-  // The ring that the last call named.
+  // The ring that the last call named, and the last listing.
   replica::RingStamp last_ring() const;
+  replica::RingStamp last_list_ring() const;
   // What came with the last operation of the last execute call.
   std::optional<replica::SessionToken> last_session() const;
+  // What came with the last listing.
+  std::vector<replica::SessionToken> last_list_session() const;
   size_t connections() const;
 
  private:

@@ -58,5 +58,23 @@ TEST_CASE("Router: a newer ring is followed as soon as an answer names it") {
   CHECK(cluster.Asked(left, key) == before);
 }
 
+TEST_CASE("Router: listings name their ring, and a newer one is followed") {
+  const auto two = RingOf({Member(1), Member(2)}, 1);
+  const auto holds = RingOf({Member(1)}, 1, 2, {two.digest()});
+  FakeCluster cluster(two);
+  ClientOptions options;
+  options.view_refresh = absl::Hours(1);
+  auto db = Open({cluster.address(1)}, options);
+  Await([&] {
+    CHECK(db->List("b", "").ok());
+    return cluster.node(1).last_list_ring() == two.stamp();
+  });
+  cluster.CommitAt(1, holds);
+  Await([&] {
+    CHECK(db->List("b", "").ok());
+    return cluster.node(1).last_list_ring() == holds.stamp();
+  });
+}
+
 }  // namespace
 }  // namespace dovetail

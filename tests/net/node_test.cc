@@ -437,6 +437,58 @@ TEST_CASE("Node: who calls by an older ring is told, by a newer one waits") {
   CHECK(waits.size() == 0);
 }
 
+TEST_CASE("Node: listings too are told of a newer ring, or wait for it") {
+  Cluster cluster(2);
+  auto caller = cluster.Call(0);
+  auto call = [&](const replica::RingStamp& ring) {
+    auto request = caller->node.listRequest();
+    replica::ListRequest list;
+    list.bucket = "b";
+    EncodeList(list, {}, request);
+    if (ring.epoch != 0) EncodeRing(ring, request.initRing());
+    auto reply = request.send().wait(cluster.loop.wait_scope());
+    CHECK(DecodeListReply(reply).ok());
+    return NewerRingOf(reply);
+  };
+  const replica::RingStamp mine =
+      cluster.node(0).cluster().cluster().ring_stamp();
+  CHECK(call(mine) == replica::RingStamp{});
+  CHECK(call({}) == replica::RingStamp{});
+  CHECK(call({mine.epoch, {0, 1}}) == mine);
+  const absl::Duration start = SteadyNow();
+  CHECK(call({mine.epoch + 98, {1, 1}}) == replica::RingStamp{});
+  CHECK(SteadyNow() - start >= kRingPatience);
+}
+
+TEST_CASE("Node: a listing shows its session what it wrote at another node") {
+  // Two shards each: what a partition's shard has applied, and what the index
+  // shows, are told by two threads.
+  Cluster cluster(3);
+  auto writer = cluster.Call(0);
+  auto reader = cluster.Call(2);
+  replica::RequestOptions one;
+  one.write = one.read = replica::Level::Count(1);
+  std::map<replica::PartitionId, replica::SessionToken> seen;
+  for (int i = 0; i < 40; ++i) {
+    replica::WriteRequest write =
+        std::get<replica::WriteRequest>(Add(absl::StrCat("k", i), "x"));
+    write.session.emplace();
+    const auto results = cluster.Execute(*writer, {write}, one);
+    REQUIRE_MESSAGE(results[0].ok(), results[0].status().ToString());
+    const auto& token = *std::get<replica::WriteReply>(*results[0]).session;
+    seen[token.partition].MergeFrom(token);
+    replica::ListRequest list;
+    list.bucket = "b";
+    for (const auto& [partition, its] : seen) list.session.push_back(its);
+    auto request = reader->node.listRequest();
+    EncodeList(list, one, request);
+    const auto page =
+        DecodeListReply(request.send().wait(cluster.loop.wait_scope()));
+    REQUIRE_MESSAGE(page.ok(), page.status().ToString());
+    CHECK(page->objects.size() == static_cast<size_t>(i) + 1);
+  }
+}
+
 TEST_CASE("Node: a drain answers what is in flight and refuses what is new") {
   Cluster cluster(3);
   auto caller = cluster.Call(0);
