@@ -130,6 +130,7 @@ struct PeerMessage {
       same @34 :Bool;
       objects @35 :List(Listed);  # in order, each once
       more @36 :Bool;
+      unlisted @86 :List(UInt16);  # partitions, in order
     }
     presenceQuery :group {
       ticket @37 :ReadTicket;

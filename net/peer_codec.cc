@@ -239,7 +239,12 @@ struct BodyEncoder {
     Encode(m.ticket, body.initTicket());
     Encode(m.status, body.initStatus());
     body.setSame(m.same);
-    if (!m.status.ok() || m.same) return;
+    if (!m.status.ok()) return;
+    auto unlisted = body.initUnlisted(static_cast<unsigned>(m.unlisted.size()));
+    for (unsigned i = 0; i < unlisted.size(); ++i) {
+      unlisted.set(i, Index(m.unlisted[i]));
+    }
+    if (m.same) return;
     auto list = body.initObjects(static_cast<unsigned>(m.objects.size()));
     for (unsigned i = 0; i < list.size(); ++i) {
       list[i].setKey(AsData(m.objects[i].key));
@@ -364,7 +369,8 @@ struct BlobBytes {
     return bytes;
   }
   size_t operator()(const replica::ListAnswer& m) {
-    size_t bytes = m.status.message().size();
+    size_t bytes =
+        m.status.message().size() + m.unlisted.size() * sizeof(uint16_t);
     for (const replica::Listed& object : m.objects) {
       bytes += object.key.size() + kListedBytes;
     }

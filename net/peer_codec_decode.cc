@@ -276,7 +276,15 @@ absl::StatusOr<replica::ListAnswer> DecodeListAnswer(
   DOVETAIL_ASSIGN_OR_RETURN(answer.ticket, DecodeTicket(in.getTicket()));
   DOVETAIL_RETURN_IF_ERROR(DecodeStatus(in.getStatus(), answer.status));
   answer.same = in.getSame();
-  if (!answer.status.ok() || answer.same) return answer;
+  if (!answer.status.ok()) return answer;
+  for (const uint16_t entry : in.getUnlisted()) {
+    const replica::PartitionId partition{entry};
+    if (!answer.unlisted.empty() && !(answer.unlisted.back() < partition)) {
+      return Malformed("partitions that are not in ascending order");
+    }
+    answer.unlisted.push_back(partition);
+  }
+  if (answer.same) return answer;
   for (const auto entry : in.getObjects()) {
     replica::Listed object;
     DOVETAIL_ASSIGN_OR_RETURN(

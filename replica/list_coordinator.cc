@@ -12,7 +12,6 @@
 #include "crdt/limits.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
-#include "replica/list_cover.h"
 #include "replica/replica_set.h"
 
 namespace dovetail::replica {
@@ -78,6 +77,18 @@ absl::StatusOr<ListCoordinator::Page> ListCoordinator::LocalPage(
   }
   Page page;
   absl::Status damage;
+  // First: what is complete by then has its entries in the index.
+  const KeyRange markers = UnlistedRange();
+  absl::Status marked = core_.storage.Scan(
+      Family::kMeta, markers.begin, markers.end,
+      [&](absl::string_view key, absl::string_view) {
+        const absl::StatusOr<PartitionId> partition = ParseUnlistedKey(key);
+        damage.Update(partition.status());
+        if (partition.ok()) page.unlisted.push_back(*partition);
+        return partition.ok();
+      });
+  damage.Update(marked);
+  if (!damage.ok()) return damage;
   size_t bytes = 0;
   const uint64_t now_ms = core_.peer_clocks.Time(core_.time);
   absl::Status scanned = core_.storage.Scan(
@@ -138,6 +149,8 @@ void ListCoordinator::Start(RequestId id, const RequestOptions& options,
 void ListCoordinator::Launch(Job job, Now now) {
   absl::StatusOr<Page> page = LocalPage(job.request);
   if (!page.ok()) return core_.Reply(job.id, page.status());
+  job.unlisted.clear();
+  NoteUnlisted(job, core_.identity.self, page->unlisted);
   const bool enough = IsCovered(job, {core_.identity.self});
   if (enough && job.seen.empty()) {
     return core_.Reply(job.id, ListReply{InBucket(job.request.bucket,
@@ -177,21 +190,27 @@ absl::Status ListCoordinator::AskMore(uint64_t sequence, Job& job,
   const auto reachable = [&](NodeId node) {
     return core_.IsUp(node) && !Has(job.asked, node);
   };
+  const auto of_owners = ListsAll(job, CoverOf::kOwners);
+  const auto of_before = ListsAll(job, CoverOf::kBefore);
   absl::Status lacking;
   nodes = WithCover(job, std::move(nodes));
   if (HasBefore(job)) {
     Cover before = GrowCover(placement, job.before, std::move(nodes), reachable,
-                             CoverOf::kBefore);
+                             of_before, CoverOf::kBefore);
     nodes = std::move(before.nodes);
     lacking = std::move(before.lacking);
   }
   if (core_.peer_times.any_slow()) {  // who is slow only as far as needed
-    nodes =
-        GrowCover(placement, job.required, std::move(nodes), [&](NodeId node) {
-          return usable(node) && !core_.peer_times.IsSlow(node);
-        }).nodes;
+    nodes = GrowCover(
+                placement, job.required, std::move(nodes),
+                [&](NodeId node) {
+                  return usable(node) && !core_.peer_times.IsSlow(node);
+                },
+                of_owners)
+                .nodes;
   }
-  Cover cover = GrowCover(placement, job.required, std::move(nodes), usable);
+  Cover cover =
+      GrowCover(placement, job.required, std::move(nodes), usable, of_owners);
   for (size_t i = given; i < cover.nodes.size(); ++i) {
     Ask(sequence, job, cover.nodes[i]);
   }
@@ -207,10 +226,32 @@ bool ListCoordinator::IsCovered(const Job& job,
                                 const std::vector<NodeId>& nodes) const {
   if (!ShowsSeen(job, nodes)) return false;
   if (job.here) return true;
-  return Covers(core_.placement, job.required, nodes) &&
+  const auto of_owners = ListsAll(job, CoverOf::kOwners);
+  const auto of_before = ListsAll(job, CoverOf::kBefore);
+  return Covers(core_.placement, job.required, nodes, of_owners) &&
          (!HasBefore(job) ||
           DOVETAIL_MUTANT("moves: who is filled lists all there is") ||
-          Covers(core_.placement, job.before, nodes, CoverOf::kBefore));
+          Covers(core_.placement, job.before, nodes, of_before,
+                 CoverOf::kBefore));
+}
+
+void ListCoordinator::NoteUnlisted(Job& job, NodeId node,
+                                   const std::vector<PartitionId>& unlisted) {
+  for (PartitionId partition : unlisted) {
+    job.unlisted.emplace(node, partition);
+  }
+}
+
+// While partitions move an owner that is being filled counts for what has come
+// since; what was there before is known to owners of before.
+std::function<bool(NodeId, PartitionId)> ListCoordinator::ListsAll(
+    const Job& job, CoverOf whose) const {
+  const bool all =
+      (whose == CoverOf::kOwners && core_.placement.moves()) ||
+      DOVETAIL_MUTANT("list: who lost its disk lists all there is");
+  return [&job, all](NodeId node, PartitionId partition) {
+    return all || !job.unlisted.contains({node, partition});
+  };
 }
 
 void ListCoordinator::Ask(uint64_t sequence, Job& job, NodeId node) {
@@ -240,6 +281,7 @@ void ListCoordinator::OnQuery(NodeId from, PartitionId partition,
   } else {
     answer.same = DigestOfPage(page->objects, page->more) == query.digest &&
                   !DOVETAIL_BUGGIFY("list: the same, in full");
+    answer.unlisted = std::move(page->unlisted);
     if (!answer.same) {
       answer.objects = std::move(page->objects);
       answer.more = page->more;
@@ -279,11 +321,18 @@ void ListCoordinator::OnAnswer(NodeId from, ListAnswer answer, Now now) {
     return;
   }
   job.answered.push_back(from);
+  NoteUnlisted(job, from, answer.unlisted);
   if (!answer.same) {
-    job.different.emplace_back(from,
-                               Page{std::move(answer.objects), answer.more});
+    job.different.emplace_back(
+        from, Page{std::move(answer.objects), answer.more, {}});
   }
-  if (IsCovered(job, job.answered)) Decide(it, now);
+  if (IsCovered(job, job.answered)) return Decide(it, now);
+  if (answer.unlisted.empty()) return;
+  DOVETAIL_MARK("list: a node is being filled, and others are asked");
+  std::vector<NodeId> hoped = job.asked;
+  std::erase_if(hoped, [&](NodeId node) { return Has(job.failed, node); });
+  absl::Status asked = AskMore(it->first, job, std::move(hoped));
+  if (!asked.ok()) Fail(it, std::move(asked));
 }
 
 void ListCoordinator::Decide(Jobs::iterator it, Now now) {
@@ -335,8 +384,14 @@ void ListCoordinator::Gather(Job& job) const {
     const auto shown = std::count_if(nodes.begin(), nodes.end(), owns);
     // A node that owned it long ago has no say.
     if (shown == 0) continue;
+    // Who is being filled need not show it yet.
+    const auto says = [&](NodeId node) {
+      return owns(node) && !job.unlisted.contains({node, partition});
+    };
+    const auto should =
+        std::count_if(job.answered.begin(), job.answered.end(), says);
     const bool agreed =
-        shown == std::count_if(job.answered.begin(), job.answered.end(), owns);
+        should > 0 && should == std::count_if(nodes.begin(), nodes.end(), says);
     if (job.candidates.size() >= job.request.limit ||
         (!agreed &&
          job.undecided >= std::max<size_t>(1, core_.options.list_reads_max))) {

@@ -28,6 +28,7 @@
 #define DOVETAIL_REPLICA_LIST_COORDINATOR_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -36,6 +37,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "replica/list_cover.h"
 #include "replica/shard_core.h"
 
 namespace dovetail::replica {
@@ -63,6 +65,7 @@ class ListCoordinator {
   struct Page {
     std::vector<Listed> objects;
     bool more = false;
+    std::vector<PartitionId> unlisted;
   };
   struct Candidate {
     Listed object;
@@ -100,6 +103,8 @@ class ListCoordinator {
     std::vector<NodeId> answered;  // this node too; in order of arrival
     std::vector<NodeId> failed;
     std::vector<std::pair<NodeId, Page>> different;
+    // What is being filled there, of those that have answered.
+    std::set<std::pair<NodeId, PartitionId>> unlisted;
     absl::Status last_error;
     // --- Of a session ---
     std::map<PartitionId, Seen> seen;
@@ -118,10 +123,16 @@ class ListCoordinator {
   absl::StatusOr<Page> LocalPage(const ListRequest& request);
   // Takes the page that job.request names; again for the next one.
   void Launch(Job job, Now now);
+  static void NoteUnlisted(Job& job, NodeId node,
+                           const std::vector<PartitionId>& unlisted);
   void Ask(uint64_t sequence, Job& job, NodeId node);
   void Send(uint64_t sequence, const Job& job, NodeId node);
   // Whether owners of before have to be asked, too.
   bool HasBefore(const Job& job) const;
+  // Whether a node's page has all that it is to have of a partition, as far as
+  // it has answered. Requires: `job` outlives the result.
+  std::function<bool(NodeId, PartitionId)> ListsAll(const Job& job,
+                                                    CoverOf whose) const;
   // Whether the pages of these are enough.
   bool IsCovered(const Job& job, const std::vector<NodeId>& nodes) const;
   // Asks usable nodes on top of `nodes` as far as the partitions need it.

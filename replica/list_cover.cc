@@ -15,10 +15,12 @@ bool Has(const std::vector<NodeId>& nodes, NodeId node) {
 }
 
 uint32_t CountIn(const std::vector<NodeId>& nodes,
-                 absl::Span<const NodeId> owners) {
+                 absl::Span<const NodeId> owners, PartitionId partition,
+                 PageHasAll has_all) {
   return static_cast<uint32_t>(
-      std::count_if(owners.begin(), owners.end(),
-                    [&](NodeId owner) { return Has(nodes, owner); }));
+      std::count_if(owners.begin(), owners.end(), [&](NodeId owner) {
+        return Has(nodes, owner) && has_all(owner, partition);
+      }));
 }
 
 absl::Span<const NodeId> Of(const Placement& placement, PartitionId partition,
@@ -77,7 +79,8 @@ absl::StatusOr<std::vector<uint32_t>> RequiredOwners(
 Cover GrowCover(const Placement& placement,
                 const std::vector<uint32_t>& required,
                 std::vector<NodeId> nodes,
-                absl::FunctionRef<bool(NodeId)> usable, CoverOf whose) {
+                absl::FunctionRef<bool(NodeId)> usable, PageHasAll has_all,
+                CoverOf whose) {
   DOVETAIL_CHECK(required.size() == placement.partitions());
   Cover cover{std::move(nodes), {}};
   for (uint32_t p = 0; p < placement.partitions(); ++p) {
@@ -88,28 +91,37 @@ Cover GrowCover(const Placement& placement,
     std::stable_partition(owners.begin(), owners.end(), [&](NodeId node) {
       return placement.Owns(node, partition);
     });
-    uint32_t have = CountIn(cover.nodes, owners);
+    uint32_t have = CountIn(cover.nodes, owners, partition, has_all);
     for (NodeId owner : owners) {
       if (have >= required[p]) break;
-      if (Has(cover.nodes, owner) || !usable(owner)) continue;
+      if (Has(cover.nodes, owner) || !usable(owner) ||
+          !has_all(owner, partition)) {
+        continue;
+      }
       cover.nodes.push_back(owner);
       ++have;
     }
-    if (have < required[p] && cover.lacking.ok()) {
-      cover.lacking = absl::UnavailableError(
-          absl::StrCat("R=", required[p], ": ", have, " of ", owners.size(),
-                       " replicas reachable, of partition ", p));
-    }
+    if (have >= required[p] || !cover.lacking.ok()) continue;
+    const auto partial =
+        std::count_if(owners.begin(), owners.end(),
+                      [&](NodeId owner) { return !has_all(owner, partition); });
+    cover.lacking = absl::UnavailableError(absl::StrCat(
+        "R=", required[p], ": ", have, " of ", owners.size(),
+        " replicas reachable, of partition ", p,
+        partial > 0 ? absl::StrCat("; ", partial, " are being filled") : ""));
   }
   return cover;
 }
 
 bool Covers(const Placement& placement, const std::vector<uint32_t>& required,
-            const std::vector<NodeId>& nodes, CoverOf whose) {
+            const std::vector<NodeId>& nodes, PageHasAll has_all,
+            CoverOf whose) {
   for (uint32_t p = 0; p < placement.partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
-    if (CountIn(nodes, Of(placement, partition, whose)) < required[p])
+    if (CountIn(nodes, Of(placement, partition, whose), partition, has_all) <
+        required[p]) {
       return false;
+    }
   }
   return true;
 }

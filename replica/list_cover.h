@@ -43,17 +43,21 @@ struct Cover {
   absl::Status lacking;
 };
 
+// Whether the page of a node has all that the node is to have of a partition.
+using PageHasAll = absl::FunctionRef<bool(NodeId, PartitionId)>;
+
 // Grows `nodes` by `usable` owners until partition p has required[p] owners
-// among them. Cost: O(Q N).
+// among them that list all. Cost: O(Q N).
 Cover GrowCover(const Placement& placement,
                 const std::vector<uint32_t>& required,
                 std::vector<NodeId> nodes,
-                absl::FunctionRef<bool(NodeId)> usable,
+                absl::FunctionRef<bool(NodeId)> usable, PageHasAll has_all,
                 CoverOf whose = CoverOf::kOwners);
 
 // Whether `nodes` are enough as they are.
 bool Covers(const Placement& placement, const std::vector<uint32_t>& required,
-            const std::vector<NodeId>& nodes, CoverOf whose = CoverOf::kOwners);
+            const std::vector<NodeId>& nodes, PageHasAll has_all,
+            CoverOf whose = CoverOf::kOwners);
 
 }  // namespace dovetail::replica
 

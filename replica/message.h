@@ -154,6 +154,9 @@ struct ListAnswer {
   bool same = false;
   std::vector<Listed> objects;
   bool more = false;  // not every object after the last one is named
+  // Of these the answerer's index may lack objects: they are being filled, or
+  // mended. In order.
+  std::vector<PartitionId> unlisted = {};
 };
 
 // Coordinator of a listing → an owner, often itself: "does `required` of you,

@@ -344,6 +344,7 @@ class Partition {
   absl::Status LoadContext();
   absl::Status LoadTenure();
   void WriteTenure();
+  void WriteUnlisted();
   absl::Status LoadSuspicion();
   // Visits every log entry; those of which `counts` says so are in the log.
   absl::Status CountLog(absl::FunctionRef<bool(const LogEntry&)> counts);
@@ -457,6 +458,7 @@ class Partition {
   bool emptying_ = false;
   std::optional<Tenure> tenure_;
   bool tenure_changed_ = false;
+  bool unlisted_ = false;  // on disk, so that other shards know it
   uint64_t quarantines_ = 0;
   std::string quarantine_reason_;
 };

@@ -57,6 +57,9 @@ absl::Status Partition::Load() {
   watched_.clear();
   ++loads_;
   DOVETAIL_RETURN_IF_ERROR(LoadTenure());
+  DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> unlisted,
+                            storage_.Get(Family::kMeta, UnlistedKey(id_)));
+  unlisted_ = unlisted.has_value();
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> emptying,
                             storage_.Get(Family::kMeta, EmptyingKey(id_)));
   emptying_ = emptying.has_value();
@@ -160,6 +163,19 @@ void Partition::WriteTenure() {
   rows_.PutOther(Family::kMeta, TenureKey(id_), bytes);
 }
 
+// While rows are on their way here, or may have gone with a table, so may
+// entries of the index.
+void Partition::WriteUnlisted() {
+  const bool unlisted = progress_.filling || suspect_;
+  if (unlisted == unlisted_) return;
+  unlisted_ = unlisted;
+  if (unlisted) {
+    rows_.PutOther(Family::kMeta, UnlistedKey(id_), "");
+  } else {
+    rows_.DeleteOther(Family::kMeta, UnlistedKey(id_));
+  }
+}
+
 // X, and how far a sync by ranges has come.
 absl::Status Partition::LoadContext() {
   DOVETAIL_ASSIGN_OR_RETURN(std::optional<std::string> superseded,
@@ -231,6 +247,7 @@ void Partition::FlushTurn() {
   once_in_turn_.clear();
   WriteTenure();
   WriteProgress();
+  WriteUnlisted();
   if (!superseded_changed_) return;
   superseded_changed_ = false;
   if (DOVETAIL_MUTANT("superseded: not written")) return;

@@ -22,6 +22,8 @@ void Partition::BeginEmptying() {
   rows_.DeleteOther(Family::kMeta, CheckpointKey(id_));
   rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
   rows_.DeleteOther(Family::kMeta, RangesKey(id_));
+  rows_.DeleteOther(Family::kMeta, UnlistedKey(id_));
+  unlisted_ = false;
   if (tenure_) rows_.DeleteOther(Family::kMeta, TenureKey(id_));
   tenure_.reset();
   tenure_changed_ = false;

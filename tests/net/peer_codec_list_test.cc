@@ -36,15 +36,19 @@ TEST_CASE("Peer codec: every message of listings comes back as it went") {
     answer.ticket = ticket;
     answer.objects = {{"a", crdt::Type::kSet}, {"a", crdt::Type::kMap}};
     answer.more = true;
+    answer.unlisted = {replica::PartitionId{3}, replica::PartitionId{4000}};
     const auto m = RoundTrip({p, answer});
     const auto& got = std::get<replica::ListAnswer>(m.body);
+    CHECK(got.unlisted == answer.unlisted);
     CHECK(got.objects == answer.objects);
     CHECK(got.more);
     CHECK_FALSE(got.same);
     answer.objects.clear();
     answer.more = false;
     answer.same = true;
-    CHECK(std::get<replica::ListAnswer>(RoundTrip({p, answer}).body).same);
+    const auto same = RoundTrip({p, answer});
+    CHECK(std::get<replica::ListAnswer>(same.body).same);
+    CHECK(std::get<replica::ListAnswer>(same.body).unlisted == answer.unlisted);
     answer.same = false;
     answer.status = absl::UnavailableError("not now");
     CHECK(std::get<replica::ListAnswer>(RoundTrip({p, answer}).body).status ==
@@ -109,6 +113,12 @@ TEST_CASE("Peer codec: what is out of range in a listing is refused") {
          auto objects = m.initListAnswer().initObjects(2);
          objects[0].setType(1);
          objects[1].setType(1);
+       }},
+      {"partitions that are not in ascending order",
+       [](auto m) {
+         auto unlisted = m.initListAnswer().initUnlisted(2);
+         unlisted.set(0, 7);
+         unlisted.set(1, 7);
        }},
       {"unknown type",
        [](auto m) { m.initPresenceQuery().initObject().setKey(Bytes("k")); }},

@@ -447,15 +447,72 @@ TEST_CASE("Listing: nodes are chosen until each partition has R among them") {
   CHECK(absl::IsInvalidArgument(
       RequiredOwners(placement, Level::Count(6), 0, "").status()));
   const auto up = [](NodeId node) { return Index(node) != 1; };
-  const Cover cover = GrowCover(placement, *required, {NodeId{4}}, up);
+  const auto all = [](NodeId, PartitionId) { return true; };
+  const Cover cover = GrowCover(placement, *required, {NodeId{4}}, up, all);
   CHECK(cover.lacking.ok());
   CHECK(cover.nodes == std::vector<NodeId>{NodeId{4}, NodeId{0}, NodeId{2}});
-  CHECK(Covers(placement, *required, cover.nodes));
-  CHECK_FALSE(Covers(placement, *required, {NodeId{4}, NodeId{0}}));
-  const Cover poor = GrowCover(placement, *required, {NodeId{4}},
-                               [](NodeId node) { return Index(node) == 3; });
+  CHECK(Covers(placement, *required, cover.nodes, all));
+  CHECK_FALSE(Covers(placement, *required, {NodeId{4}, NodeId{0}}, all));
+  const Cover poor = GrowCover(
+      placement, *required, {NodeId{4}},
+      [](NodeId node) { return Index(node) == 3; }, all);
   CHECK(absl::IsUnavailable(poor.lacking));
   CHECK(poor.nodes == std::vector<NodeId>{NodeId{4}, NodeId{3}});
+}
+
+TEST_CASE("Listing: a node that is being filled covers nothing of that") {
+  const Placement placement(3, 2);
+  const std::vector<uint32_t> required = {1, 1};
+  const auto up = [](NodeId) { return true; };
+  const auto has_all = [](NodeId node, PartitionId partition) {
+    return Index(node) != 0 || Index(partition) != 1;
+  };
+  CHECK_FALSE(Covers(placement, required, {NodeId{0}}, has_all));
+  const Cover cover = GrowCover(placement, required, {NodeId{0}}, up, has_all);
+  CHECK(cover.lacking.ok());
+  CHECK(cover.nodes.size() == 2);
+  const auto none = [](NodeId, PartitionId) { return false; };
+  const Cover poor = GrowCover(placement, required, {}, up, none);
+  CHECK(poor.lacking.message() ==
+        "R=1: 0 of 3 replicas reachable, of partition 0; 3 are being filled");
+}
+
+// Its index is empty, and listings at R = 1 were answered from it.
+TEST_CASE("Listing: a node whose disk was lost lists what the others have") {
+  Cluster cluster(3);
+  REQUIRE(cluster.Write(0, AddTo("k", {"x"})).ok());
+  REQUIRE(cluster.Write(0, AddTo("l", {"x"})).ok());
+  REQUIRE(cluster.Settle(50).has_value());
+  cluster.Crash(2);
+  cluster.disk(2).Wipe();
+  REQUIRE(cluster.Start(2).ok());
+  const auto rows = [](const Cluster::InFlight& item) {
+    return std::holds_alternative<RangeAnswer>(item.message.body);
+  };
+  for (int i = 0; i < 50 && cluster.at(2).stats().filling == 0; ++i) {
+    cluster.Advance(absl::Milliseconds(100));
+    cluster.DeliverAll(rows);
+  }
+  REQUIRE(cluster.at(2).stats().filling > 0);
+  cluster.network().clear();
+  CHECK(List(cluster, 2, 1) == "k:set l:set");
+  CHECK(List(cluster, 2, 2) == "k:set l:set");
+  ListRequest here = InB();
+  RequestOptions options = Cluster::R(1);
+  options.here = true;
+  const RequestId id = cluster.BeginList(2, here, options);
+  CHECK(TakeNames(cluster, id) == "");
+  SUBCASE("alone it says that it cannot") {
+    cluster.Crash(0);
+    cluster.Crash(1);
+    CHECK(absl::StrContains(List(cluster, 2, 1), "are being filled"));
+  }
+  SUBCASE("until it has all of it") {
+    REQUIRE(cluster.Settle(50).has_value());
+    CHECK(cluster.at(2).stats().filling == 0);
+    const RequestId own = cluster.BeginList(2, here, Cluster::R(1));
+    CHECK(TakeNames(cluster, own) == "k:set l:set");
+  }
 }
 
 }  // namespace

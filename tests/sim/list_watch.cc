@@ -7,6 +7,7 @@
 #include "crdt/check.h"
 #include "replica/hash.h"
 #include "tests/sim/convert.h"
+#include "tests/sim/seat.h"
 
 namespace dovetail::sim {
 
@@ -30,6 +31,16 @@ std::string CheckForm(const replica::ListRequest& request,
   return "";
 }
 
+bool NothingMoves(SimCluster& cluster) {
+  for (uint32_t node = 0; node < cluster.size(); ++node) {
+    if (!cluster.node(node).running()) continue;
+    for (const Lane& lane : cluster.node(node).process->lanes) {
+      if (lane.placement->moves()) return false;
+    }
+  }
+  return true;
+}
+
 bool MovesAt(SimCluster& cluster, uint32_t node) {
   const auto& lanes = cluster.node(node).process->lanes;
   return std::all_of(lanes.begin(), lanes.end(),
@@ -46,6 +57,7 @@ void ListWatch::Submit(SimCluster& cluster, uint32_t node, uint32_t r,
   asked.node = node;
   asked.at_us = cluster.now_us();
   asked.moves = MovesAt(cluster, node);
+  asked.still = NothingMoves(cluster);
   asked.r = r;
   asked.request = request;
   for (const replica::SessionToken& token : request.session) {
@@ -130,6 +142,7 @@ void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
         const bool has = oracles_[p].HasAllWritesOf(object, applied);
         if (owns && has) known.holders.push_back(node);
         if (owns && !has && !filled) ++known.lacking;
+        if (owns && has && !filled) known.kept = true;
         if (before && has) known.before.push_back(node);
       }
     }
@@ -164,8 +177,16 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
   const bool before = asked.moves && MovesAt(cluster, asked.node) &&
                       known.lacking == 0 && 2 * had > n_before &&
                       had + asked.r > n_before;
-  if (still(known.holders) + asked.r <= n && !before) return std::nullopt;
-  return present;
+  if (still(known.holders) + asked.r > n || before) return present;
+  // An owner that is being filled counts for nothing, so it was some other one.
+  std::vector<uint32_t> owners;
+  for (const replica::NodeId owner : placement.Owners(partition)) {
+    owners.push_back(SeatOf(owner));
+  }
+  const bool whole = asked.still && NothingMoves(cluster) && known.kept &&
+                     known.lacking == 0 && still(owners) == n;
+  if (whole) return present;
+  return std::nullopt;
 }
 
 std::string ListWatch::Judge(

@@ -70,6 +70,7 @@ class ListWatch {
     std::vector<uint32_t> holders;  // owners that had applied all of them
     std::vector<uint32_t> before;   // likewise, of those of before
     uint32_t lacking = 0;  // owners that had not, though they were complete
+    bool kept = false;     // some complete owner had
   };
   struct Asked {
     uint32_t node = 0;
@@ -78,6 +79,7 @@ class ListWatch {
     std::vector<uint64_t> starts;  // of all nodes
     int64_t at_us = 0;
     bool moves = false;  // by what the node knows, which then asks for both
+    bool still = false;  // nothing moves by what any node knows
     std::map<replica::PartitionId, oracle::Events> seen;  // by its session
     std::map<crdt::ObjectId, Known> known;
   };
