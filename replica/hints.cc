@@ -157,4 +157,11 @@ bool ShardCore::IsProbablyWhole(NodeId node, PartitionId partition) const {
                            : placement.Owns(node, partition);
 }
 
+bool ShardCore::AnotherIsWhole(PartitionId partition) const {
+  const std::vector<NodeId> others = OwnersAndBefore(partition);
+  return std::any_of(others.begin(), others.end(), [&](NodeId node) {
+    return IsProbablyWhole(node, partition);
+  });
+}
+
 }  // namespace dovetail::replica

@@ -84,9 +84,13 @@ void RangeSource::Answer(NodeId from, PartitionId id, const RangeQuery& query,
   Partition& partition = core_.Get(id);
   RangeAnswer answer;
   answer.ticket = query.ticket;
-  // What is being filled itself is no source.
+  // What is being filled itself is no source for others who are, while there is
+  // a better one. Who owns nothing by two rings knows of none, and who asks it
+  // knows why.
   const bool partial =
-      core_.placement.moves() && core_.StandingOf(id) == Standing::kPartial;
+      core_.placement.moves() && core_.StandingOf(id) == Standing::kPartial &&
+      core_.placement.Concerns(core_.identity.self, id) &&
+      !core_.IsProbablyWhole(from, id) && core_.AnotherIsWhole(id);
   answer.status = partition.progress().filling || partial
                       ? absl::UnavailableError("it is being filled itself")
                       : partition.Available();

@@ -84,10 +84,7 @@ void RangeSync::Round(Now now) {
         !partition->Available().ok()) {
       continue;
     }
-    std::vector<NodeId> sources = core_.OtherOwners(id);
-    for (NodeId node : core_.placement.Before(id)) {
-      if (!core_.placement.Owns(node, id)) sources.push_back(node);
-    }
+    std::vector<NodeId> sources = core_.OwnersAndBefore(id);
     if (sources.empty() && progress.active) {
       // Who held some of it for this node has handed that over and let go, or
       // says again what it has.
@@ -96,10 +93,7 @@ void RangeSync::Round(Now now) {
       partition->AbandonRanges();
       continue;
     }
-    std::erase_if(sources, [&](NodeId node) {
-      return !core_.IsUp(node) ||
-             (core_.placement.moves() && !core_.IsProbablyWhole(node, id));
-    });
+    sources = SourcesAmong(std::move(sources), id, mends);
     if (mends && core_.placement.Owners(id).size() == 1 && sources.empty() &&
         core_.options.accept_loss) {
       DOVETAIL_MARK("mend: nobody else ever had it");
@@ -118,6 +112,23 @@ void RangeSync::Round(Now now) {
     }
   }
 }
+std::vector<NodeId> RangeSync::SourcesAmong(std::vector<NodeId> nodes,
+                                            PartitionId id, bool mends) const {
+  if (core_.placement.moves() && (mends || core_.AnotherIsWhole(id))) {
+    std::erase_if(
+        nodes, [&](NodeId node) { return !core_.IsProbablyWhole(node, id); });
+  } else if (core_.placement.moves()) {
+    DOVETAIL_MARK("ranges: nobody is whole, so all are sources");
+    for (auto said = core_.standings.lower_bound({id, NodeId{}});
+         said != core_.standings.end() && said->first.first == id; ++said) {
+      const NodeId node = said->first.second;
+      if (!core_.placement.Concerns(node, id)) nodes.push_back(node);
+    }
+  }
+  std::erase_if(nodes, [&](NodeId node) { return !core_.IsUp(node); });
+  return nodes;
+}
+
 
 bool RangeSync::AcceptsLoss(PartitionId id,
                             const std::vector<NodeId>& sources) const {

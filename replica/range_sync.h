@@ -139,6 +139,10 @@ class RangeSync {
   bool WaitsInVain(const Partition& partition);
   void End(PartitionId partition);
   void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
+  // Which of `nodes`, those of this ring and the one before, may be read from
+  // now; where none of them is whole, also who holds some from before that.
+  std::vector<NodeId> SourcesAmong(std::vector<NodeId> nodes,
+                                   PartitionId partition, bool mends) const;
   void Finish(PartitionId partition);
 
   ShardCore& core_;

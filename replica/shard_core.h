@@ -89,6 +89,15 @@ struct ShardCore {
     std::erase(owners, identity.self);
     return owners;
   }
+  // These, and who owned it by the ring before.
+  std::vector<NodeId> OwnersAndBefore(PartitionId partition) const {
+    std::vector<NodeId> nodes = OtherOwners(partition);
+    for (NodeId node : placement.Before(partition)) {
+      if (node == identity.self || placement.Owns(node, partition)) continue;
+      nodes.push_back(node);
+    }
+    return nodes;
+  }
   // Whether this node is to hold all of the partition. If not, it stands in
   // for owners: it holds what reached it until they have it.
   bool IsOwner(PartitionId partition) const {
@@ -110,6 +119,8 @@ struct ShardCore {
   // Whether what `node` holds is probably not a part of the truth alone. Who
   // has said nothing yet is taken at what the placement makes it.
   bool IsProbablyWhole(NodeId node, PartitionId partition) const;
+  // Whether that is so of anybody but this node, within reach or not.
+  bool AnotherIsWhole(PartitionId partition) const;
 
   // ResourceExhausted if this node holds as much for other nodes as it may, and
   // this would be more of it.

@@ -330,11 +330,7 @@ void Sync::OnUnlogged(NodeId from, PartitionId id,
   const crdt::EventSet lacking = unlogged.Minus(partition.context().applied);
   if (lacking.empty()) return;
   crdt::EventSet out_of_reach = lacking;
-  std::vector<NodeId> others = core_.OtherOwners(id);
-  for (NodeId node : core_.placement.Before(id)) {
-    if (!core_.placement.Owns(node, id)) others.push_back(node);
-  }
-  for (NodeId owner : others) {
+  for (NodeId owner : core_.OwnersAndBefore(id)) {
     if (owner == from || !core_.IsUp(owner)) continue;
     const PeerState& peer = peers_[{id, owner}];
     const crdt::EventSet there = peer.applied.Intersect(lacking);
@@ -356,7 +352,13 @@ void Sync::OnUnlogged(NodeId from, PartitionId id,
 }
 
 bool Sync::MayBeSource(NodeId node, PartitionId partition) const {
-  return !core_.placement.moves() || core_.IsProbablyWhole(node, partition);
+  if (!core_.placement.moves() || core_.IsProbablyWhole(node, partition)) {
+    return true;
+  }
+  // It may have what is nowhere else: an owner that lost its place while it
+  // took writes, or where rings followed one another before anything had come.
+  return core_.IsProbablyWhole(core_.identity.self, partition) ||
+         !core_.AnotherIsWhole(partition);
 }
 
 void Sync::OnTimers(Now now) {
