@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "crdt/hooks.h"
+#include "replica/range_sync.h"
 
 namespace dovetail::replica {
 namespace {
@@ -12,6 +13,9 @@ namespace {
 constexpr uint64_t kRowsPerAnswer = 1024;
 // Questions that wait; who asks one more is not heard, and asks again.
 constexpr size_t kWaitingMax = 1024;
+// Who still waits has asked again within so many times its patience, however
+// long the way here is.
+constexpr int kPatiences = 2;
 // Less is not worth a timer.
 constexpr absl::Duration kShort = absl::Milliseconds(1);
 
@@ -29,11 +33,12 @@ void RangeSource::OnQuery(NodeId from, PartitionId id, RangeQuery query,
   const auto waits = std::find_if(waiting_.begin(), waiting_.end(), same);
   if (waits != waiting_.end()) {  // it keeps its place
     waits->query = std::move(query);
+    waits->asked_at = now.steady;
   } else if (waiting_.empty() && MayAnswer(now)) {
     Answer(from, id, query, now);
   } else if (waiting_.size() < kWaitingMax) {
     DOVETAIL_MARK("ranges: an answer waits");
-    waiting_.push_back({from, id, std::move(query)});
+    waiting_.push_back({from, id, std::move(query), now.steady});
   }
 }
 
@@ -41,6 +46,10 @@ void RangeSource::OnTimers(Now now) {
   while (!waiting_.empty() && MayAnswer(now)) {
     const Waiting next = std::move(waiting_.front());
     waiting_.pop_front();
+    if (now.steady - next.asked_at > kPatiences * RangeSync::kPatience) {
+      DOVETAIL_MARK("ranges: who asked has given up");
+      continue;
+    }
     Answer(next.from, next.partition, next.query, now);
   }
 }

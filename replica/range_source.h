@@ -6,7 +6,8 @@
 // than can be compared without holding up requests, and says where the rest
 // begins. Questions wait while answers have taken as much as they may
 // (transfer_pace.h): one for each partition and asker, which asks again when it
-// has waited too long.
+// has waited too long. Who does not any more has asked another one meanwhile:
+// an answer would be thrown away, and others would wait for it.
 //
 // What the asker claims on the strength of an answer must not be lost here. So
 // an answer waits until the events of its context are on stable storage, by an
@@ -48,6 +49,7 @@ class RangeSource {
     NodeId from{};
     PartitionId partition{};
     RangeQuery query;
+    absl::Duration asked_at;  // last
   };
 
   // An answer whose events are not on stable storage yet.

@@ -11,9 +11,7 @@
 namespace dovetail::replica {
 namespace {
 
-// A source that does not answer is asked again after this.
-constexpr absl::Duration kPatience = absl::Seconds(2);
-// And given up after so many times.
+// A source that does not answer is given up after so many times.
 constexpr int kFailuresMax = 3;
 // So many rounds a partition waits for events that rows it was mended with show
 // already. They come with the next summaries of who answered; if it is gone for
@@ -112,6 +110,7 @@ void RangeSync::Round(Now now) {
     }
   }
 }
+
 std::vector<NodeId> RangeSync::SourcesAmong(std::vector<NodeId> nodes,
                                             PartitionId id, bool mends) const {
   if (core_.placement.moves() && (mends || core_.AnotherIsWhole(id))) {
@@ -128,7 +127,6 @@ std::vector<NodeId> RangeSync::SourcesAmong(std::vector<NodeId> nodes,
   std::erase_if(nodes, [&](NodeId node) { return !core_.IsUp(node); });
   return nodes;
 }
-
 
 bool RangeSync::AcceptsLoss(PartitionId id,
                             const std::vector<NodeId>& sources) const {

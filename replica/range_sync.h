@@ -41,6 +41,7 @@
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/time/time.h"
 #include "replica/shard_core.h"
 #include "replica/transfer_pace.h"
 
@@ -48,6 +49,9 @@ namespace dovetail::replica {
 
 class RangeSync {
  public:
+  // A source that does not answer is asked again after this.
+  static constexpr absl::Duration kPatience = absl::Seconds(2);
+
   explicit RangeSync(ShardCore& core)
       : core_(core), pace_(core.options, core.identity.shards) {}
 
@@ -135,14 +139,14 @@ class RangeSync {
   // Counts what came, and returns when the next question may be asked.
   absl::Duration Pace(PartitionId partition, const RangeAnswer& answer,
                       Now now);
-  // Whether rows here show, for long, events that nobody has brought.
-  bool WaitsInVain(const Partition& partition);
-  void End(PartitionId partition);
-  void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
   // Which of `nodes`, those of this ring and the one before, may be read from
   // now; where none of them is whole, also who holds some from before that.
   std::vector<NodeId> SourcesAmong(std::vector<NodeId> nodes,
                                    PartitionId partition, bool mends) const;
+  // Whether rows here show, for long, events that nobody has brought.
+  bool WaitsInVain(const Partition& partition);
+  void End(PartitionId partition);
+  void EndWhere(absl::FunctionRef<bool(PartitionId, const Session&)> over);
   void Finish(PartitionId partition);
 
   ShardCore& core_;

@@ -382,6 +382,41 @@ TEST_CASE("Filling: ranges take in no more bytes a second than they may") {
   world.CheckMoved({3, 1, 2});
 }
 
+TEST_CASE("Filling: a source does not answer who has given up on it") {
+  ShardOptions options;
+  options.transfer_bytes_per_second = 450;  // the rows take more than 11 s
+  Moving world({1, {0}}, 3, options);
+  world.FillWith(20);
+  world.cluster.ForgetLog(0);
+  world.Place({2, {1, 2}, {0}});
+  // C asks once, when A has just answered B, and is not heard again.
+  bool rows_at_b = false;
+  int asked = 0, answered = 0;
+  const auto arrives = [&](const InFlight& item) {
+    const auto& body = item.message.body;
+    if (std::holds_alternative<RangeQuery>(body) &&
+        sim::SeatOf(item.from) == 2) {
+      return rows_at_b && asked++ == 0;
+    }
+    if (const auto* answer = std::get_if<RangeAnswer>(&body)) {
+      for (const RangePart& part : answer->parts) {
+        rows_at_b = rows_at_b || !part.rows.empty();
+      }
+      answered += sim::SeatOf(item.to) == 2 ? 1 : 0;
+    }
+    return true;
+  };
+  for (int i = 0; i < 60; ++i) {
+    world.cluster.Advance(absl::Milliseconds(500));
+    world.Deliver(arrives);
+  }
+  CHECK(world.Incomplete(1) == 0);
+  CHECK(asked > 1);
+  CHECK(answered == 0);
+  world.Rounds(60);
+  world.CheckMoved({1, 2});
+}
+
 TEST_CASE("Filling: so many partitions at once, and no more") {
   ShardOptions options;
   options.transfers_at_once = 2;
