@@ -176,6 +176,8 @@ class Partition {
   void BeginRanges();
   // Ends that before it is done; what was joined stays.
   void AbandonRanges();
+  // What rows show of events that are not here is all that is left of these.
+  void GiveUpAhead();
   // Questions are asked of the rows as they are now: from here on rows that
   // change are remembered as they were, so that an answer of "the same" can
   // still be told apart from "what it is now".

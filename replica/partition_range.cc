@@ -255,11 +255,15 @@ absl::StatusOr<RangePart> Partition::AnswerRows(const AskRows& ask,
 void Partition::BeginRanges() {
   DOVETAIL_CHECK(!emptying_ && !quarantined_);
   const bool was_filling = progress_.filling;
-  progress_.ahead = {};  // what it showed of another sync is compared again
   progress_.active = true;
   progress_.filling = was_filling || empty();
   progress_changed_ = true;
   WatchAgain();
+}
+
+void Partition::GiveUpAhead() {
+  progress_.ahead = {};
+  progress_changed_ = true;
 }
 
 void Partition::AbandonRanges() {

@@ -67,6 +67,7 @@ void RangeSync::Round(Now now) {
       DOVETAIL_MARK("ranges: what it is ahead by does not come");
       core_.touched.push_back(id);
       ++core_.stats.range_syncs;
+      partition->GiveUpAhead();
       partition->BeginRanges();
     }
     const RangeProgress& progress = partition->progress();

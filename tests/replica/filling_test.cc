@@ -417,6 +417,59 @@ TEST_CASE("Filling: a source does not answer who has given up on it") {
   world.CheckMoved({1, 2});
 }
 
+TEST_CASE(
+    "Filling: a part of a write stays hidden when another source is read") {
+  ShardOptions options;
+  options.range_chunk_bytes = 1;  // a row an answer
+  Moving world(kFirst, 3, options);
+  for (uint32_t other : {0u, 2u}) world.Part(1, other);
+  world.cluster.network().clear();
+  RequestOptions here = Cluster::W(1);
+  here.here = true;
+  std::vector<crdt::Operation> one_write;
+  for (int i = 0; i < 5; ++i) {
+    one_write.push_back(Count(std::string("k") + std::to_string(i), 1));
+  }
+  const RequestId at_b = world.cluster.Begin(1, one_write, here);
+  REQUIRE(world.cluster.Take(at_b)->body.ok());
+  world.cluster.ForgetLog(1);
+  world.Meet(1, 0);
+  // A reads some of it from B, which is gone then.
+  int answers = 0;
+  for (int i = 0; i < 20 && answers < 3; ++i) {
+    world.Deliver([&](const InFlight& item) {
+      const bool answer =
+          std::holds_alternative<RangeAnswer>(item.message.body);
+      if (answer && answers == 3) return false;
+      answers += answer ? 1 : 0;
+      return true;
+    });
+    if (answers < 3) world.cluster.Advance(absl::Milliseconds(500));
+  }
+  REQUIRE(answers == 3);
+  world.cluster.Crash(1);
+  world.cluster.network().clear();
+  world.Rounds(5);  // C has nothing
+  const RequestId at_c = world.cluster.Begin(2, {Count("c", 1)}, here);
+  REQUIRE(world.cluster.Take(at_c)->body.ok());
+  world.cluster.ForgetLog(2);
+  world.cluster.network().clear();
+  world.Rounds(5);
+  const auto shown = [&](std::string counter) {
+    const auto read = world.Read(0, std::move(counter), Strict(Level::One()));
+    return read.ok() ? *read : 0;
+  };
+  for (int i = 0; i < 5; ++i) {
+    CHECK(shown(std::string("k") + std::to_string(i)) == 0);
+  }
+  REQUIRE(world.cluster.Start(1).ok());
+  world.Rounds(20);
+  for (int i = 0; i < 5; ++i) {
+    CHECK(shown(std::string("k") + std::to_string(i)) == 1);
+  }
+  CHECK(shown("c") == 1);
+}
+
 TEST_CASE("Filling: so many partitions at once, and no more") {
   ShardOptions options;
   options.transfers_at_once = 2;
