@@ -27,12 +27,8 @@ std::string StormWatch::Look(uint32_t node, const replica::Envelope& envelope,
       if (!wrong.empty()) return wrong;
     }
   } else if (const auto* query = std::get_if<replica::ReadQuery>(&body)) {
-    const std::string object = crdt::ToString(query->spec.object);
-    if (query->spec.after_element || query->spec.after_field) {
-      std::string wrong = Count('p', node, envelope, object, kPagesMax);
-      if (!wrong.empty()) return wrong;
-    }
-    return Count('q', node, envelope, object, kQuestionsMax);
+    return Count('q', node, envelope, crdt::ToString(query->spec.object),
+                 kQuestionsMax);
   }
   return "";
 }
@@ -47,7 +43,6 @@ std::string StormWatch::Count(char what, uint32_t node,
   if (++counts_[key] <= max) return "";
   const char* const name = what == 's'   ? "the same summary"
                            : what == 'd' ? "the same delta"
-                           : what == 'p' ? "pages of one object"
                                          : "questions about one object";
   return absl::StrCat("a storm: ", name, " to node ", SeatOf(envelope.to),
                       ", partition ", Index(envelope.message.partition),

@@ -26,11 +26,8 @@ class StormWatch {
   static constexpr uint32_t kSameSummaryMax = 1000;
   // one delta, by sync, likewise;
   static constexpr uint32_t kSameDeltaMax = 1000;
-  // questions about one object, for all the reads there are, also where
-  // BUGGIFY makes a page an element;
-  static constexpr uint32_t kQuestionsMax = 5000;
-  // those among them that go on from the middle of it: pages grow.
-  static constexpr uint32_t kPagesMax = 5000;
+  // questions about one object, for all the reads there are: pages grow.
+  static constexpr uint32_t kQuestionsMax = 2000;
 
   // A node that is to be `node` sends it. Returns what is wrong; empty:
   // nothing.
