@@ -154,7 +154,7 @@ absl::StatusOr<ReadResult> Query(StateView& state, const ReadSpec& spec,
                             state.Get(spec.object, Path::OfExpiry()));
   result.expires_ms = ExpiresMs(expiry);
   if (HasExpired(result.expires_ms, now_ms)) {
-    DOVETAIL_MARK("query: the object has expired");
+    DOVETAIL_MARK("expiry: a read finds that it is over");
     result.expired = true;
     return result;
   }

@@ -305,7 +305,7 @@ class Drawer {
     }
   }
 
-  // A clear of more than one delta whose first one cannot be committed.
+  // Clears of more than one delta whose first one cannot be committed.
   void FailAtClears() {
     for (size_t i = 0; i < operations_; ++i) {
       const PlanEvent& operation = plan_.events[i];
@@ -316,7 +316,6 @@ class Drawer {
       event.at_us = operation.at_us - 1;
       event.node = static_cast<uint32_t>(its.who[1] - '0');
       plan_.events.push_back(std::move(event));
-      return;
     }
   }
 

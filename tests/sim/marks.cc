@@ -39,6 +39,12 @@ const std::vector<MarkElsewhere>& MarksElsewhere() {
       // One in 2^16 rows.
       {"ranges: a short print hid a difference", nullptr,
        "Ranges: a short print that is another row's hides nothing"},
+      // Rings that follow each other in a cluster in two; one seed of thousands.
+      {"ranges: nobody is whole, so all are sources", nullptr,
+       "Filling: where nobody is whole, each gets what another has"},
+      // Plans move too little for an answer to take so long.
+      {"ranges: who asked has given up", nullptr,
+       "Filling: a source does not answer who has given up on it"},
       // The disks of plans lose rows, and no tables.
       {"tables: what lies in one is suspected", nullptr,
        "Lost table: its rows come back from the other owners"},
