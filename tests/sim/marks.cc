@@ -39,7 +39,7 @@ const std::vector<MarkElsewhere>& MarksElsewhere() {
       // One in 2^16 rows.
       {"ranges: a short print hid a difference", nullptr,
        "Ranges: a short print that is another row's hides nothing"},
-      // Rings that follow each other in a cluster in two; one seed of thousands.
+      // Rings that follow each other in a cluster in two: a seed of thousands.
       {"ranges: nobody is whole, so all are sources", nullptr,
        "Filling: where nobody is whole, each gets what another has"},
       // Plans move too little for an answer to take so long.
@@ -54,6 +54,7 @@ const std::vector<MarkElsewhere>& MarksElsewhere() {
       {"mend: nobody else ever had it", nullptr,
        "Damage: the only copy is given up if an operator says so"},
       {"mend: the source lacks what no log here has", "damage", nullptr},
+      {"ranges: a source cannot answer", "damage", nullptr},
       {"ranges: no longer the same events", "damage", nullptr},
       {"ranges: rows here cannot be read", "damage", nullptr},
       {"ranges: the same events, and not the same rows", "damage", nullptr},
