@@ -13,9 +13,6 @@
 namespace dovetail::replica {
 namespace {
 
-// Reads of a table that cannot be given up.
-constexpr uint32_t kLookAgainAfter = 1024;
-
 std::optional<rocksdb::LiveFileMetaData> FindTable(rocksdb::DB& db,
                                                    uint64_t number) {
   std::vector<rocksdb::LiveFileMetaData> tables;
@@ -53,9 +50,7 @@ bool TableWatch::Note(const rocksdb::Status& status) {
   if (known_.contains(number)) return true;
   if (db_ == nullptr) return false;
   const auto kept = kept_.find(number);
-  if (kept != kept_.end() && ++kept->second % kLookAgainAfter != 0) {
-    return false;
-  }
+  if (kept != kept_.end() && kept->second) return false;
   const std::optional<rocksdb::LiveFileMetaData> found =
       FindTable(*db_, number);
   if (!found) return false;
@@ -67,7 +62,7 @@ bool TableWatch::Note(const rocksdb::Status& status) {
                      found->smallestkey, found->largestkey};
   if (table.family == Family::kMeta || found->level == 0) {
     if (kept != kept_.end()) return false;
-    kept_.emplace(number, 0);
+    kept_.emplace(number, table.family == Family::kMeta);
     Say(absl::StrCat("table ", found->name, " of family ",
                      found->column_family_name, " at level ", found->level,
                      ", cannot be read and cannot be given up; replace the "

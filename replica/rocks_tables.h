@@ -42,8 +42,8 @@ class TableWatch {
              absl::Span<rocksdb::ColumnFamilyHandle* const> families);
 
   // A read or a compaction failed with `status`. Whether that was because of a
-  // table that can be given up. Cost: when it names a table that is not known,
-  // a copy of the list of all tables.
+  // table that can be given up. Cost: when it names a table that is not known
+  // or of level 0, a copy of the list of all tables.
   bool Note(const rocksdb::Status& status);
 
   std::vector<DamagedTable> List() const;
@@ -68,9 +68,9 @@ class TableWatch {
   rocksdb::DB* db_ ABSL_GUARDED_BY(mutex_) = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> families_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, Known> known_ ABSL_GUARDED_BY(mutex_);
-  // How often those were met that cannot be given up where they are. One of
-  // level 0 may move as it is, so it is looked for again now and then.
-  std::map<uint64_t, uint32_t> kept_ ABSL_GUARDED_BY(mutex_);
+  // Those that cannot be given up where they are, and whether that is for good:
+  // one of level 0 may move as it is, so it is looked for again.
+  std::map<uint64_t, bool> kept_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dovetail::replica

@@ -507,6 +507,9 @@ class Checker final : public Observer {
     // By shard: what it gave last, or was told since.
     std::map<uint32_t, oracle::Stamp> last;
     uint64_t wall_max = 0;
+    // That it can have taken it to be; of peers' clocks that were set back since
+    // it may know how they were before.
+    uint64_t taken_max = 0;
     bool foreign = false;  // its disk may hold the time of another node
   };
   std::vector<ClockWatch> clocks_;  // by node

@@ -131,6 +131,7 @@ void Checker::NoteShown(uint32_t node, Shard& shard,
   if (expiring_.empty()) return;
   const uint32_t lane = IndexOf(node, shard);
   const TimeSpan now = expiry_.TimeInTurn(node, lane, NowAt(node));
+  clocks_[node].taken_max = std::max(clocks_[node].taken_max, now.most);
   const auto note = [&](Pending& pending) {
     if (pending.shown) pending.shown->Include(now);
     if (!pending.shown) pending.shown = now;
@@ -401,7 +402,7 @@ bool Checker::MayHaveExpired(const crdt::ObjectId& object) {
   const uint64_t at_ms = oracle.ExpiresAt(ToOracle(object), oracle.AllEvents());
   return at_ms != 0 && std::any_of(clocks_.begin(), clocks_.end(),
                                    [&](const ClockWatch& clock) {
-                                     return clock.wall_max >= at_ms;
+                                     return clock.taken_max >= at_ms;
                                    });
 }
 

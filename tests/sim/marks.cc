@@ -41,7 +41,7 @@ const std::vector<MarkElsewhere>& MarksElsewhere() {
        "Ranges: a short print that is another row's hides nothing"},
       // Rings that follow each other in a cluster in two: a seed of thousands.
       {"ranges: nobody is whole, so all are sources", nullptr,
-       "Filling: where nobody is whole, each gets what another has"},
+       "Filling: where nobody is whole*"},
       // Plans move too little for an answer to take so long.
       {"ranges: who asked has given up", nullptr,
        "Filling: a source does not answer who has given up on it"},

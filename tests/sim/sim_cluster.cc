@@ -218,7 +218,9 @@ void SimCluster::ReplaceDisk(uint32_t id, SimDisk disk, int64_t down_us) {
   Kill(id, Death::kDisk, down_us);
   nodes_[id].disk = std::move(disk);
   if (plan_.options.ring != 0) FindNewestRing();
-  nodes_[id].row_corrupt = false;
+  // A copy may have been taken after the row was given up.
+  const bool empty = nodes_[id].disk.keys(replica::Family::kMeta).empty();
+  nodes_[id].row_corrupt = nodes_[id].row_corrupt && !empty;
   nodes_[id].row_unreadable = false;
 }
 
