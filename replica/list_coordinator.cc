@@ -248,7 +248,7 @@ std::function<bool(NodeId, PartitionId)> ListCoordinator::ListsAll(
     const Job& job, CoverOf whose) const {
   const bool all =
       (whose == CoverOf::kOwners && core_.placement.moves()) ||
-      DOVETAIL_MUTANT("list: who lost its disk lists all there is");
+      DOVETAIL_MUTANT("moves: who lost its disk lists all there is");
   return [&job, all](NodeId node, PartitionId partition) {
     return all || !job.unlisted.contains({node, partition});
   };
