@@ -38,9 +38,12 @@ class Nemesis:
         self.done = {"kill": 0, "pause": 0}
         self._events = []   # (when, number, action, node's index)
         at = 0.5
+        # One is killed and another one paused, whatever chance says of the rest.
+        first = random_.sample(range(3), 2)
+        begin = [(0.0, first[0]), (0.5, first[1])]
         while at < seconds:
-            choice = random_.random()
-            victim = random_.randrange(3)
+            choice, victim = (begin.pop(0) if begin else
+                              (random_.random(), random_.randrange(3)))
             if choice < 0.45:
                 self._plan(at, "kill", victim)
                 self._plan(at + random_.uniform(0.05, 2.5), "start", victim)

@@ -251,6 +251,7 @@ bool TakesMany(const std::string& mutant) {
       "map: what is nested in a field stays",
       "read: \"the same\" says nothing more",
       "read: a stand-in says not found",
+      "read: passes over one page like the other",
       "register: losers are pruned",
       "session: checked against what is superseded too",
       "sync: equal events are taken for equal rows",
