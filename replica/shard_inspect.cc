@@ -72,7 +72,7 @@ ShardStats Shard::stats() const {
   stats.transfer_pace = state_->ranges.pace().bytes_per_second();
   stats.transfer_yields = state_->ranges.pace().yields() +
                           state_->range_source.pace().yields() +
-                          state_->sync.pace().yields();
+                          state_->sync.yields();
   return stats;
 }
 

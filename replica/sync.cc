@@ -249,7 +249,7 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
     DOVETAIL_MARK_IF("sync: it is on its way already", missing.empty());
   }
   const crdt::EventSet logged = missing.Intersect(partition.logged());
-  if (!logged.empty() && !state.waits && pace_.free_at() > core_.steady) {
+  if (!logged.empty() && !state.waits && pace().free_at() > core_.steady) {
     DOVETAIL_MARK("sync: a stream waits for its time");
     state.waits = true;
     waiting_.push_back({id, peer});
@@ -284,12 +284,12 @@ void Sync::Stream(NodeId peer, PartitionId id, crdt::EventSet missing) {
   NoteStreamed(state, found);
   if (DOVETAIL_BUGGIFY("sync: more, though that was all")) chunk.more = true;
   core_.stats.sync_deltas_sent += chunk.deltas.size();
-  pace_.Moved(chunk.deltas.size(), bytes, core_.steady);
+  pace().Moved(chunk.deltas.size(), bytes, core_.steady);
   core_.Send(peer, id, std::move(chunk));
 }
 
 void Sync::StreamWaiting(Now now) {
-  while (!waiting_.empty() && pace_.free_at() <= now.steady) {
+  while (!waiting_.empty() && pace().free_at() <= now.steady) {
     const auto [id, peer] = waiting_.front();
     waiting_.pop_front();
     const auto state = peers_.find({id, peer});

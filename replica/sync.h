@@ -21,7 +21,9 @@
 // is answered.
 //
 // Deltas have no limit in bytes a second, but give way to requests like ranges
-// do (transfer_pace.h): then a stream waits for its time. A new owner may get
+// do (transfer_pace.h): then a stream waits for its time. While nothing moves
+// to new owners what is streamed is what peers missed of late, and readers wait
+// for it: then it gives way to a higher minimum. A new owner may get
 // much of a partition so.
 //
 // A stand-in, which owns nothing of the partition but holds something, sends
@@ -61,8 +63,10 @@ class Sync {
       : core_(core),
         start_ranges_(std::move(start_ranges)),
         unite_(std::move(unite)),
-        unlimited_(Unlimited(core.options)),
-        pace_(unlimited_, core.identity.shards) {}
+        to_new_owners_(Unlimited(core.options, 1)),
+        missed_(Unlimited(core.options, kMissedFactor)),
+        pace_to_new_owners_(to_new_owners_, core.identity.shards),
+        pace_missed_(missed_, core.identity.shards) {}
 
   void OnPeerUp(NodeId peer, Now now);
   void OnPeerDown(NodeId peer);
@@ -89,12 +93,15 @@ class Sync {
   void OnTimers(Now now);
   absl::Duration next_deadline() const {
     return waiting_.empty() ? next_round_
-                            : std::min(next_round_, pace_.free_at());
+                            : std::min(next_round_, pace().free_at());
   }
   void OnRequestTimes(const RequestTimes& times) {
-    pace_.OnRequestTimes(times);
+    pace_to_new_owners_.OnRequestTimes(times);
+    pace_missed_.OnRequestTimes(times);
   }
-  const TransferPace& pace() const { return pace_; }
+  uint64_t yields() const {
+    return pace_to_new_owners_.yields() + pace_missed_.yields();
+  }
   // Sets the first round; later ones follow by themselves.
   void Open(Now now);
 
@@ -118,8 +125,8 @@ class Sync {
   };
   Word WordOfAny(NodeId node, PartitionId partition) const;
   // Whether this node has the events of all nodes within reach that have said
-  // that they hold some, though neither this ring nor the one before gives it to
-  // them. Cost: O(intervals of all of these).
+  // that they hold some, though neither this ring nor the one before gives it
+  // to them. Cost: O(intervals of all of these).
   bool HasAllOfOutsiders(PartitionId partition) const;
   // How many events this node lacks of what others have said that they have.
   uint64_t LackingOf(PartitionId partition) const;
@@ -167,9 +174,19 @@ class Sync {
   // Without what is on its way already; or later, if it is not the time for it.
   void Stream(NodeId peer, PartitionId partition, crdt::EventSet missing);
   void StreamWaiting(Now now);
-  static ShardOptions Unlimited(ShardOptions options) {
+  // With the default minimum of 256 KiB, 16 of them: 16,000 small deltas a
+  // second, about what one core applies.
+  static constexpr uint64_t kMissedFactor = 16;
+  static ShardOptions Unlimited(ShardOptions options, uint64_t factor) {
     options.transfer_bytes_per_second = 0;
+    options.transfer_bytes_per_second_min *= factor;
     return options;
+  }
+  const TransferPace& pace() const {
+    return core_.placement.moves() ? pace_to_new_owners_ : pace_missed_;
+  }
+  TransferPace& pace() {
+    return core_.placement.moves() ? pace_to_new_owners_ : pace_missed_;
   }
   void NoteStreamed(PeerState& peer, const crdt::EventSet& events);
   void Round(NodeId peer, Partition& partition, Now now);
@@ -194,8 +211,10 @@ class Sync {
   const StartRanges unite_;
   std::map<std::pair<PartitionId, NodeId>, PeerState> peers_;
   std::map<PartitionId, Pull> pulls_;
-  const ShardOptions unlimited_;
-  TransferPace pace_;
+  const ShardOptions to_new_owners_;
+  const ShardOptions missed_;
+  TransferPace pace_to_new_owners_;
+  TransferPace pace_missed_;
   // Who is to be streamed what, in this order.
   std::deque<std::pair<PartitionId, NodeId>> waiting_;
   absl::Duration next_round_ = absl::InfiniteDuration();
