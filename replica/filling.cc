@@ -81,20 +81,17 @@ void Filling::Round() {
 bool Filling::HasAll(const Partition& partition) const {
   const PartitionId id = partition.id();
   const Placement& placement = core_.placement;
-  std::vector<NodeId> others = core_.OtherOwners(id);
-  uint32_t others_before = 0;
-  for (NodeId node : placement.Before(id)) {
-    if (node == core_.identity.self) continue;
-    ++others_before;
-    if (!placement.Owns(node, id)) others.push_back(node);
-  }
+  const absl::Span<const NodeId> before = placement.Before(id);
+  const auto others_before = static_cast<uint32_t>(
+      std::count_if(before.begin(), before.end(),
+                    [&](NodeId node) { return node != core_.identity.self; }));
   const uint32_t majority = placement.replicas_before(id) / 2 + 1;
   const uint32_t wanted = DOVETAIL_MUTANT("moves: one word is enough")
                               ? std::min(1u, others_before)
                               : std::min(majority, others_before);
   uint32_t whole = 0;
   bool heard_all = true;
-  for (NodeId node : others) {
+  for (NodeId node : core_.OwnersAndBefore(id)) {
     const Sync::Word word = sync_.WordOfAny(node, id);
     const bool covered = word.events != nullptr &&
                          word.events->IsSubsetOf(partition.context().applied);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 
 namespace dovetail::replica {
+
 std::vector<std::string> RepairDiary::EndTurn() {
   told_.resize(core_.partitions.size());
   if (std::exchange(all_, false)) {

@@ -130,13 +130,9 @@ void Sync::SendSummary(NodeId peer, PartitionId id, bool answer,
 }
 
 void Sync::TellAll(PartitionId partition) {
-  const auto tell = [&](NodeId node) {
-    if (node == core_.identity.self || !core_.IsUp(node)) return;
+  for (NodeId node : core_.OwnersAndBefore(partition)) {
+    if (!core_.IsUp(node)) continue;
     SendSummary(node, partition, /*answer=*/false, /*periodic=*/false);
-  };
-  for (NodeId node : core_.placement.Owners(partition)) tell(node);
-  for (NodeId node : core_.placement.Before(partition)) {
-    if (!core_.placement.Owns(node, partition)) tell(node);
   }
 }
 

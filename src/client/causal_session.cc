@@ -114,7 +114,8 @@ absl::StatusOr<std::vector<SessionToken>> DecodeSaved(absl::string_view bytes) {
 
 // Stands between handles and the client: gives each operation its token, and
 // takes from each answer what it adds.
-class CausalSession::Impl final : public internal::Submitter {
+class CausalSession::Impl final : public internal::Submitter,
+                                  public internal::Lister {
  public:
   Impl(internal::Submitter& client, internal::Lister& lister)
       : client_(client), lister_(lister) {}
@@ -134,8 +135,9 @@ class CausalSession::Impl final : public internal::Submitter {
           done(std::move(result));
         });
   }
-  void SubmitList(replica::ListRequest request, const CallOptions& options,
-                  absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) {
+  void SubmitList(
+      replica::ListRequest request, const CallOptions& options,
+      absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) override {
     request.session = seen_->All();
     lister_.SubmitList(std::move(request), options, std::move(done));
   }
@@ -182,14 +184,7 @@ absl::StatusOr<Listing> CausalSession::List(
     const std::optional<ObjectId>& after, uint32_t limit,
     const CallOptions& options) {
   impl_->CheckMayBlock();
-  std::promise<absl::StatusOr<Listing>> promise;
-  auto future = promise.get_future();
-  SubmitList(
-      {std::string(bucket), std::string(prefix), after, limit}, options,
-      [promise = std::move(promise)](absl::StatusOr<Listing> page) mutable {
-        promise.set_value(std::move(page));
-      });
-  return future.get();
+  return impl_->ListNow(bucket, prefix, after, limit, options);
 }
 
 void CausalSession::SubmitList(

@@ -413,14 +413,7 @@ absl::StatusOr<Listing> Client::List(absl::string_view bucket,
                                      uint32_t limit,
                                      const CallOptions& options) {
   impl_->CheckMayBlock();
-  std::promise<absl::StatusOr<Listing>> promise;
-  auto future = promise.get_future();
-  SubmitList(
-      {std::string(bucket), std::string(prefix), after, limit}, options,
-      [promise = std::move(promise)](absl::StatusOr<Listing> listing) mutable {
-        promise.set_value(std::move(listing));
-      });
-  return future.get();
+  return impl_->ListNow(bucket, prefix, after, limit, options);
 }
 
 absl::StatusOr<NodeStatus> Client::Status() { return impl_->Status(); }

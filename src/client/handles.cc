@@ -412,4 +412,18 @@ DOVETAIL_INSTANTIATE(Async);
 DOVETAIL_INSTANTIATE(Batched);
 #undef DOVETAIL_INSTANTIATE
 
+absl::StatusOr<Listing> internal::Lister::ListNow(
+    absl::string_view bucket, absl::string_view prefix,
+    const std::optional<ObjectId>& after, uint32_t limit,
+    const CallOptions& options) {
+  std::promise<absl::StatusOr<Listing>> promise;
+  auto future = promise.get_future();
+  SubmitList(
+      {std::string(bucket), std::string(prefix), after, limit}, options,
+      [promise = std::move(promise)](absl::StatusOr<Listing> page) mutable {
+        promise.set_value(std::move(page));
+      });
+  return future.get();
+}
+
 }  // namespace dovetail

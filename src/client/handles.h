@@ -61,6 +61,11 @@ class Lister {
   virtual void SubmitList(
       replica::ListRequest request, const CallOptions& options,
       absl::AnyInvocable<void(absl::StatusOr<Listing>)> done) = 0;
+  // The same, and waits for it.
+  absl::StatusOr<Listing> ListNow(absl::string_view bucket,
+                                  absl::string_view prefix,
+                                  const std::optional<ObjectId>& after,
+                                  uint32_t limit, const CallOptions& options);
 };
 
 // Where a handle points to, and what runs its operations: one of the two.
