@@ -158,7 +158,6 @@ struct Node {
   int64_t disk_slow_until_us = 0;
   int64_t disk_slow_us = 0;
   bool row_unreadable = false;  // until the next start
-  bool row_corrupt = false;     // until the disk is replaced
   bool needs_restart = false;   // its process trusts no write any more
   bool disk_failed_ever = false;
 

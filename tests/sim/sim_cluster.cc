@@ -117,7 +117,7 @@ void SimCluster::Start(uint32_t id) {
              [&] { return absl::StrCat("node ", id, " ", opened.ToString()); });
   if (!opened.ok()) {
     node.process.reset();
-    if (!node.row_corrupt && !node.disk_failed_ever) {
+    if (!node.disk.bad() && !node.disk_failed_ever) {
       observer_.OnViolation(
           absl::StrCat("node ", id, " cannot start: ", opened.ToString()));
     }
@@ -218,9 +218,6 @@ void SimCluster::ReplaceDisk(uint32_t id, SimDisk disk, int64_t down_us) {
   Kill(id, Death::kDisk, down_us);
   nodes_[id].disk = std::move(disk);
   if (plan_.options.ring != 0) FindNewestRing();
-  // A copy may have been taken after the row was given up.
-  const bool empty = nodes_[id].disk.keys(replica::Family::kMeta).empty();
-  nodes_[id].row_corrupt = nodes_[id].row_corrupt && !empty;
   nodes_[id].row_unreadable = false;
 }
 
@@ -254,7 +251,7 @@ void SimCluster::Heal(uint32_t id) {
   node.slow_until_us = 0;
   node.disk_full_until_us = 0;
   node.disk_slow_until_us = 0;
-  if (node.row_corrupt) {
+  if (node.disk.bad()) {
     ReplaceDisk(id, SimDisk(), 0);  // what an operator does with such a disk
   } else if (node.row_unreadable || node.needs_restart) {
     Crash(id, 0, 0);

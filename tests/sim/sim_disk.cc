@@ -39,6 +39,7 @@ SimDisk::SimDisk(const SimDisk& other)
       checkpoints_(other.checkpoints_),
       file_(other.file_),
       damaged_(other.damaged_),
+      bad_(other.bad_),
       reappearing_(other.reappearing_) {}
 
 SimDisk& SimDisk::operator=(const SimDisk& other) {
@@ -49,6 +50,7 @@ SimDisk& SimDisk::operator=(const SimDisk& other) {
   checkpoints_ = other.checkpoints_;
   file_ = other.file_;
   damaged_ = other.damaged_;
+  bad_ = other.bad_;
   reappearing_ = other.reappearing_;
   faults_ = Faults();
   return *this;

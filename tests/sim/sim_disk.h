@@ -85,6 +85,10 @@ class SimDisk {
   // Goes with copies.
   const std::set<std::string>& damaged() const { return damaged_; }
   void ForgetDamage() { damaged_.clear(); }
+  // A row of it was bad: whoever met it may have given the row up, so that no
+  // copy has it either. Goes with copies, wherever they are restored.
+  void MarkBad() { bad_ = true; }
+  bool bad() const { return bad_; }
 
   // --- Queries ---
   size_t unsynced_batches() const { return undo_.size(); }
@@ -134,6 +138,7 @@ class SimDisk {
   bool in_use_ = false;
   Faults faults_;
   std::set<std::string> damaged_;
+  bool bad_ = false;
   // Written by a commit that failed; takes effect when a process starts.
   std::optional<replica::WriteBatch> reappearing_;
 };

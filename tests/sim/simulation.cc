@@ -483,7 +483,7 @@ class Simulation {
     }
     node.disk_failed_ever = true;
     if (event.kind == EventKind::kCorruptRow) {
-      node.row_corrupt = true;
+      node.disk.MarkBad();
     } else {
       node.row_unreadable = true;
       scheduler_.After(event.for_us, [this, id = event.node] {
