@@ -552,12 +552,14 @@ void Checker::OnStarted(uint32_t node) {
   // The clock is stored with each commit, and lost with it.
   if (disk || power) clocks_[node].last.clear();
   clocks_[node].foreign |= disk;
+  // What a turn that failed had written may be there, also at another node that
+  // starts on a copy of that disk.
   std::erase_if(minted_in_vain_, [&](const InTurn& minted) {
-    return minted.node == node &&
-           ReadStamps(node, minted.partition, minted.events);
+    return ReadStamps(node, minted.partition, minted.events);
   });
-  std::erase_if(reaped_in_vain_, [&](const Reaped& reaped) {
-    return reaped.node == node && Attribute(reaped, /*in_time=*/false);
+  std::erase_if(reaped_in_vain_, [&](Reaped& reaped) {
+    reaped.node = node;
+    return Attribute(reaped, /*in_time=*/false);
   });
   for (Acknowledged& write : acknowledged_) {
     if (!write.holders.contains(node) ||
