@@ -112,10 +112,11 @@ class Host::Lane {
   Lane(Host& host, uint32_t index, replica::Storage& storage)
       : host_(host),
         index_(index),
-        shard_(host.config_.shard, host.config_.placement,
-               {host.config_.self, host.config_.actor, index,
-                host.config_.options.shards, host.config_.region},
-               storage),
+        shard_(
+            host.config_.shard, host.config_.placement,
+            {host.config_.self, host.config_.actor, index,
+             host.config_.options.shards, host.config_.region, host.unlisted_},
+            storage),
         ring_(host.config_.ring),
         queue_({.turn_inputs_max = host.config_.options.turn_inputs_max,
                 .sync_bytes = host.config_.options.turn_sync_bytes,
@@ -379,6 +380,8 @@ void Host::Syncer::Run() {
 
 Host::Host(const Config& config, OnOutput on_output, OnFatal on_fatal)
     : config_(WithBackgroundFsync(config)),
+      unlisted_(std::make_shared<replica::UnlistedBoard>(
+          config.placement.partitions())),
       on_output_(std::move(on_output)),
       on_fatal_(std::move(on_fatal)) {
   DOVETAIL_CHECK(config.options.shards > 0);

@@ -164,6 +164,7 @@ class Host {
   void TellFatal(const absl::Status& why);
 
   const Config config_;
+  const std::shared_ptr<replica::UnlistedBoard> unlisted_;
   const OnOutput on_output_;
   const OnFatal on_fatal_;
   std::atomic<bool> fatal_told_ = false;

@@ -18,7 +18,70 @@ void Filling::BeforePlacement(const Placement& next) {
   }
 }
 
+void Filling::Open() {
+  opened_at_ = core_.steady;
+  OnPlacement();
+}
+
+void Filling::OnPeers() {
+  for (const auto& partition : core_.partitions) LookAtNewborn(*partition);
+}
+
+void Filling::OnWord(PartitionId partition) {
+  LookAtNewborn(core_.Get(partition));
+}
+
+bool Filling::HasCaughtUp(const Partition& partition, NodeId node) {
+  const std::pair named(partition.id(), node);
+  if (caught_up_.contains(named)) return true;
+  const Sync::Word word = sync_.WordOfAny(node, partition.id());
+  if (word.events == nullptr ||
+      !word.events->IsSubsetOf(partition.context().applied)) {
+    return false;
+  }
+  caught_up_.insert(named);
+  return true;
+}
+
+void Filling::LookAtNewborn(Partition& partition) {
+  if (!partition.newborn() && !partition.unheard()) return;
+  const bool waits =
+      partition.newborn() && !partition.emptying() && WaitsForAWord(partition);
+  if (partition.unheard() == waits) return;
+  DOVETAIL_MARK_IF("filling: who began with nothing waits for a word", waits);
+  core_.touched.push_back(partition.id());
+  partition.SetUnheard(waits);
+}
+
+bool Filling::WaitsForAWord(Partition& partition) {
+  const PartitionId id = partition.id();
+  if (core_.placement.moves()) {  // until its tenure says otherwise
+    return core_.placement.Concerns(core_.identity.self, id);
+  }
+  if (!core_.IsOwner(id)) return false;
+  const bool early = core_.steady < opened_at_ + core_.options.newborn_patience;
+  bool all = true, waits = false;
+  for (NodeId node : core_.OtherOwners(id)) {
+    if (HasCaughtUp(partition, node)) continue;
+    all = false;
+    // Of who has spoken and is gone again it knows that it lacks something.
+    const bool spoken = sync_.WordOfAny(node, id).events != nullptr;
+    waits = waits || early || spoken || core_.IsUp(node);
+  }
+  const bool complete = all && partition.Available().ok() &&
+                        partition.exact() && partition.progress().lost.empty();
+  if (complete) {
+    DOVETAIL_MARK("filling: who began with nothing has all");
+    std::erase_if(caught_up_,
+                  [&](const auto& named) { return named.first == id; });
+    core_.turn_synced = true;
+  }
+  WriteDown(partition, complete);
+  return waits;
+}
+
 void Filling::OnPlacement() {
+  for (const auto& partition : core_.partitions) LookAtNewborn(*partition);
   if (!core_.placement.moves()) return;
   for (const auto& partition : core_.partitions) {
     const PartitionId id = partition->id();
@@ -37,9 +100,9 @@ void Filling::OnPlacement() {
 // be known by holding nothing. The next turn that changes the partition writes
 // that down beside it; alone it would make turns fail that write nothing.
 void Filling::OnTurnFailed() {
-  if (!core_.placement.moves()) return;
   for (const PartitionId id : core_.touched) {
     Partition& partition = core_.Get(id);
+    if (!core_.placement.moves() && !partition.newborn()) continue;
     if (!core_.IsOwner(id) || partition.emptying() || partition.tenure() ||
         core_.StandingOf(id) == Standing::kComplete) {
       continue;
@@ -56,11 +119,12 @@ void Filling::WriteDown(Partition& partition, bool complete) {
   if (partition.tenure() == tenure) return;
   core_.touched.push_back(partition.id());
   partition.SetTenure(tenure);
+  if (complete && partition.unheard()) partition.SetUnheard(false);
 }
 
 void Filling::Round() {
-  if (!core_.placement.moves()) return;
   OnPlacement();  // again, where its turn failed
+  if (!core_.placement.moves()) return;
   for (const auto& partition : core_.partitions) {
     const PartitionId id = partition->id();
     if (partition->tenure_unwritten()) core_.touched.push_back(id);
@@ -107,7 +171,13 @@ bool Filling::HasAll(const Partition& partition) const {
   if (whole >= wanted) return true;
   // Of those of before too many have lost their disks, or never got it all
   // before the next ring came: then it is with owners of a still older one.
-  return heard_all && sync_.HasAllOfOutsiders(id);
+  if (!heard_all) return false;
+  const std::vector<NodeId> ahead = sync_.OutsidersAhead(id);
+  for (NodeId node : ahead) {
+    DOVETAIL_MARK("filling: asks an outsider whether it still has that");
+    sync_.PullFrom(node, id);
+  }
+  return ahead.empty();
 }
 
 }  // namespace dovetail::replica

@@ -25,11 +25,20 @@
 // complete stays complete, unless there are fewer owners than before: then one
 // of them alone may have to know what a majority knew.
 //
-// A first ring has no other before it, so all its owners are complete.
+// A first ring has no other before it, and later the one before is forgotten:
+// then all owners are complete, but for those that were loaded with nothing
+// (Partition::newborn). Their disks may have been lost, and what they say of it
+// before anybody has told them is nothing. Such an owner answers no reads until
+// it has had all that each other owner said that it has which is in reach, or
+// has spoken since the start (Partition::unheard). It is complete, and writes
+// that down, when that goes for all others. Who has never been reached is not
+// waited for, so a new cluster of which one node never came is of use; when it
+// comes after all, it is.
 #ifndef DOVETAIL_REPLICA_FILLING_H_
 #define DOVETAIL_REPLICA_FILLING_H_
 
-#include <vector>
+#include <set>
+#include <utility>
 
 #include "replica/shard_core.h"
 #include "replica/sync.h"
@@ -45,6 +54,13 @@ class Filling {
   // the one may have to be filled by the other. Call right before and after.
   void BeforePlacement(const Placement& next);
   void OnPlacement();
+  // The shard has been opened; peers count as out of reach only some time later
+  // (newborn_patience).
+  void Open();
+  // A peer has come or gone.
+  void OnPeers();
+  // A peer has said what it has of the partition, or some of it has come.
+  void OnWord(PartitionId partition);
   // What was written down in this turn is not: its commit has failed, and what
   // it touched is as it is on disk. Call before anything else changes it.
   void OnTurnFailed();
@@ -55,9 +71,17 @@ class Filling {
  private:
   void WriteDown(Partition& partition, bool complete);
   bool HasAll(const Partition& partition) const;
+  void LookAtNewborn(Partition& partition);
+  // Of a newborn one; writes down what it is.
+  bool WaitsForAWord(Partition& partition);
+  // Whether it has ever had all that `node` said that it has.
+  bool HasCaughtUp(const Partition& partition, NodeId node);
 
   ShardCore& core_;
   Sync& sync_;
+  absl::Duration opened_at_ = -absl::InfiniteDuration();
+  // Of newborn partitions. Since Open.
+  std::set<std::pair<PartitionId, NodeId>> caught_up_;
 };
 
 }  // namespace dovetail::replica

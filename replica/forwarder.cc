@@ -42,9 +42,8 @@ bool Forwarder::Start(ClientRequest& request, PartitionId partition, Now now) {
   DOVETAIL_CHECK((static_cast<uint64_t>(request.id) & kForwardedBit) == 0 ||
                  request.options.forwarded);
   const bool mine = core_.IsOwner(partition);
-  const bool filled = core_.placement.moves() &&
-                      core_.StandingOf(partition) == Standing::kPartial;
-  if (request.options.here || request.options.forwarded || (mine && !filled)) {
+  if (request.options.here || request.options.forwarded ||
+      (mine && core_.StandingOf(partition) != Standing::kPartial)) {
     return false;
   }
   const std::optional<NodeId> owner = PickOwner(partition);

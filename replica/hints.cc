@@ -120,7 +120,7 @@ Standing ShardCore::StandingOf(PartitionId partition) const {
   const Partition& mine = Get(partition);
   const std::optional<Tenure>& tenure = mine.tenure();
   const bool owner = IsOwner(partition);
-  if (mine.progress().filling) return Standing::kPartial;
+  if (mine.progress().filling || mine.unheard()) return Standing::kPartial;
   if (!placement.moves()) {
     return owner ? Standing::kComplete : Standing::kPartial;
   }
@@ -137,14 +137,28 @@ Standing ShardCore::StandingOf(PartitionId partition) const {
     return Standing::kPartial;
   }
   if (tenure ? !(complete && WasWholeBefore(*tenure, placement))
-             // Nothing has to be written down by a first ring, and who holds
-             // something was complete.
-             : placement.parent().epoch != 1 || mine.empty()) {
+             // Nothing has to be written down by a first ring, and who was
+             // loaded with something was complete.
+             : placement.parent().epoch != 1 || mine.newborn()) {
     return Standing::kPartial;
   }
   const bool fewer =
       placement.replicas(partition) < placement.replicas_before(partition);
   return owner && !fewer ? Standing::kComplete : Standing::kBefore;
+}
+
+absl::Status ShardCore::Readable(PartitionId partition) const {
+  const Partition& mine = Get(partition);
+  DOVETAIL_RETURN_IF_ERROR(mine.Readable());
+  if (placement.moves() || !mine.unheard() ||
+      DOVETAIL_MUTANT("filling: who has heard nobody has all")) {
+    return absl::OkStatus();
+  }
+  DOVETAIL_MARK("read: before it has heard what there is");
+  return absl::UnavailableError(absl::StrCat(
+      "partition ", Index(partition),
+      " is new on this node, which has not heard yet what its other owners "
+      "hold; read it from these"));
 }
 
 bool ShardCore::IsProbablyWhole(NodeId node, PartitionId partition) const {

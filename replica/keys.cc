@@ -13,8 +13,6 @@ constexpr int kHashBytes = 6;
 constexpr char kHeaderMark = 0;
 constexpr char kLeafMark = 1;
 
-constexpr char kUnlisted = 'u';
-
 std::string PartitionMetaKey(PartitionId partition, char what) {
   std::string key = "p";
   AppendBigEndian(key, Index(partition), 2);
@@ -243,24 +241,6 @@ std::string TenureKey(PartitionId partition) {
 
 std::string SuspectKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'T');
-}
-
-std::string UnlistedKey(PartitionId partition) {
-  std::string key(1, kUnlisted);
-  AppendBigEndian(key, Index(partition), 2);
-  return key;
-}
-
-KeyRange UnlistedRange() {
-  const std::string prefix(1, kUnlisted);
-  return {prefix, RangeEnd(prefix)};
-}
-
-absl::StatusOr<PartitionId> ParseUnlistedKey(absl::string_view key) {
-  if (key.size() != 3 || key.front() != kUnlisted) {
-    return absl::DataLossError("corrupt key of a partition to be listed");
-  }
-  return PartitionId{static_cast<uint16_t>(ReadBigEndian(key.substr(1)))};
 }
 
 std::string ExpiryPrefix(PartitionId partition) {

@@ -105,11 +105,6 @@ std::string EmptyingKey(PartitionId partition);
 std::string RangesKey(PartitionId partition);
 std::string TenureKey(PartitionId partition);
 std::string SuspectKey(PartitionId partition);
-// Stands beside a partition of which the index may lack objects; together, for
-// listings look at all of them.
-std::string UnlistedKey(PartitionId partition);
-KeyRange UnlistedRange();
-absl::StatusOr<PartitionId> ParseUnlistedKey(absl::string_view key);
 std::string ActorKey(uint32_t ordinal);
 std::string ActorPrefix();
 std::string ClockKey(uint32_t shard);

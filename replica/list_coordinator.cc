@@ -77,18 +77,7 @@ absl::StatusOr<ListCoordinator::Page> ListCoordinator::LocalPage(
   }
   Page page;
   absl::Status damage;
-  // First: what is complete by then has its entries in the index.
-  const KeyRange markers = UnlistedRange();
-  absl::Status marked = core_.storage.Scan(
-      Family::kMeta, markers.begin, markers.end,
-      [&](absl::string_view key, absl::string_view) {
-        const absl::StatusOr<PartitionId> partition = ParseUnlistedKey(key);
-        damage.Update(partition.status());
-        if (partition.ok()) page.unlisted.push_back(*partition);
-        return partition.ok();
-      });
-  damage.Update(marked);
-  if (!damage.ok()) return damage;
+  page.unlisted = core_.unlisted->All();  // before the index is read
   size_t bytes = 0;
   const uint64_t now_ms = core_.peer_clocks.Time(core_.time);
   absl::Status scanned = core_.storage.Scan(
@@ -384,9 +373,14 @@ void ListCoordinator::Gather(Job& job) const {
     const auto shown = std::count_if(nodes.begin(), nodes.end(), owns);
     // A node that owned it long ago has no say.
     if (shown == 0) continue;
-    // Who is being filled need not show it yet.
+    // Who is being filled need not show it yet, unless its page counts (for
+    // what came since a new ring, or what the session saw): then it may be gone
+    // there.
     const auto says = [&](NodeId node) {
-      return owns(node) && !job.unlisted.contains({node, partition});
+      return owns(node) && (!job.unlisted.contains({node, partition}) ||
+                            CoversSeen(job, partition, node) ||
+                            (core_.placement.moves() &&
+                             core_.placement.Owns(node, partition)));
     };
     const auto should =
         std::count_if(job.answered.begin(), job.answered.end(), says);

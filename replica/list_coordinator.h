@@ -158,6 +158,8 @@ class ListCoordinator {
   const Vouch* VouchAmong(const Job& job, PartitionId partition,
                           const Seen& seen,
                           const std::vector<NodeId>& nodes) const;
+  // Whether the session saw nothing of the partition that `node` lacks.
+  bool CoversSeen(const Job& job, PartitionId partition, NodeId node) const;
   bool ShowsSeen(const Job& job, const std::vector<NodeId>& nodes) const;
   // Whether all of it may yet be among the pages.
   bool MayShowSeen(const Job& job) const;

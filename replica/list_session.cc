@@ -176,6 +176,13 @@ const ListCoordinator::Vouch* ListCoordinator::VouchAmong(
   return nullptr;
 }
 
+bool ListCoordinator::CoversSeen(const Job& job, PartitionId partition,
+                                 NodeId node) const {
+  const auto seen = job.seen.find(partition);
+  return seen != job.seen.end() &&
+         VouchAmong(job, partition, seen->second, {node}) != nullptr;
+}
+
 bool ListCoordinator::ShowsSeen(const Job& job,
                                 const std::vector<NodeId>& nodes) const {
   return std::all_of(job.seen.begin(), job.seen.end(), [&](const auto& entry) {

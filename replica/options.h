@@ -22,6 +22,10 @@ struct ShardOptions {
 
   // A request without a timeout. 2 s: far above any healthy answer, below what
   // people wait for.
+  // An owner that starts with nothing, as on a new disk, answers no reads until
+  // it has all that the other owners in reach say that they have. For so long
+  // after the start also those count that are not in reach yet.
+  absl::Duration newborn_patience = absl::ZeroDuration();
   absl::Duration request_timeout_default = absl::Seconds(2);
   absl::Duration request_timeout_max = absl::Minutes(5);
 

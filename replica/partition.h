@@ -150,6 +150,15 @@ class Partition {
   const std::optional<Tenure>& tenure() const { return tenure_; }
   bool tenure_unwritten() const { return tenure_changed_; }
   void SetTenure(const Tenure& tenure);
+  // It was loaded with nothing, or so soon after that it has not become
+  // complete since: its disk may have been lost. Durable as a tenure.
+  bool newborn() const { return newborn_; }
+  // Such a one that has yet to hear what there is (filling.h).
+  bool unheard() const { return unheard_; }
+  void SetUnheard(bool unheard);
+  // Its rows are on their way here, or may have gone with a table or with the
+  // disk; so may entries of the index (unlisted_board.h).
+  bool unlisted() const { return progress_.filling || suspect_ || unheard_; }
 
   // What was committed so far survives a power loss.
   void AllSynced();
@@ -346,7 +355,6 @@ class Partition {
   absl::Status LoadContext();
   absl::Status LoadTenure();
   void WriteTenure();
-  void WriteUnlisted();
   absl::Status LoadSuspicion();
   // Visits every log entry; those of which `counts` says so are in the log.
   absl::Status CountLog(absl::FunctionRef<bool(const LogEntry&)> counts);
@@ -460,7 +468,8 @@ class Partition {
   bool emptying_ = false;
   std::optional<Tenure> tenure_;
   bool tenure_changed_ = false;
-  bool unlisted_ = false;  // on disk, so that other shards know it
+  bool newborn_ = false;
+  bool unheard_ = false;
   uint64_t quarantines_ = 0;
   std::string quarantine_reason_;
 };

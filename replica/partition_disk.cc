@@ -57,9 +57,6 @@ absl::Status Partition::Load() {
   watched_.clear();
   ++loads_;
   DOVETAIL_RETURN_IF_ERROR(LoadTenure());
-  DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> unlisted,
-                            storage_.Get(Family::kMeta, UnlistedKey(id_)));
-  unlisted_ = unlisted.has_value();
   DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> emptying,
                             storage_.Get(Family::kMeta, EmptyingKey(id_)));
   emptying_ = emptying.has_value();
@@ -100,6 +97,7 @@ absl::Status Partition::Load() {
   }
 
   DOVETAIL_RETURN_IF_ERROR(LoadContext());
+  newborn_ = tenure_ ? !tenure_->complete : empty() && !suspect_;
   DOVETAIL_MARK_IF("load: a log without a checkpoint",
                    !checkpoint && log_entries_ > 0);
   DOVETAIL_MARK_IF("load: a checkpoint and deltas after it",
@@ -147,7 +145,13 @@ absl::Status Partition::LoadTenure() {
 
 void Partition::SetTenure(const Tenure& tenure) {
   tenure_ = tenure;
+  newborn_ = !tenure.complete;
   tenure_changed_ = true;
+  ++version_;  // peers are told
+}
+
+void Partition::SetUnheard(bool unheard) {
+  unheard_ = unheard;
   ++version_;  // peers are told
 }
 
@@ -161,19 +165,6 @@ void Partition::WriteTenure() {
   AppendRingStamp(out, tenure_->ring);
   AppendRingStamp(out, tenure_->parent);
   rows_.PutOther(Family::kMeta, TenureKey(id_), bytes);
-}
-
-// While rows are on their way here, or may have gone with a table, so may
-// entries of the index.
-void Partition::WriteUnlisted() {
-  const bool unlisted = progress_.filling || suspect_;
-  if (unlisted == unlisted_) return;
-  unlisted_ = unlisted;
-  if (unlisted) {
-    rows_.PutOther(Family::kMeta, UnlistedKey(id_), "");
-  } else {
-    rows_.DeleteOther(Family::kMeta, UnlistedKey(id_));
-  }
 }
 
 // X, and how far a sync by ranges has come.
@@ -247,7 +238,6 @@ void Partition::FlushTurn() {
   once_in_turn_.clear();
   WriteTenure();
   WriteProgress();
-  WriteUnlisted();
   if (!superseded_changed_) return;
   superseded_changed_ = false;
   if (DOVETAIL_MUTANT("superseded: not written")) return;

@@ -22,11 +22,11 @@ void Partition::BeginEmptying() {
   rows_.DeleteOther(Family::kMeta, CheckpointKey(id_));
   rows_.DeleteOther(Family::kMeta, SupersededKey(id_));
   rows_.DeleteOther(Family::kMeta, RangesKey(id_));
-  rows_.DeleteOther(Family::kMeta, UnlistedKey(id_));
-  unlisted_ = false;
   if (tenure_) rows_.DeleteOther(Family::kMeta, TenureKey(id_));
   tenure_.reset();
   tenure_changed_ = false;
+  newborn_ = true;
+  unheard_ = false;
   for (uint32_t block = 0; block < kDigestBlocks; ++block) {
     rows_.DeleteOther(Family::kMeta, SumsKey(id_, static_cast<uint8_t>(block)));
   }

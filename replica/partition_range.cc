@@ -256,7 +256,7 @@ void Partition::BeginRanges() {
   DOVETAIL_CHECK(!emptying_ && !quarantined_);
   const bool was_filling = progress_.filling;
   progress_.active = true;
-  progress_.filling = was_filling || empty();
+  progress_.filling = was_filling || empty() || newborn_;
   progress_changed_ = true;
   WatchAgain();
 }

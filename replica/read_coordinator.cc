@@ -48,7 +48,7 @@ void ReadCoordinator::AnswerHere(const Asker& asker,
                                  const ReadRequest& request) {
   const crdt::ReadSpec& spec = request.spec;
   Partition& mine = core_.Get(partition);
-  absl::Status available = mine.Readable();
+  absl::Status available = core_.Readable(partition);
   if (!available.ok()) return Tell(asker, std::move(available));
   absl::StatusOr<crdt::ReadResult> result =
       crdt::Query(mine.view(), spec, ShownAt(asker));

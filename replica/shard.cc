@@ -51,7 +51,11 @@ absl::Status Shard::Open(Now now) {
   state_->next_maintenance = now.steady + state_->core.options.sync_period_min;
   state_->next_truncation = absl::InfiniteDuration();
   state_->sync.Open(now);
-  state_->filling.OnPlacement();
+  state_->core.SetTime(now);
+  state_->filling.Open();
+  for (const auto& partition : state_->core.partitions) {
+    state_->core.unlisted->Set(partition->id(), partition->unlisted());
+  }
   return absl::OkStatus();
 }
 
@@ -201,6 +205,7 @@ void Shard::State::OnMessage(NodeId from, Message message, Now now) {
     writes.OnRefuse(from, partition, *refuse);
   } else if (const auto* summary = std::get_if<Summary>(&body)) {
     sync.OnSummary(from, partition, *summary, now);
+    filling.OnWord(partition);
   } else if (const auto* chunk = std::get_if<SyncDeltas>(&body)) {
     OnSyncDeltas(from, partition, *chunk, now);
   } else if (const auto* query = std::get_if<ReadQuery>(&body)) {
@@ -225,6 +230,7 @@ void Shard::State::OnMessage(NodeId from, Message message, Now now) {
     range_source.OnQuery(from, partition, std::move(*ranges_query), now);
   } else if (auto* ranges_answer = std::get_if<RangeAnswer>(&body)) {
     ranges.OnAnswer(from, partition, std::move(*ranges_answer), now);
+    filling.OnWord(partition);
     sessions.OnApplied(partition, now);
   } else {
     lists.OnPresence(std::get<PresenceAnswer>(body), now);
@@ -376,6 +382,7 @@ void Shard::State::OnSyncDeltas(NodeId from, PartitionId partition,
       chunk.more && progress && !DOVETAIL_BUGGIFY("sync: asks for no more");
   sync.OnChunkApplied(from, partition, progress, more, now);
   sync.OnUnlogged(from, partition, chunk.unlogged, now);
+  filling.OnWord(partition);
   sessions.OnApplied(partition, now);
 }
 
@@ -383,6 +390,7 @@ void Shard::HandlePeerUp(NodeId peer, Now now, crdt::ActorId incarnation) {
   state_->core.SetTime(now);
   state_->core.peers_up.insert_or_assign(peer, incarnation);
   state_->core.peer_times.Forget(peer);
+  state_->filling.OnPeers();
   state_->sync.OnPeerUp(peer, now);
 }
 
@@ -391,6 +399,7 @@ void Shard::HandlePeerDown(NodeId peer, Now now) {
   state_->core.peers_up.erase(peer);
   state_->core.peer_times.Forget(peer);
   state_->sync.OnPeerDown(peer);
+  state_->filling.OnPeers();
   state_->ranges.OnPeerDown(peer);
   state_->range_source.OnPeerDown(peer);
   state_->writes.OnPeerDown(peer);

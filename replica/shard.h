@@ -40,6 +40,7 @@
 #include "replica/storage.h"
 #include "replica/sync_lag.h"
 #include "replica/transfer_pace.h"
+#include "replica/unlisted_board.h"
 
 namespace dovetail::replica {
 
@@ -141,6 +142,8 @@ class Shard {
     uint32_t shards = 1;
     // Its label. Counts while it is no member: else the ring says it.
     std::string region = {};
+    // What the node's shards have in common. Null: it has no other.
+    std::shared_ptr<UnlistedBoard> unlisted = nullptr;
   };
 
   // The references must outlive the shard.

@@ -27,6 +27,10 @@ struct ShardCore {
         placement(placement_in),
         identity(identity_in),
         storage(storage_in),
+        unlisted(
+            identity_in.unlisted != nullptr
+                ? identity_in.unlisted
+                : std::make_shared<UnlistedBoard>(placement_in.partitions())),
         rows(storage_in, options_in.row_cache_bytes),
         peer_times(options_in, placement) {}
 
@@ -36,6 +40,7 @@ struct ShardCore {
       std::make_shared<const BucketDefaults>();
   const Shard::Identity identity;
   Storage& storage;
+  const std::shared_ptr<UnlistedBoard> unlisted;
   RowStore rows;
   crdt::HybridClock clock;
   ShardStats stats;
@@ -112,8 +117,10 @@ struct ShardCore {
     const RangeProgress& progress = mine.progress();
     const bool part =
         placement.moves() && !progress.mending && progress.lost.empty();
-    return part ? mine.Available() : mine.Readable();
+    return part ? mine.Available() : Readable(partition);
   }
+  // Whether what is here of the partition is what there is.
+  absl::Status Readable(PartitionId partition) const;
   // What others have said of theirs by this placement.
   std::map<std::pair<PartitionId, NodeId>, Standing> standings;
   // Whether what `node` holds is probably not a part of the truth alone. Who

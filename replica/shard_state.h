@@ -106,6 +106,7 @@ struct Shard::State {
                      const crdt::ObjectId& object, Now now);
 
   // --- The turn ---
+  void OnTurnCommitted(bool synced, Now now);
   void FailTurn(const absl::Status& why);
   // Of a failed turn's output: what is true without its commit stays, what
   // somebody waits for becomes an error, the rest is lost.

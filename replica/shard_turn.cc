@@ -27,7 +27,10 @@ Output Shard::EndTurn(Now now) {
   }
   // Before it is known whether there is anything to commit: a sync by ranges
   // may have ended, or damage have been mended, without changing a row.
-  for (PartitionId partition : core.touched) core.Get(partition).FlushTurn();
+  for (PartitionId partition : core.touched) {
+    core.Get(partition).FlushTurn();
+    if (core.Get(partition).unlisted()) core.unlisted->Set(partition, true);
+  }
   if (core.rows.dirty() || core.turn_synced) {
     s.SaveClock();
     const bool synced = core.turn_synced;
@@ -37,20 +40,7 @@ Output Shard::EndTurn(Now now) {
                              : CommitMode::kWritten);
     ++core.stats.commits;
     if (status.ok()) {
-      if (synced) {
-        ++core.stats.fsyncs;
-        for (const auto& partition : core.partitions) partition->AllSynced();
-        s.range_source.OnFsynced();
-        s.unsynced = false;
-        s.next_fsync = absl::InfiniteDuration();
-      } else if (!s.unsynced) {
-        s.unsynced = true;
-        s.next_fsync = now.steady + core.options.fsync_period;
-      }
-      if (DOVETAIL_MUTANT("durable: as soon as written")) {
-        for (const auto& p : core.partitions) p->AllSynced();
-      }
-      s.writes.OnTurnCommitted();
+      s.OnTurnCommitted(synced, now);
     } else {
       s.FailTurn(status);
       // A full disk may have refused the turn before it wrote any of it; then
@@ -71,6 +61,9 @@ Output Shard::EndTurn(Now now) {
   s.fsync_due |= s.range_source.WaitsForFsync() && !s.fsync_running;
   if (s.fsync_due && core.output.fatal.ok()) s.AskForFsync();
   core.output.notices = s.diary.EndTurn();
+  for (PartitionId partition : core.touched) {
+    core.unlisted->Set(partition, core.Get(partition).unlisted());
+  }
   core.touched.clear();
   core.turn_synced = false;
   s.applied_in_turn.clear();
@@ -80,6 +73,23 @@ Output Shard::EndTurn(Now now) {
   Output out = std::exchange(core.output, {});
   if (DOVETAIL_SIMULATED) BendMessages(out.messages, core.output.messages);
   return out;
+}
+
+void Shard::State::OnTurnCommitted(bool synced, Now now) {
+  if (synced) {
+    ++core.stats.fsyncs;
+    for (const auto& partition : core.partitions) partition->AllSynced();
+    range_source.OnFsynced();
+    unsynced = false;
+    next_fsync = absl::InfiniteDuration();
+  } else if (!unsynced) {
+    unsynced = true;
+    next_fsync = now.steady + core.options.fsync_period;
+  }
+  if (DOVETAIL_MUTANT("durable: as soon as written")) {
+    for (const auto& p : core.partitions) p->AllSynced();
+  }
+  writes.OnTurnCommitted();
 }
 
 void Shard::State::FailTurn(const absl::Status& why) {

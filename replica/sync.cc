@@ -454,8 +454,9 @@ Sync::Word Sync::WordOfAny(NodeId node, PartitionId partition) const {
   return {&peer->second.applied, peer->second.standing};
 }
 
-bool Sync::HasAllOfOutsiders(PartitionId partition) const {
+std::vector<NodeId> Sync::OutsidersAhead(PartitionId partition) const {
   const crdt::EventSet& mine = core_.Get(partition).context().applied;
+  std::vector<NodeId> ahead;
   for (auto peer = peers_.lower_bound({partition, NodeId{}});
        peer != peers_.end() && peer->first.first == partition; ++peer) {
     const NodeId node = peer->first.second;
@@ -463,9 +464,11 @@ bool Sync::HasAllOfOutsiders(PartitionId partition) const {
       continue;
     }
     const Word word = WordOfAny(node, partition);
-    if (word.events != nullptr && !word.events->IsSubsetOf(mine)) return false;
+    if (word.events != nullptr && !word.events->IsSubsetOf(mine)) {
+      ahead.push_back(node);
+    }
   }
-  return true;
+  return ahead;
 }
 
 uint64_t Sync::LackingOf(PartitionId partition) const {

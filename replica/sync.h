@@ -124,10 +124,11 @@ class Sync {
     Standing standing = Standing::kPartial;
   };
   Word WordOfAny(NodeId node, PartitionId partition) const;
-  // Whether this node has the events of all nodes within reach that have said
-  // that they hold some, though neither this ring nor the one before gives it
-  // to them. Cost: O(intervals of all of these).
-  bool HasAllOfOutsiders(PartitionId partition) const;
+  // The nodes within reach that have said that they hold events which this one
+  // lacks, though neither this ring nor the one before gives it to them. They
+  // may have let go of these since: then nobody says so unasked. Cost:
+  // O(intervals of all of these).
+  std::vector<NodeId> OutsidersAhead(PartitionId partition) const;
   // How many events this node lacks of what others have said that they have.
   uint64_t LackingOf(PartitionId partition) const;
   // A summary of the partition to everybody whom it concerns.

@@ -47,6 +47,8 @@ constexpr int kExitConfig = 2;
 // Of a clean stop, for answering the calls in flight: longer than requests take
 // by default, and shorter than the patience of whoever sends SIGTERM.
 constexpr absl::Duration kDrainMax = absl::Seconds(5);
+// What it takes to reach peers that are up, or to find that they are not.
+constexpr absl::Duration kNewbornPatience = absl::Seconds(5);
 
 int Fail(int code, absl::string_view line) {
   std::fprintf(stderr, "dovetaild: %s\n", std::string(line).c_str());
@@ -271,6 +273,7 @@ net::Node::Config NodeConfig(const Config& config, const ClusterState& state,
       (size_t{config.row_cache_mb} << 20) / config.shards;
   out.shard.fsync_period = config.fsync_period;
   out.shard.accept_loss = config.accept_loss;
+  out.shard.newborn_patience = kNewbornPatience;
   out.shard.transfers_at_once = config.transfers_at_once;
   out.shard.transfer_bytes_per_second =
       static_cast<uint64_t>(config.transfer_mb_per_second) << 20;

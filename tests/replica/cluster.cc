@@ -49,7 +49,8 @@ Cluster::Cluster(Placement placement, ShardOptions options)
     nodes_[i].region = placement_.RegionOf(NodeId{i});
     DOVETAIL_CHECK(Start(i).ok());
   }
-  network_.clear();
+  // They have heard of one another that there is nothing yet.
+  DeliverAll();
 }
 
 void Cluster::Part(uint32_t a, uint32_t b) {

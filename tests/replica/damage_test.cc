@@ -206,7 +206,9 @@ TEST_CASE("Damage: what no owner has is given up, and nothing else is") {
     MinutesPass(cluster);
     crdt::ReadSpec k;
     k.object = {"b", "k", kSet};
-    CHECK(cluster.Read(1, k).ok() == accepts);
+    RequestOptions here = Cluster::R(1);
+    here.here = true;
+    CHECK(cluster.Read(1, k, here).ok() == accepts);
     if (!accepts) continue;
     REQUIRE(cluster.Settle(50).has_value());
     for (const uint32_t node : {0, 1}) {

@@ -340,10 +340,12 @@ struct Halves {
     const crdt::ActorId actor =
         crdt::MakeActorId(crdt::ActorKind::kNode, self + 1);
     REQUIRE(RecordActor(storage, actor).ok());
+    const auto unlisted =
+        std::make_shared<UnlistedBoard>(placement.partitions());
     for (uint32_t i = 0; i < 2; ++i) {
       shards.push_back(std::make_unique<Shard>(
-          options, placement, Shard::Identity{NodeId{self}, actor, i, 2},
-          storage));
+          options, placement,
+          Shard::Identity{NodeId{self}, actor, i, 2, "", unlisted}, storage));
       REQUIRE(shards[i]->Open({}).ok());
     }
   }

@@ -164,7 +164,9 @@ class Schedule {
   }
 
   void Write(uint32_t node) {
-    const RequestId id = cluster_.Begin(node, {RandomOperation(rng_)});
+    RequestOptions options = Cluster::W(1);
+    options.here = true;
+    const RequestId id = cluster_.Begin(node, {RandomOperation(rng_)}, options);
     auto reply = cluster_.Take(id);
     // What has expired and is large goes first, in turns of its own.
     for (int part = 0; !reply.has_value(); ++part) {

@@ -188,6 +188,8 @@ TEST_CASE("Forward: a read whose owner goes away is asked of another") {
 TEST_CASE("Forward: a read whose owner goes away is read here by a new ring") {
   // Sending it on to oneself once ended the process: simulator seed 0x12f.
   Cluster cluster(Owned(4, 3), {});
+  cluster.Part(3, 1);
+  cluster.Part(3, 2);
   const RequestId id = cluster.BeginRead(3, SpecOf("k"), Reads(Level::One()));
   cluster.network().clear();
   cluster.at(3).HandlePlacement(Owned(4, 4), cluster.now());

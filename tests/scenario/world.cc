@@ -76,7 +76,20 @@ absl::Status World::Begin() {
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     DOVETAIL_RETURN_IF_ERROR(Start(NodeId{i}));
   }
-  return absl::OkStatus();
+  // They have heard of one another that there is nothing yet. From here on
+  // only the script lets them talk.
+  const Traffic all = [](NodeId, const replica::Envelope&) {
+    return Fate::kDeliver;
+  };
+  for (NodeId node : RunningNodes()) TellReachable(node, all);
+  for (NodeId node : RunningNodes()) {
+    for (NodeId peer : RunningNodes()) {
+      if (peer == node) continue;
+      ShardOf(node).HandlePeerDown(peer, NowOf(At(node)));
+    }
+    EndTurn(node, all);
+  }
+  return fatal_;
 }
 
 replica::Placement World::MakePlacement() const {

@@ -148,6 +148,12 @@ bool Checker::Excuses(const Pending& pending,
                PlanOptions().requests_in_flight_max ||
            (HintsAreShort() && !Owns(pending.node, pending.partition));
   }
+  // What this node has after it lost its disk, before it has heard what there
+  // is, it keeps to itself.
+  if (absl::IsUnavailable(status) && disks_replaced_ &&
+      absl::StrContains(status.message(), "has not heard yet")) {
+    return true;
+  }
   // A stand-in that is done refuses until it has removed the last row.
   return (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) &&
          absl::StrContains(status.message(), "was handed over to its owners");

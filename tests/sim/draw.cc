@@ -52,6 +52,9 @@ void DrawPlacement(Stream& chance, PlanOptions& options) {
     options.hint_age_max_us = chance.LogBetween(1'000, 60'000'000);
   }
   options.empty_rows_per_turn = chance.LogBetween(1, 2048);
+  if (chance.Half()) {
+    options.newborn_patience_us = chance.LogBetween(1'000, 10'000'000);
+  }
 }
 
 // How long something is kept for an owner that cannot be reached, and how soon

@@ -149,6 +149,22 @@ void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
   }
 }
 
+bool ListWatch::SomeLack(SimCluster& cluster, PartitionId partition,
+                         const oracle::Object& object) const {
+  const absl::Span<const replica::NodeId> owners =
+      cluster.placement().Owners(partition);
+  return std::any_of(
+      owners.begin(), owners.end(), [&](const replica::NodeId owner) {
+        const uint32_t node = SeatOf(owner);
+        return cluster.node(node).running() &&
+               !cluster.IsBeingFilled(node, partition) &&
+               !oracles_[Index(partition)].HasAllWritesOf(
+                   object, ToOracle(cluster.ShardOf(node, partition)
+                                        .ContextOf(partition)
+                                        .applied));
+      });
+}
+
 std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
                                       const ObjectId& id,
                                       const Known& known) const {
@@ -184,7 +200,8 @@ std::optional<bool> ListWatch::Expect(SimCluster& cluster, const Asked& asked,
     owners.push_back(SeatOf(owner));
   }
   const bool whole = asked.still && NothingMoves(cluster) && known.kept &&
-                     known.lacking == 0 && still(owners) == n;
+                     known.lacking == 0 && still(owners) == n &&
+                     !SomeLack(cluster, partition, object);
   if (whole) return present;
   return std::nullopt;
 }

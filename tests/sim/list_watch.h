@@ -86,6 +86,9 @@ class ListWatch {
   std::vector<replica::SessionToken> AnySession(SimCluster& cluster,
                                                 Stream& chance) const;
   void Learn(SimCluster& cluster, Asked& asked) const;
+  // Whether an owner that counts, by now, has not applied all writes to it.
+  bool SomeLack(SimCluster& cluster, replica::PartitionId partition,
+                const oracle::Object& object) const;
   // Whether `object` must be listed; nullopt: it may.
   std::optional<bool> Expect(SimCluster& cluster, const Asked& asked,
                              const crdt::ObjectId& object,

@@ -135,6 +135,7 @@ const std::vector<OptionField>& OptionFields() {
       {"write_hedge_after_us", &O::write_hedge_after_us},
       {"hint_bytes_max", &O::hint_bytes_max},
       {"hint_age_max_us", &O::hint_age_max_us},
+      {"newborn_patience_us", &O::newborn_patience_us},
       {"empty_rows_per_turn", &O::empty_rows_per_turn},
       {"log_age_max_us", &O::log_age_max_us},
       {"truncate_again_after_us", &O::truncate_again_after_us},

@@ -66,6 +66,7 @@ struct PlanOptions {
   int64_t write_hedge_after_us = 100'000;
   int64_t hint_bytes_max = 256 << 20;
   int64_t hint_age_max_us = int64_t{3} * 3600 * 1'000'000;
+  int64_t newborn_patience_us = 0;
   int64_t empty_rows_per_turn = 2048;
   int64_t log_age_max_us = int64_t{24} * 3600 * 1'000'000;
   int64_t truncate_again_after_us = 50'000;

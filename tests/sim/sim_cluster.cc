@@ -45,6 +45,7 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
   options.write_hedge_after = absl::Microseconds(plan.write_hedge_after_us);
   options.hint_bytes_max = static_cast<size_t>(plan.hint_bytes_max);
   options.hint_age_max = absl::Microseconds(plan.hint_age_max_us);
+  options.newborn_patience = absl::Microseconds(plan.newborn_patience_us);
   options.empty_rows_per_turn = static_cast<size_t>(plan.empty_rows_per_turn);
   options.log_age_max = absl::Microseconds(plan.log_age_max_us);
   options.truncate_again_after =
@@ -157,13 +158,15 @@ absl::Status SimCluster::Open(uint32_t id) {
     if (ring != newest_ring_) late_start_us_ = scheduler_.now_us();
   }
   const auto shards = static_cast<uint32_t>(plan_.options.shards);
+  const auto unlisted =
+      std::make_shared<replica::UnlistedBoard>(placement->partitions());
   for (uint32_t i = 0; i < shards; ++i) {
     Lane lane;
-    lane.shard =
-        std::make_unique<Shard>(shard_options_, *placement,
-                                Shard::Identity{NodeId{id}, process.actor, i,
-                                                shards, RegionOf(plan_, id)},
-                                process.door);
+    lane.shard = std::make_unique<Shard>(
+        shard_options_, *placement,
+        Shard::Identity{NodeId{id}, process.actor, i, shards,
+                        RegionOf(plan_, id), unlisted},
+        process.door);
     lane.placement = placement;
     lane.ring = ring;
     DOVETAIL_RETURN_IF_ERROR(lane.shard->Open(NowAt(node)));

@@ -136,7 +136,6 @@ const replica::Placement& SimCluster::PlacementAt(
 }
 
 bool SimCluster::IsBeingFilled(uint32_t id, replica::PartitionId partition) {
-  if (plan_.options.ring == 0) return false;
   const auto transfers = ShardOf(id, partition).Transfers();
   return std::any_of(transfers.begin(), transfers.end(),
                      [&](const replica::Transfer& transfer) {
