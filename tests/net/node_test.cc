@@ -439,6 +439,7 @@ TEST_CASE("Node: who calls by an older ring is told, by a newer one waits") {
 
 TEST_CASE("Node: listings too are told of a newer ring, or wait for it") {
   Cluster cluster(2);
+  cluster.AwaitFounded(0);
   auto caller = cluster.Call(0);
   auto call = [&](const replica::RingStamp& ring) {
     auto request = caller->node.listRequest();

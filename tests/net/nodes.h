@@ -124,6 +124,19 @@ class Cluster {
     return caller;
   }
 
+  // Until node `i` has heard of all others that there is nothing yet. Only an
+  // answer proves it.
+  void AwaitFounded(size_t i) {
+    const auto caller = Call(i);
+    replica::ListRequest list;
+    list.bucket = "b";
+    for (bool founded = false; !founded;) {
+      auto request = caller->node.listRequest();
+      EncodeList(list, {}, request);
+      founded = DecodeListReply(request.send().wait(loop.wait_scope())).ok();
+    }
+  }
+
   using ExecutePromise = capnp::RemotePromise<wire::ExecuteReply>;
   ExecutePromise Send(Caller& caller, const std::vector<ClientOperation>& ops,
                       const replica::RequestOptions& options) {
