@@ -37,6 +37,7 @@ from join_test import (apart, by_name, commit, left_behind,  # noqa: E402
 BUCKET = "stock"
 LOAD_OBJECTS = 200      # counters, and as many sets, that the load changes
 DELETED_OF = 10         # of so many objects one is deleted again
+DELETED_BEFORE_OF = 20  # and one of so many while nothing moves yet
 WARM_SECONDS = 3
 DOWN_SECONDS = 2        # of the node that is killed
 DELETE_SECONDS_MAX = 60
@@ -109,13 +110,14 @@ def fill(cluster, objects):
           flush=True)
 
 
-def delete_some(cluster, objects):
-    """A delete that finds nothing where it is carried out says so, and is said
-    again."""
-    left = [operation("delete", i) for i in range(0, objects, DELETED_OF)]
+def delete_some(cluster, numbers):
+    """One after the other. A delete that finds nothing where it is carried out
+    says so, and is said again."""
+    left = [operation("delete", i) for i in numbers]
     deadline = time.monotonic() + DELETE_SECONDS_MAX
     while left:
-        left = run_all(cluster, cluster.nodes[-1], left, "--w", "2")
+        left = run_all(cluster, cluster.nodes[-1], left, "--w", "2",
+                       "--in-flight", "1")
         if left:
             print(f"  {len(left)} deletes found nothing", flush=True)
         harness.require(time.monotonic() < deadline,
@@ -216,8 +218,14 @@ class Run:
                 m["state"] == "alive" and m["reachable"]
                 for m in cluster.view(at)["members"]) == 6)
         time.sleep(WARM_SECONDS)
+        # With all else that the steps have beside the load: looks at who waits
+        # for what, and deletes.
         began = time.monotonic()
-        time.sleep(self.options.before_seconds)
+        delete_some(cluster, range(0, self.options.objects, DELETED_BEFORE_OF))
+        while time.monotonic() - began < self.options.before_seconds:
+            waiting_for(cluster)
+            left_behind(cluster)
+            time.sleep(LOOK_SECONDS)
         self.window("six nodes, nothing moves", began)
 
     def grow(self):
@@ -232,7 +240,8 @@ class Run:
         restart(cluster, victim)
         print(f"  {victim.name} is back; waited for: {waiting_for(cluster)}",
               flush=True)
-        delete_some(cluster, self.options.objects)
+        delete_some(cluster, (i for i in range(self.options.objects)
+                              if deleted(i) and i % DELETED_BEFORE_OF))
         ring_is_everywhere(cluster, 2)
         self.settled()
         self.window(f"three to six, {victim.name} killed", began)
