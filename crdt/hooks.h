@@ -8,18 +8,22 @@
 //       Rare but legal behaviour, which any correct peer must survive.
 //   if (DOVETAIL_MUTANT("the token is ignored")) ...
 //       A planted bug, which the simulator must catch.
+//   DOVETAIL_TELL("write: ran", id, counter);
+//       What happens inside and shows nowhere, but decides whether what shows
+//       is right: which of several requests it was that did something.
 //
-// In every build that ships, the first is nothing and the other two are
-// `false`. A simulator builds this code a second time with
-// DOVETAIL_SIMULATION (marks and buggify sites), and with DOVETAIL_MUTANTS for
-// the planted bugs too, and defines the functions below. A site is its text:
-// the same text in two places is one site.
+// In every build that ships, the conditions are `false` and the others nothing.
+// A simulator builds this code a second time with DOVETAIL_SIMULATION (all but
+// the planted bugs), and with DOVETAIL_MUTANTS for those too, and defines the
+// functions below. A site is its text: the same text in two places is one site.
 //
 // Hooks stand in .cc files only: both kinds of build share the headers.
 #ifndef DOVETAIL_CRDT_HOOKS_H_
 #define DOVETAIL_CRDT_HOOKS_H_
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 
 namespace dovetail::hooks {
 
@@ -36,6 +40,12 @@ struct Site {
 void Mark(const Site& site);
 bool Buggify(const Site& site);
 bool Mutant(const Site& site);
+
+struct Told {
+  const char* what = nullptr;
+  std::array<uint64_t, 6> values = {};
+};
+void Tell(const Told& told);
 
 // A string literal as a template argument.
 template <std::size_t N>
@@ -66,12 +76,15 @@ inline const Site kSite(kind, name.text);
 #define DOVETAIL_BUGGIFY(name) \
   ::dovetail::hooks::Buggify(  \
       ::dovetail::hooks::kSite<::dovetail::hooks::Kind::kBuggify, name>)
+#define DOVETAIL_TELL(name, ...) ::dovetail::hooks::Tell({name, {__VA_ARGS__}})
 #else
 #define DOVETAIL_SIMULATED false
 #define DOVETAIL_MARK(name) static_cast<void>(0)
 #define DOVETAIL_MARK_IF(name, condition) \
   static_cast<void>(sizeof((condition) ? 1 : 0))
 #define DOVETAIL_BUGGIFY(name) false
+#define DOVETAIL_TELL(name, ...) \
+  static_cast<void>(sizeof(::dovetail::hooks::Told{name, {__VA_ARGS__}}))
 #endif
 
 #ifdef DOVETAIL_MUTANTS

@@ -114,6 +114,9 @@ std::optional<ClientRequest> Forwarder::OnForward(NodeId from,
   request.id = RequestId{kForwardedBit | next_id_++};
   request.options = forward.options;
   request.options.forwarded = true;
+  DOVETAIL_TELL("forward: taken", static_cast<uint64_t>(request.id),
+                Index(partition), crdt::ActorBits(forward.ticket.incarnation),
+                forward.ticket.sequence);
   if (auto* write = std::get_if<WriteRequest>(&forward.body)) {
     request.body = std::move(*write);
   } else {

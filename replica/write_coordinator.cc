@@ -95,6 +95,12 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
   job.more = outcome->more;
   job.resume_after = std::move(outcome->resume_after);
   if (job.reply.session) AddToSession(job, outcome->minted);
+  const crdt::DotRun events =
+      outcome->minted ? outcome->minted->events : crdt::DotRun{};
+  DOVETAIL_TELL("write: ran", static_cast<uint64_t>(id), Index(job.partition),
+                crdt::ActorBits(events.actor), events.first, events.count,
+                (outcome->duplicate ? 1u : 0u) + (job.more ? 2u : 0u) +
+                    (job.resume_after.bytes().empty() ? 0u : 4u));
   DOVETAIL_MARK_IF("write: it changes nothing", !outcome->minted);
   if (!outcome->minted) {  // nothing to make durable, so nobody to wait for
     job.reply.receipt = core_.ReceiptOf(job.partition, {core_.identity.self},
@@ -110,7 +116,6 @@ bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {
     ++core_.stats.deltas_applied;
   }
   ++job.reply.deltas;
-  const crdt::DotRun& events = outcome->minted->events;
   job.waiting_for = {events.actor, events.first};
   by_delta_.insert({{job.partition, job.waiting_for}, id});
   Spread(id, job, std::move(outcome->minted->delta), now);

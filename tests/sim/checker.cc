@@ -163,77 +163,7 @@ void Checker::Begin(uint32_t node, Pending& pending,
   if (pending.spec) return pending.tries.push_back({node, actor, visible});
   pending.unknown = !IsKnown(node, pending);
   if (pending.must_refuse) return;
-  if (pending.once) return LookForRoom(pending);
-  ExpectOf(node, pending);
-}
-
-void Checker::AfterRequest(uint32_t node, Shard& shard, RequestId id) {
-  if (IsExtra(id)) return;
-  Pending& pending = pending_.at(id);
-  AfterBegin(node, pending, shard.ContextOf(pending.partition).applied);
-}
-
-void Checker::AfterBegin(uint32_t node, Pending& pending,
-                         const crdt::EventSet& applied) {
-  if (pending.spec) return;
-  const crdt::EventSet minted = applied.Minus(pending.visible);
-  if (pending.must_refuse && !minted.empty()) {
-    return OnViolation(absl::StrCat(Story(pending), " took effect"));
-  }
-  if (pending.once) {
-    // It may be what another write waited for.
-    crdt::EventSet own;
-    if (pending.once->count > 0) own.InsertRun(*pending.once);
-    AfterOnce(pending, minted.Intersect(own), applied);
-    AfterWaits(node, pending.partition, minted.Minus(own), applied);
-    return;
-  }
-  if (!minted.empty()) Mints(node, pending, minted);
-}
-
-void Checker::Mints(uint32_t node, Pending& pending,
-                    const crdt::EventSet& minted) {
-  const crdt::ActorId actor = cluster_->node(node).process->actor;
-  std::vector<crdt::DotRun> runs;
-  minted.ForEachRun([&](const crdt::DotRun& run) {
-    runs.push_back(run);
-    return true;
-  });
-  if (runs.size() != 1 || runs[0].actor != actor) {
-    return OnViolation(
-        absl::StrCat(Story(pending), " minted no run of its node's events"));
-  }
-  std::vector<oracle::Mutation> done = pending.first;
-  // Large objects go in a delta of their own; so may what nothing follows.
-  pending.first_alone = done.size() == 1 && runs[0].count == 1;
-  if (!pending.first_alone) {
-    done.insert(done.end(), pending.batch.begin(), pending.batch.end());
-  }
-  if (!pending.first_alone && runs[0].count != pending.expected.events &&
-      !MayBeAnothers(node, pending)) {
-    return OnViolation(absl::StrCat(Story(pending), " minted ", runs[0].count,
-                                    " events; it should be ",
-                                    pending.expected.events));
-  }
-  pending.minted = runs[0];
-  pending.settled = !pending.expected.resume_after && !pending.first_alone;
-  CheckSession(pending);
-  if (pending.unknown) {
-    RecordUnknown(pending, runs[0]);
-  } else {
-    OracleOf(pending.partition)
-        .Record(done, crdt::ActorBits(actor), runs[0].first, runs[0].count,
-                ToOracle(pending.visible));
-  }
-  in_turn_.push_back({node, pending.partition, runs[0], {}});
-  for (Withheld& withheld : withheld_until_released_) {
-    if (withheld.events || withheld.from_us > scheduler_.now_us() ||
-        withheld.peer == node) {
-      continue;
-    }
-    withheld.partition = pending.partition;
-    withheld.events = runs[0];
-  }
+  if (pending.once) LookForRoom(pending);
 }
 
 bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
@@ -294,12 +224,6 @@ void Checker::OnReply(uint32_t node, const replica::ClientReply& reply) {
              });
   if (!reply.body.ok()) return OnError(pending, reply.body.status());
   if (const auto* write = std::get_if<replica::WriteReply>(&*reply.body)) {
-    if (pending.once && pending.once->count > 0 && !pending.minted) {
-      // A retry that was passed on, or would have been: whoever is named in
-      // the receipt must hold it.
-      pending.minted = pending.once;
-      pending.at = SeatOf(write->receipt.nodes.front());
-    }
     OnWriteReply(pending, *write);
   } else if (const auto* read = std::get_if<replica::ReadReply>(&*reply.body)) {
     OnReadReply(pending, *read);
@@ -366,8 +290,7 @@ void Checker::OnWriteReply(const Pending& pending,
   if (!wrong.empty()) {
     return OnViolation(absl::StrCat(Story(pending), wrong));
   }
-  if (!pending.minted || pending.nothing_left || pending.first_alone) return;
-  if (MayGoOnUnseen(pending)) return;  // its last delta may be another's
+  if (!pending.minted || pending.nothing_left) return;
   CheckReceipt(pending, reply.receipt);
   Acknowledged acknowledged{pending.event,
                             pending.partition,
@@ -410,13 +333,7 @@ void Checker::OnWriteReply(const Pending& pending,
 
 std::string Checker::WrongIn(const Pending& pending,
                              const replica::WriteReply& reply) {
-  const bool goes_on = pending.expected.resume_after.has_value() ||
-                       (pending.first_alone && pending.expected.events > 1);
-  if (goes_on && !pending.nothing_left) return " ended after a part";
-  if (pending.minted.has_value() != pending.expected.mints()) {
-    return absl::StrCat(pending.minted ? " minted events" : " minted nothing",
-                        ", it should be ", pending.expected.events);
-  }
+  if (!pending.settled) return " ended before its last part";
   if (reply.not_observed != pending.expected.not_observed) {
     return ": wrong not_observed in its answer";
   }
@@ -524,6 +441,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
     if (lost) write.at_quorum_of.reset();
   }
   expiry_.OnStopped(node);
+  std::erase_if(taken_, its);
   lists_.OnStopped(node);
   sessions_.OnStopped(node);
   quorums_.OnStopped(node, death);

@@ -99,16 +99,16 @@ class Checker final : public Observer {
   // --- Observer ---
   void BeforeRequest(uint32_t node, replica::Shard& shard,
                      const replica::ClientRequest& request) override;
-  void AfterRequest(uint32_t node, replica::Shard& shard,
-                    replica::RequestId id) override;
   void BeforeMessage(uint32_t node, replica::Shard& shard,
                      const replica::Message& message) override;
   void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                     const replica::Message& message) override;
   void BeforePeerDown(uint32_t node, replica::Shard& shard) override;
   void BeforePlacement(uint32_t node, replica::Shard& shard) override;
-  void BeforeTimers(uint32_t node, replica::Shard& shard) override;
-  void AfterTimers(uint32_t node, replica::Shard& shard) override;
+  void OnTaken(uint32_t node, replica::Shard& shard, replica::RequestId id,
+               const replica::ReadTicket& ticket) override;
+  void OnRan(uint32_t node, replica::Shard& shard,
+             const std::vector<Ran>& writes) override;
   void OnTurn(uint32_t node, replica::Shard& shard,
               const replica::Output& output) override;
   bool OnSend(uint32_t node, const replica::Envelope& envelope) override;
@@ -146,11 +146,10 @@ class Checker final : public Observer {
     std::vector<oracle::Mutation> batch;
     // Before it, in the same delta or in one of its own: what it finds expired.
     std::vector<oracle::Mutation> first;
-    bool first_alone = false;  // so it was; what was asked for is to come
-    oracle::Expectation expected;
-    // Of a large clear, its last delta.
+    oracle::Expectation expected;  // of its last part
+    // Of what goes in parts, its last delta.
     std::optional<crdt::DotRun> minted;
-    bool nothing_left = false;  // for the rest of a large clear
+    bool nothing_left = false;  // for the part after it
     bool settled = false;       // it mints nothing any more
     crdt::EventSet session;     // it must come after these
     bool must_refuse = false;   // checker_once.cc: nobody may take it
@@ -227,11 +226,6 @@ class Checker final : public Observer {
   // Puts the id of op=`id` to `write`; what was sent under it before goes out
   // unchanged. False if it makes no sense.
   bool Identify(uint64_t id, replica::WriteRequest& write, Pending& pending);
-  // A node has run an operation with an id: it minted that very run, or
-  // nothing.
-  void AfterOnce(Pending& pending, const crdt::EventSet& minted,
-                 const crdt::EventSet& applied);
-
   // Makes of a retry, now and then, what a broken client does: another
   // operation under an id that is in use.
   bool Misuse(const OnceSent& sent, replica::WriteRequest& write,
@@ -246,10 +240,15 @@ class Checker final : public Observer {
 
   // `pending` begins at a node that has applied `visible`.
   void Begin(uint32_t node, Pending& pending, const crdt::EventSet& visible);
-  // What it did there by now.
-  void AfterBegin(uint32_t node, Pending& pending,
-                  const crdt::EventSet& applied);
-  void Mints(uint32_t node, Pending& pending, const crdt::EventSet& minted);
+  // --- What nodes tell (checker_ran.cc) ---
+  void RanOne(uint32_t node, uint32_t lane, const Ran& ran,
+              const crdt::EventSet& visible);
+  void RanFor(uint32_t node, Pending& pending, const Ran& ran,
+              const crdt::EventSet& visible);
+  void RanOnce(Pending& pending, const Ran& ran);
+  // What the next part of it does, which begins at pending.visible.
+  void ExpectNext(uint32_t node, Pending& pending);
+  void Mints(uint32_t node, Pending& pending, const Ran& ran);
   void CheckSession(const Pending& pending);
 
   // --- checker_elsewhere.cc ---
@@ -263,20 +262,11 @@ class Checker final : public Observer {
   void BeforeForward(uint32_t node, replica::PartitionId partition,
                      const replica::Forward& forward,
                      const crdt::EventSet& applied);
-  void AfterForward(uint32_t node, replica::PartitionId partition,
-                    const replica::Forward& forward,
-                    const crdt::EventSet& applied);
-  // `came` is applied now: a write that waited for it may have gone on.
-  void AfterWaits(uint32_t node, replica::PartitionId partition,
-                  const crdt::EventSet& came, const crdt::EventSet& applied);
   // Whether another node may still do it, whatever its client was told.
   static bool MayGoOn(const Pending& pending) {
     return !pending.spec && pending.content && !pending.settled;
   }
   void Settle(PendingMap::iterator pending);
-  // Of the writes that may have to wait there is one at a time in a partition:
-  // else nobody could tell which of them went on.
-  bool SomeWriteWaits(replica::PartitionId partition) const;
   // Whether a client waits for something.
   bool AnyAwaited() const;
 
@@ -294,40 +284,20 @@ class Checker final : public Observer {
                        const oracle::Events& events, oracle::View there);
   void NoteShown(uint32_t node, replica::Shard& shard,
                  const replica::Output& output);
-  // Whether more of it may come in a later turn, without anybody asking.
-  bool GoesOn(const Pending& pending) const {
-    return pending.expected.resume_after || pending.first_alone ||
-           MayGoOnUnseen(pending);
-  }
-  // The same, where nobody can say what it acts on.
-  bool MayGoOnUnseen(const Pending& pending) const;
-  void BeforeReaper(uint32_t node, replica::Shard& shard);
-  void AfterReaper(uint32_t node, replica::Shard& shard);
-  crdt::EventSet UnknownOf(uint32_t node, replica::PartitionId partition,
-                           const crdt::EventSet& came);
-  // What timers minted in a partition where something may expire.
+  // What a node removed of its own accord.
   struct Reaped {
     uint32_t node = 0;
     replica::PartitionId partition{};
     crdt::EventSet before;
-    crdt::EventSet minted;
+    crdt::DotRun minted;
   };
   // After the commit.
-  void LookAtReaped(uint32_t node, replica::Shard& shard);
+  void LookAtReaped();
   // False: the log has none of it, the turn failed. `in_time`: it is this turn.
   bool Attribute(const Reaped& reaped, bool in_time);
-  void AttributeOne(const Reaped& reaped, const crdt::Delta& delta,
-                    const crdt::EventSet& before, bool in_time);
-  void GoOn(uint32_t node, Pending& pending, const crdt::EventSet& visible,
-            const crdt::EventSet& minted);
-  // Whether what was minted may be what another request did, which changes the
-  // same expiring object in the same turn; or it is unknown for another reason.
-  // Unknown from then on.
-  bool MayBeAnothers(uint32_t node, Pending& pending) const;
   void ForgetObject(replica::PartitionId partition,
                     const crdt::ObjectId& object, const crdt::DotRun& events);
   void OnRemoval(const Reaped& reaped, const crdt::ObjectId& object,
-                 const crdt::DotRun& events, const crdt::EventSet& before,
                  bool in_time);
   std::string WhyNotRemove(uint32_t node, replica::PartitionId partition,
                            const crdt::ObjectId& object,
@@ -338,9 +308,6 @@ class Checker final : public Observer {
   std::string Overdue();
 
   // --- Turns (checker_turn.cc) ---
-  void AfterClears(uint32_t node, replica::Shard& shard);
-  void AfterUnknownClear(uint32_t node, replica::Shard& shard,
-                         Pending& pending);
   bool ReadStamps(uint32_t node, replica::PartitionId partition,
                   const crdt::DotRun& minted);
   void NoteReceived(uint32_t node, replica::PartitionId partition,
@@ -495,8 +462,12 @@ class Checker final : public Observer {
   };
   std::vector<InTurn> in_turn_;    // in the order in which it happened
   crdt::EventSet before_message_;  // applied then, if it brings events
-  // Likewise before timers, where some write waits.
-  std::map<replica::PartitionId, crdt::EventSet> before_timers_;
+  // By node and shard: requests of other nodes, by the numbers they have there.
+  std::map<std::pair<uint32_t, uint32_t>,
+           std::map<replica::RequestId, replica::ReadTicket>>
+      taken_;
+  // What nodes have said that they minted.
+  std::map<replica::PartitionId, crdt::EventSet> told_;
   // Their turns failed; what they wrote may turn up after a restart.
   std::vector<InTurn> minted_in_vain_;
   std::map<std::string, Token> tokens_;
@@ -507,8 +478,8 @@ class Checker final : public Observer {
     // By shard: what it gave last, or was told since.
     std::map<uint32_t, oracle::Stamp> last;
     uint64_t wall_max = 0;
-    // That it can have taken it to be; of peers' clocks that were set back since
-    // it may know how they were before.
+    // That it can have taken it to be; of peers' clocks that were set back
+    // since it may know how they were before.
     uint64_t taken_max = 0;
     bool foreign = false;  // its disk may hold the time of another node
   };
@@ -522,9 +493,8 @@ class Checker final : public Observer {
   ExpiryWatch expiry_;
   std::set<crdt::ObjectId> expiring_objects_;  // for which a time may be set
   std::set<replica::PartitionId> expiring_;    // and where they are
-  std::map<replica::PartitionId, crdt::EventSet> before_reaper_;
-  std::vector<Reaped> reaped_;          // in this turn
-  std::vector<Reaped> reaped_in_vain_;  // as minted_in_vain_
+  std::vector<Reaped> reaped_;                 // in this turn
+  std::vector<Reaped> reaped_in_vain_;         // as minted_in_vain_
   struct Withheld {
     uint32_t peer = 0;
     int64_t from_us = 0;

@@ -109,68 +109,6 @@ void Checker::BeforeForward(uint32_t node, PartitionId partition,
   Begin(node, it->second, applied);
 }
 
-void Checker::AfterForward(uint32_t node, PartitionId partition,
-                           const replica::Forward& forward,
-                           const crdt::EventSet& applied) {
-  const auto it = ByTicket(partition, forward.ticket);
-  if (it != pending_.end() && it->second.spec) return;
-  const bool minted = !applied.Minus(before_message_).empty();
-  if (it == pending_.end() || it->second.settled || it->second.minted) {
-    if (minted) {
-      OnViolation(absl::StrCat(
-          "node ", node, " takes a request that was passed on to it and ",
-          it == pending_.end() ? "that nobody waits for" : "done before"));
-    }
-    return;
-  }
-  Pending& pending = it->second;
-  AfterBegin(node, pending, applied);
-  // Else it is refused, or waits for what its session saw.
-  const bool waits = !pending.session.IsSubsetOf(applied);
-  if (!waits && !pending.expected.resume_after && !pending.first_alone) {
-    Settle(it);
-  }
-}
-
-void Checker::AfterWaits(uint32_t node, PartitionId partition,
-                         const crdt::EventSet& came,
-                         const crdt::EventSet& applied) {
-  // Its own events too may come to it: those that it had handed over.
-  const crdt::ActorId actor = cluster_->node(node).process->actor;
-  const oracle::Events& known = OracleOf(partition).AllEvents();
-  crdt::EventSet minted;
-  came.ForEachRun([&](const crdt::DotRun& run) {
-    if (run.actor == actor &&
-        !known.Contains(crdt::ActorBits(actor), run.first)) {
-      minted.InsertRun(run);
-    }
-    return true;
-  });
-  bool found = minted.empty();
-  for (auto& [id, pending] : pending_) {
-    if (pending.at != node || pending.partition != partition ||
-        pending.settled || pending.session.empty() || !pending.handled) {
-      continue;
-    }
-    if (pending.once) {
-      crdt::EventSet own;
-      if (pending.once->count > 0) own.InsertRun(*pending.once);
-      // As in AfterOnce, this says nothing of what was passed on.
-      const bool passed_on = pending.content && pending.at == pending.node;
-      if (!passed_on && !own.empty() && own.IsSubsetOf(applied)) {
-        pending.minted = pending.once;
-      }
-    } else if (!minted.empty()) {
-      Begin(node, pending, applied.Minus(minted));
-      Mints(node, pending, minted);
-      found = true;
-    }
-  }
-  if (found) return;
-  OnViolation(absl::StrCat("node ", node, " mints events of partition ",
-                           Index(partition), " that nobody asked for"));
-}
-
 void Checker::BeforePeerDown(uint32_t node, Shard& shard) {
   for (auto& [id, pending] : pending_) {
     if (!pending.spec ||
@@ -208,13 +146,6 @@ void Checker::CheckSession(const Pending& pending) {
                            ", which lacks ",
                            pending.session.Minus(pending.visible).dot_count(),
                            " events that its session had seen"));
-}
-
-bool Checker::SomeWriteWaits(PartitionId partition) const {
-  return std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) {
-    return item.second.partition == partition && !item.second.settled &&
-           !item.second.session.empty();
-  });
 }
 
 bool Checker::AnyAwaited() const {

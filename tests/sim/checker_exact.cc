@@ -165,23 +165,6 @@ bool Checker::IsKnown(uint32_t node, const Pending& pending) const {
   return true;
 }
 
-// Large objects are removed part by part. Any request may first remove what has
-// expired, in a delta of its own, and then find nothing else to do.
-bool Checker::MayGoOnUnseen(const Pending& pending) const {
-  if (!pending.unknown) return false;
-  if (expiring_.contains(pending.partition)) return true;
-  if (pending.batch.size() != 1) return false;
-  switch (pending.batch.front().verb) {
-    case oracle::Verb::kClear:
-    case oracle::Verb::kReset:
-    case oracle::Verb::kDelete:
-    case oracle::Verb::kRemoveField:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool Checker::IsJudged(const crdt::ObjectId& object) const {
   return !unjudged_.contains(ToOracle(object));
 }

@@ -78,7 +78,6 @@ void Checker::ExpectOf(uint32_t node, Pending& pending) {
   const oracle::Oracle& oracle = OracleOf(pending.partition);
   const oracle::Events visible = ToOracle(pending.visible);
   pending.first.clear();
-  pending.first_alone = false;
   if (expiring_.contains(pending.partition)) {
     const TimeSpan now =
         expiry_.TimeAt(node, ShardOf(pending.partition), NowAt(node));
@@ -153,167 +152,34 @@ void Checker::NoteShown(uint32_t node, Shard& shard,
 
 // --- Removal -----------------------------------------------------------------
 
-void Checker::BeforeReaper(uint32_t node, Shard& shard) {
-  before_reaper_.clear();
-  for (const PartitionId partition : expiring_) {
-    if (&cluster_->ShardOf(node, partition) != &shard) continue;
-    before_reaper_[partition] = shard.ContextOf(partition).applied;
-  }
-}
-
-// Its own events that no request is known to have made.
-crdt::EventSet Checker::UnknownOf(uint32_t node, PartitionId partition,
-                                  const crdt::EventSet& came) {
-  const crdt::ActorId actor = cluster_->node(node).process->actor;
-  const oracle::Events& known = OracleOf(partition).AllEvents();
-  crdt::EventSet unknown;
-  came.ForEachRun([&](const crdt::DotRun& run) {
-    if (run.actor == actor &&
-        !known.Contains(crdt::ActorBits(actor), run.first)) {
-      unknown.InsertRun(run);
-    }
-    return true;
-  });
-  return unknown;
-}
-
-void Checker::AfterReaper(uint32_t node, Shard& shard) {
-  for (const auto& [partition, before] : before_reaper_) {
-    crdt::EventSet minted = UnknownOf(
-        node, partition, shard.ContextOf(partition).applied.Minus(before));
-    if (minted.empty()) continue;
-    reaped_.push_back({node, partition, before, std::move(minted)});
-  }
-}
-
-void Checker::LookAtReaped(uint32_t node, Shard& shard) {
+void Checker::LookAtReaped() {
   for (Reaped& reaped : std::exchange(reaped_, {})) {
     if (!Attribute(reaped, /*in_time=*/true)) {
       reaped_in_vain_.push_back(std::move(reaped));
     }
   }
-  // Those that had no next part may have nothing left.
-  for (auto& [id, pending] : pending_) {
-    if (pending.at != node || !GoesOn(pending) ||
-        &cluster_->ShardOf(node, pending.partition) != &shard) {
-      continue;
-    }
-    const auto before = before_reaper_.find(pending.partition);
-    if (before != before_reaper_.end()) {
-      GoOn(node, pending, before->second, {});
-    }
-  }
-  before_reaper_.clear();
 }
 
 bool Checker::Attribute(const Reaped& reaped, bool in_time) {
   const auto& log =
       cluster_->node(reaped.node).disk.keys(replica::Family::kLog);
-  crdt::EventSet before = reaped.before;
-  bool found = false;
-  reaped.minted.ForEachRun([&](const crdt::DotRun& run) {
-    for (uint64_t first = run.first; first < run.first + run.count;) {
-      const std::string key =
-          replica::LogKey(reaped.partition, {run.actor, first});
-      const auto row = log.find(key);
-      if (row == log.end()) return false;
-      const auto entry = replica::DecodeLogEntry(key, row->second);
-      DOVETAIL_CHECK(entry.ok());
-      const auto delta = crdt::Delta::Decode(entry->delta);
-      DOVETAIL_CHECK(delta.ok() && !delta->leaves.empty());
-      found = true;
-      AttributeOne(reaped, *delta, before, in_time);
-      before.InsertRun(delta->events);
-      first += delta->events.count;
-    }
-    return true;
-  });
-  return found;
-}
-
-void Checker::AttributeOne(const Reaped& reaped, const crdt::Delta& delta,
-                           const crdt::EventSet& before, bool in_time) {
-  const crdt::ObjectId& object = delta.leaves.front().object;
-  for (auto& [id, pending] : pending_) {
-    const bool asked =
-        in_time && pending.at == reaped.node &&
-        (!pending.settled || pending.unknown) &&
-        pending.partition == reaped.partition &&
-        std::any_of(pending.batch.begin(), pending.batch.end(),
-                    [&](const oracle::Mutation& mutation) {
-                      return FromOracle(mutation.object) == object;
-                    });
-    if (!asked) continue;
-    crdt::EventSet minted;
-    minted.InsertRun(delta.events);
-    if (GoesOn(pending)) return GoOn(reaped.node, pending, before, minted);
-    if (pending.session.empty() || !pending.handled) continue;
-    Begin(reaped.node, pending, before);
-    return Mints(reaped.node, pending, minted);
-  }
-  if (!expiring_objects_.contains(object) || !RemovesOnly(delta)) {
-    if (!in_time) return ForgetObject(reaped.partition, object, delta.events);
-    return OnViolation(absl::StrCat("node ", reaped.node, " changes ",
-                                    crdt::ToString(object),
-                                    ", and nobody asked for it"));
-  }
-  OnRemoval(reaped, object, delta.events, before, in_time);
-}
-
-// The next part of what goes on by itself; `minted` may be empty.
-void Checker::GoOn(uint32_t node, Pending& pending,
-                   const crdt::EventSet& visible,
-                   const crdt::EventSet& minted) {
-  pending.visible = visible;
-  pending.unknown = pending.unknown || !IsKnown(node, pending);
-  const oracle::Expectation before = pending.expected;
-  const std::vector<oracle::Mutation> first = pending.first;
-  if (before.resume_after) {
-    pending.batch.front().resume_after = before.resume_after;
-    pending.expected =
-        OracleOf(pending.partition)
-            .Expect(pending.batch,
-                    crdt::ActorBits(cluster_->node(node).process->actor),
-                    ToOracle(visible));
+  const std::string key = replica::LogKey(
+      reaped.partition, {reaped.minted.actor, reaped.minted.first});
+  const auto row = log.find(key);
+  if (row == log.end()) return false;
+  const auto entry = replica::DecodeLogEntry(key, row->second);
+  DOVETAIL_CHECK(entry.ok());
+  const auto delta = crdt::Delta::Decode(entry->delta);
+  DOVETAIL_CHECK(delta.ok() && !delta->leaves.empty());
+  const crdt::ObjectId& object = delta->leaves.front().object;
+  if (expiring_objects_.contains(object) && RemovesOnly(*delta)) {
+    OnRemoval(reaped, object, in_time);
   } else {
-    const bool alone = pending.first_alone;
-    ExpectOf(node, pending);
-    if (minted.empty()) pending.first_alone = alone;
+    OnViolation(absl::StrCat("node ", reaped.node, " changes ",
+                             crdt::ToString(object),
+                             ", and nobody asked for it"));
   }
-  if (!minted.empty()) {
-    if (before.resume_after)
-      pending.expected.not_observed = before.not_observed;
-    return Mints(node, pending, minted);
-  }
-  pending.nothing_left = !pending.expected.mints();
-  pending.first = first;
-  std::vector<bool> missed = before.resume_after || !pending.nothing_left
-                                 ? before.not_observed
-                                 : pending.expected.not_observed;
-  pending.expected = before;
-  pending.expected.not_observed = std::move(missed);
-}
-
-bool Checker::MayBeAnothers(uint32_t node, Pending& pending) const {
-  const auto shares = [&](const oracle::Mutation& mutation,
-                          const Pending& one) {
-    return std::any_of(one.batch.begin(), one.batch.end(),
-                       [&](const oracle::Mutation& other) {
-                         return other.object == mutation.object;
-                       });
-  };
-  for (const auto& [id, other] : pending_) {
-    if (&other == &pending || other.at != node ||
-        other.partition != pending.partition) {
-      continue;
-    }
-    for (const oracle::Mutation& mutation : pending.batch) {
-      pending.unknown |=
-          expiring_objects_.contains(FromOracle(mutation.object)) &&
-          shares(mutation, other);
-    }
-  }
-  return pending.unknown;
+  return true;
 }
 
 void Checker::ForgetObject(PartitionId partition, const crdt::ObjectId& object,
@@ -324,13 +190,13 @@ void Checker::ForgetObject(PartitionId partition, const crdt::ObjectId& object,
 }
 
 void Checker::OnRemoval(const Reaped& reaped, const crdt::ObjectId& object,
-                        const crdt::DotRun& events,
-                        const crdt::EventSet& before, bool in_time) {
+                        bool in_time) {
+  const crdt::DotRun& events = reaped.minted;
   if (!IsJudged(object) || !Exact(reaped.node, reaped.partition)) {
     return ForgetObject(reaped.partition, object, events);
   }
   oracle::Oracle& oracle = OracleOf(reaped.partition);
-  const oracle::Events seen = ToOracle(before);
+  const oracle::Events seen = ToOracle(reaped.before);
   // A time that was set in this very turn is not known yet.
   const auto settings = oracle.SettingsOf(ToOracle(object), seen);
   if (std::any_of(settings.begin(), settings.end(),

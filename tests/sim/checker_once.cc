@@ -126,20 +126,4 @@ void Checker::LookForRoom(Pending& pending) {
   pending.full = view.values.size() >= crdt::kSiblingsMax;
 }
 
-void Checker::AfterOnce(Pending& pending, const crdt::EventSet& minted,
-                        const crdt::EventSet& applied) {
-  crdt::EventSet own;
-  if (pending.once->count > 0) own.InsertRun(*pending.once);
-  if (!minted.empty() && !(minted == own)) {
-    return OnViolation(absl::StrCat(
-        Story(pending), " minted something else than the events of its id"));
-  }
-  if (!minted.empty()) CheckSession(pending);
-  if (own.empty() || !own.IsSubsetOf(applied)) return;
-  // What was here already says nothing of a retry that may be passed on.
-  if (minted.empty() && pending.content && pending.at == pending.node) return;
-  pending.minted = pending.once;
-  pending.settled = true;
-}
-
 }  // namespace dovetail::sim

@@ -80,8 +80,7 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
       pending.fsync ? replica::Durability::kFsync : replica::Durability::kWal;
   request.options.timeout = absl::Microseconds(event.for_us);
   if (!pending.must_refuse) {
-    const bool after =
-        (event.value & kWaySession) != 0 && !SomeWriteWaits(pending.partition);
+    const bool after = (event.value & kWaySession) != 0;
     sessions_.BeforeWrite(index, after, write);
     if (write.session) pending.session = write.session->events;
   }

@@ -32,95 +32,16 @@ PartitionId PartitionOfLogKey(absl::string_view key) {
 
 }  // namespace
 
-// A clear of more than one delta takes may go on by itself.
-void Checker::BeforeTimers(uint32_t node, Shard& shard) {
-  before_timers_.clear();
-  BeforeReaper(node, shard);
-  for (auto& [id, pending] : pending_) {
-    if (pending.at != node ||
-        &cluster_->ShardOf(node, pending.partition) != &shard) {
-      continue;
-    }
-    const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
-    if (GoesOn(pending)) pending.visible = applied;
-    if (!pending.session.empty() && !pending.settled) {
-      before_timers_[pending.partition] = applied;
-    }
-  }
-}
-
-void Checker::AfterTimers(uint32_t node, Shard& shard) {
-  AfterClears(node, shard);
-  AfterReaper(node, shard);
-  for (const auto& [partition, before] : before_timers_) {
-    const crdt::EventSet& applied = shard.ContextOf(partition).applied;
-    crdt::EventSet came = applied.Minus(before);
-    // Those that a node of its own accord makes are looked at later.
-    if (expiring_.contains(partition)) {
-      came = came.Minus(UnknownOf(node, partition, came));
-    }
-    AfterWaits(node, partition, came, applied);
-  }
-}
-
-void Checker::AfterClears(uint32_t node, Shard& shard) {
-  for (auto& [id, pending] : pending_) {
-    if (pending.at != node || !GoesOn(pending) ||
-        expiring_.contains(pending.partition) ||
-        &cluster_->ShardOf(node, pending.partition) != &shard) {
-      continue;
-    }
-    pending.unknown = pending.unknown || !IsKnown(node, pending);
-    if (pending.unknown) {
-      AfterUnknownClear(node, shard, pending);
-      continue;
-    }
-    std::vector<oracle::Mutation> rest = pending.batch;
-    rest.front().resume_after = pending.expected.resume_after;
-    const oracle::Expectation expected =
-        OracleOf(pending.partition)
-            .Expect(rest, crdt::ActorBits(cluster_->node(node).process->actor),
-                    ToOracle(pending.visible));
-    const crdt::EventSet minted =
-        shard.ContextOf(pending.partition).applied.Minus(pending.visible);
-    pending.nothing_left = minted.empty() && !expected.mints();
-    if (minted.empty()) continue;
-    pending.batch = std::move(rest);
-    pending.expected.events = expected.events;
-    pending.expected.resume_after = expected.resume_after;
-    Mints(node, pending, minted);
-  }
-}
-
-// Whatever this node has minted that nobody knows of is taken for its next
-// part.
-void Checker::AfterUnknownClear(uint32_t node, Shard& shard, Pending& pending) {
-  const crdt::ActorId actor = cluster_->node(node).process->actor;
-  const oracle::Events& known = OracleOf(pending.partition).AllEvents();
-  crdt::EventSet minted;
-  shard.ContextOf(pending.partition)
-      .applied.Minus(pending.visible)
-      .ForEachRun([&](const crdt::DotRun& run) {
-        if (run.actor == actor &&
-            !known.Contains(crdt::ActorBits(actor), run.first)) {
-          minted.InsertRun(run);
-        }
-        return true;
-      });
-  if (!minted.empty()) Mints(node, pending, minted);
-}
-
 void Checker::BeforeMessage(uint32_t node, Shard& shard,
                             const replica::Message& message) {
   const auto* forward = std::get_if<replica::Forward>(&message.body);
-  if (forward != nullptr ||
-      std::holds_alternative<replica::Replicate>(message.body) ||
-      std::holds_alternative<replica::SyncDeltas>(message.body) ||
-      std::holds_alternative<replica::RangeAnswer>(message.body)) {
+  if (std::holds_alternative<replica::Replicate>(message.body) ||
+      std::holds_alternative<replica::SyncDeltas>(message.body)) {
     before_message_ = shard.ContextOf(message.partition).applied;
   }
   if (forward != nullptr) {
-    BeforeForward(node, message.partition, *forward, before_message_);
+    BeforeForward(node, message.partition, *forward,
+                  shard.ContextOf(message.partition).applied);
   }
 }
 
@@ -150,19 +71,9 @@ void Checker::AfterMessage(uint32_t node, Shard& shard, uint32_t from,
     reads_.OnAnswer(message.partition, *answer, applied);
   } else if (const auto* one = std::get_if<replica::Replicate>(&message.body)) {
     note(one->delta);
-    AfterWaits(node, message.partition, applied.Minus(before_message_),
-               applied);
-  } else if (const auto* forward =
-                 std::get_if<replica::Forward>(&message.body)) {
-    AfterForward(node, message.partition, *forward, applied);
   } else if (const auto* chunk =
                  std::get_if<replica::SyncDeltas>(&message.body)) {
     for (const std::string& delta : chunk->deltas) note(delta);
-    AfterWaits(node, message.partition, applied.Minus(before_message_),
-               applied);
-  } else if (std::holds_alternative<replica::RangeAnswer>(message.body)) {
-    AfterWaits(node, message.partition, applied.Minus(before_message_),
-               applied);
   }
 }
 
@@ -192,7 +103,7 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
   const uint64_t wall = cluster_->node(node).clock.WallMs(scheduler_.now_us());
   clocks_[node].wall_max = std::max(clocks_[node].wall_max, wall);
   NoteShown(node, shard, output);
-  LookAtReaped(node, shard);
+  LookAtReaped();
   for (const InTurn& one : std::exchange(in_turn_, {})) {
     if (!one.received) {
       if (!ReadStamps(node, one.partition, one.events)) {

@@ -132,4 +132,8 @@ bool Mutant(const Site& site) {
   return true;
 }
 
+void Tell(const Told& told) {
+  if (installed != nullptr) installed->told_.push_back(told);
+}
+
 }  // namespace dovetail::hooks

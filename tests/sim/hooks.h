@@ -55,10 +55,14 @@ class Run {
   }
   uint64_t mutant_passes() const;
 
+  // What was told since the last call.
+  std::vector<Told> TakeTold() { return std::exchange(told_, {}); }
+
  private:
   friend void Mark(const Site& site);
   friend bool Buggify(const Site& site);
   friend bool Mutant(const Site& site);
+  friend void Tell(const Told& told);
   using Streams = std::vector<uint64_t>;  // by site id: the generator's state
 
   std::map<std::string, uint64_t> Counts(Kind kind) const;
@@ -69,6 +73,7 @@ class Run {
   int mutant_ = -1;               // a site id
   std::vector<bool> active_;      // by site id
   std::vector<uint64_t> counts_;  // by site id
+  std::vector<Told> told_;
   std::map<std::pair<uint32_t, uint64_t>, Streams> streams_;
   Streams* current_;  // of the node whose code runs
   Run* outer_;

@@ -380,9 +380,8 @@ void SimCluster::Turn(uint32_t id, uint32_t lane_index) {
     Handle(id, shard, std::move(input), now);
   }
   if (now.steady >= shard.next_deadline()) {
-    observer_.BeforeTimers(id, shard);
     shard.HandleTimers(now);
-    observer_.AfterTimers(id, shard);
+    PassOnTold(id, shard);
   }
   replica::Output output = shard.EndTurn(now);
   observer_.OnTurn(id, shard, output);
@@ -447,10 +446,8 @@ int64_t SimCluster::TurnTime(Node& node) {
 
 void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
   if (auto* request = std::get_if<replica::ClientRequest>(&input)) {
-    const replica::RequestId request_id = request->id;
     observer_.BeforeRequest(id, shard, *request);
     shard.HandleRequest(std::move(*request), now);
-    observer_.AfterRequest(id, shard, request_id);
   } else if (auto* peer = std::get_if<PeerInput>(&input)) {
     const Message copy = peer->message;
     observer_.BeforeMessage(id, shard, copy);
@@ -483,6 +480,29 @@ void SimCluster::Handle(uint32_t id, Shard& shard, Input input, Now now) {
       shard.HandlePeerDown(change.peer, now);
     }
   }
+  PassOnTold(id, shard);
+}
+
+void SimCluster::PassOnTold(uint32_t id, Shard& shard) {
+  std::vector<Ran> writes;
+  for (const auto& [what, values] : hooks_.TakeTold()) {
+    const replica::RequestId request{values[0]};
+    const replica::PartitionId partition{static_cast<uint16_t>(values[1])};
+    if (absl::string_view(what) == "forward: taken") {
+      observer_.OnTaken(id, shard, request,
+                        {crdt::ActorId{values[2]}, values[3]});
+    } else {
+      const bool more = (values[5] & 2) != 0;
+      const bool resumes = (values[5] & 4) != 0;
+      writes.push_back({request,
+                        partition,
+                        {crdt::ActorId{values[2]}, values[3], values[4]},
+                        (values[5] & 1) != 0,
+                        more,
+                        more && !resumes});
+    }
+  }
+  if (!writes.empty()) observer_.OnRan(id, shard, writes);
 }
 
 void SimCluster::Release(uint32_t id, uint32_t lane_index,

@@ -33,6 +33,17 @@ enum class Death {
   kDisk,     // the disk was replaced, emptied or set back
 };
 
+// A part of a write that a shard has run. Which of several requests minted an
+// event shows nowhere outside: the node tells (crdt/hooks.h).
+struct Ran {
+  replica::RequestId id{};  // of a client; or of the shard's own
+  replica::PartitionId partition{};
+  crdt::DotRun minted;       // of length 0: it changed nothing
+  bool duplicate = false;    // it had been here before, under its id
+  bool more = false;         // its next part comes in a later turn
+  bool first_alone = false;  // this is what it found expired, and no more
+};
+
 // Called at the places where an invariant can be checked. `shard` is in the
 // middle of a turn in Before/After, between turns in the others.
 class Observer {
@@ -40,16 +51,19 @@ class Observer {
   virtual ~Observer() = default;
   virtual void BeforeRequest(uint32_t node, replica::Shard& shard,
                              const replica::ClientRequest& request) = 0;
-  virtual void AfterRequest(uint32_t node, replica::Shard& shard,
-                            replica::RequestId id) = 0;
   virtual void BeforeMessage(uint32_t node, replica::Shard& shard,
                              const replica::Message& message) = 0;
   virtual void AfterMessage(uint32_t node, replica::Shard& shard, uint32_t from,
                             const replica::Message& message) = 0;
   virtual void BeforePeerDown(uint32_t node, replica::Shard& shard) = 0;
   virtual void BeforePlacement(uint32_t node, replica::Shard& shard) = 0;
-  virtual void BeforeTimers(uint32_t node, replica::Shard& shard) = 0;
-  virtual void AfterTimers(uint32_t node, replica::Shard& shard) = 0;
+  // A request of another node is known here by this number from now on.
+  virtual void OnTaken(uint32_t node, replica::Shard& shard,
+                       replica::RequestId id,
+                       const replica::ReadTicket& ticket) = 0;
+  // Writes that ran in the call that is over, in their order.
+  virtual void OnRan(uint32_t node, replica::Shard& shard,
+                     const std::vector<Ran>& writes) = 0;
   // Before its outputs leave.
   virtual void OnTurn(uint32_t node, replica::Shard& shard,
                       const replica::Output& output) = 0;
@@ -150,6 +164,8 @@ class SimCluster {
   void Turn(uint32_t node, uint32_t lane);
   void Handle(uint32_t node, replica::Shard& shard, Input input,
               replica::Now now);
+  // To the observer, what the node has told in a call of `shard`.
+  void PassOnTold(uint32_t node, replica::Shard& shard);
   void Release(uint32_t node, uint32_t lane, replica::Output output);
   std::vector<std::pair<uint32_t, std::string>> Encode(
       uint32_t node, const std::vector<replica::Envelope>& messages,
