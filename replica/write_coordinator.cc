@@ -287,6 +287,8 @@ void WriteCoordinator::OnRefuse(NodeId from, PartitionId partition,
 void WriteCoordinator::OnPeerDown(NodeId peer) {
   std::vector<RequestId> concerned;
   for (const auto& [id, job] : jobs_) {
+    // One whose next part is due has what it needs: it would go on twice.
+    if (job.waiting_for.counter == 0) continue;
     if (job.tally.WasAsked(peer) && !job.tally.Answered(peer)) {
       concerned.push_back(id);
     }
