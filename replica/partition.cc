@@ -278,6 +278,7 @@ absl::StatusOr<MutateOutcome> Partition::Mutate(
     DOVETAIL_ASSIGN_OR_RETURN(expired, ExpiredIn(operations, clock));
   }
   if (expired.large) return MutateFirst({&*expired.large, 1}, stamp);
+  if (clock.only_expired) operations = {};
   crdt::DeltaBuilder builder(objects_, {actor_, next_counter_}, stamp);
   for (const crdt::Operation& gone : expired.small) {
     DOVETAIL_RETURN_IF_ERROR(builder.Add(gone).status());

@@ -72,6 +72,9 @@ struct ExpiryClock {
   // Enough peers go by it that content may be removed for it.
   bool sure = true;
   const BucketDefaults* buckets = nullptr;  // null: none says anything
+  // The mutation removes what it finds expired, and does nothing else: what is
+  // written there while a large object goes in parts is none of it.
+  bool only_expired = false;
 };
 
 // What a mutation did. Without `delta` it changed nothing and minted nothing.

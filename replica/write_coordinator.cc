@@ -32,6 +32,7 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
   job.durability = options.durability.value_or(Durability::kWal);
   job.deadline = now.steady + options.timeout;
   job.operations = std::move(request.operations);
+  job.only_expired = ShardCore::IsOwnRequest(id);
   job.once = request.id;
   if (request.session) {
     job.reply.session =
@@ -54,6 +55,8 @@ void WriteCoordinator::Start(RequestId id, const RequestOptions& options,
 absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
                                                        Now now) {
   Partition& partition = core_.Get(job.partition);
+  ExpiryClock clock = core_.ExpiryClockOf(job.partition);
+  clock.only_expired = job.only_expired;
   if (job.once) {
     return partition.MutateOnce(
         job.operations, *job.once,
@@ -63,7 +66,7 @@ absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
           }
           return job.once->stamp;
         },
-        core_.ExpiryClockOf(job.partition));
+        clock);
   }
   return partition.Mutate(
       job.operations, job.resume_after,
@@ -78,7 +81,7 @@ absl::StatusOr<MutateOutcome> WriteCoordinator::Mutate(const Job& job,
         return core_.clock.Next(now.wall_ms +
                                 (ahead ? crdt::HybridClock::kDriftMaxMs : 0));
       },
-      core_.ExpiryClockOf(job.partition));
+      clock);
 }
 
 bool WriteCoordinator::Mint(RequestId id, Job& job, Now now) {

@@ -76,6 +76,7 @@ class WriteCoordinator {
     Durability durability = Durability::kWal;
     absl::Duration deadline;
     std::vector<crdt::Operation> operations;  // kept while a clear goes on
+    bool only_expired = false;                // the reaper's
     std::optional<crdt::OperationId> once;
     WriteReply reply;
     bool more = false;
