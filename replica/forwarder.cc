@@ -69,6 +69,9 @@ bool Forwarder::Start(ClientRequest& request, PartitionId partition, Now now) {
 void Forwarder::SendNew(uint64_t sequence, Job& job, Now now) {
   job.receiver = core_.peers_up.at(job.owner);
   job.number = ++numbers_[{job.partition, job.receiver}];
+  DOVETAIL_TELL("forward: sent", static_cast<uint64_t>(job.request.id),
+                Index(job.partition), crdt::ActorBits(core_.identity.actor),
+                sequence, Index(job.owner));
   Send(sequence, job, now);
 }
 

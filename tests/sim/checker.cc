@@ -145,12 +145,6 @@ void Checker::BeforeRequest(uint32_t node, Shard& shard,
   const auto it = pending_.find(request.id);
   DOVETAIL_CHECK(it != pending_.end());
   Pending& pending = it->second;
-  // An owner passes on only what it does not have all of itself.
-  if (cluster_->PlacementAt(node, pending.partition)
-          .Owns(replica::NodeId{node}, pending.partition) &&
-      !cluster_->IsBeingFilled(node, pending.partition)) {
-    pending.content.reset();
-  }
   Begin(node, pending, shard.ContextOf(pending.partition).applied);
 }
 
@@ -168,10 +162,7 @@ void Checker::Begin(uint32_t node, Pending& pending,
 
 bool Checker::OnSend(uint32_t node, const replica::Envelope& envelope) {
   const replica::Message& message = envelope.message;
-  if (const auto* forward = std::get_if<replica::Forward>(&message.body)) {
-    OnForwardSent(node, envelope, *forward);
-  } else if (const auto* forwarded =
-                 std::get_if<replica::Forwarded>(&message.body)) {
+  if (const auto* forwarded = std::get_if<replica::Forwarded>(&message.body)) {
     OnForwardedSent(message.partition, *forwarded);
   }
   std::string wrong = messages_.Look(message);

@@ -105,6 +105,8 @@ class Checker final : public Observer {
                     const replica::Message& message) override;
   void BeforePeerDown(uint32_t node, replica::Shard& shard) override;
   void BeforePlacement(uint32_t node, replica::Shard& shard) override;
+  void OnPassedOn(uint32_t node, uint32_t to, replica::RequestId id,
+                  const replica::ReadTicket& ticket) override;
   void OnTaken(uint32_t node, replica::Shard& shard, replica::RequestId id,
                const replica::ReadTicket& ticket) override;
   void OnRan(uint32_t node, replica::Shard& shard,
@@ -169,7 +171,6 @@ class Checker final : public Observer {
     std::vector<Try> tries;  // who may have coordinated it
     // Passed on (checker_elsewhere.cc).
     uint32_t at = 0;                            // who coordinates it
-    std::optional<uint64_t> content;            // if it may be
     std::optional<replica::ReadTicket> ticket;  // since it was
     uint32_t passed_to = 0;
     bool abandoned = false;  // nobody waits for the answer
@@ -252,11 +253,8 @@ class Checker final : public Observer {
   void CheckSession(const Pending& pending);
 
   // --- checker_elsewhere.cc ---
-  void MayPassOn(Pending& pending, replica::ClientRequest& request);
   PendingMap::iterator ByTicket(replica::PartitionId partition,
                                 const replica::ReadTicket& ticket);
-  void OnForwardSent(uint32_t node, const replica::Envelope& envelope,
-                     const replica::Forward& forward);
   void OnForwardedSent(replica::PartitionId partition,
                        const replica::Forwarded& forwarded);
   void BeforeForward(uint32_t node, replica::PartitionId partition,
@@ -264,7 +262,7 @@ class Checker final : public Observer {
                      const crdt::EventSet& applied);
   // Whether another node may still do it, whatever its client was told.
   static bool MayGoOn(const Pending& pending) {
-    return !pending.spec && pending.content && !pending.settled;
+    return !pending.spec && pending.ticket && !pending.settled;
   }
   void Settle(PendingMap::iterator pending);
   // Whether a client waits for something.

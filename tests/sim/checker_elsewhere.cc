@@ -2,10 +2,11 @@
 // arrive: those that a node which owns nothing, or not all of it yet, passes on
 // to an owner, and writes that wait until a node has what their session saw.
 //
-// A request that is passed on is known by what it says, until it is under way:
-// then by its ticket. Where it arrives it begins like one of a client. If it is
-// lost its client hears nothing, or that it may have taken effect: so a write
-// is remembered until nobody can do it any more (MayGoOn).
+// A request that is passed on is known by its ticket, and where it arrives by a
+// number of that node's own (crdt/hooks.h tells both). There it begins like one
+// of a client. If it is lost its client hears nothing, or that it may have
+// taken effect: so a write is remembered until nobody can do it any more
+// (MayGoOn).
 #include <algorithm>
 #include <utility>
 
@@ -21,42 +22,6 @@ namespace dovetail::sim {
 using replica::PartitionId;
 using replica::Shard;
 
-namespace {
-
-uint64_t ContentOf(
-    PartitionId partition,
-    std::variant<replica::WriteRequest, replica::ReadRequest> body) {
-  const replica::Message message{
-      partition, replica::Forward{{}, 0, {}, {}, std::move(body)}};
-  const replica::Message* const one = &message;
-  const auto bytes = net::EncodeMessages({&one, 1});
-  DOVETAIL_CHECK(bytes.ok());
-  return HashOf(*bytes);
-}
-
-}  // namespace
-
-// Of two equal requests under way at one node nobody could tell which is which.
-void Checker::MayPassOn(Pending& pending, replica::ClientRequest& request) {
-  if (request.options.here) return;
-  const auto* write = std::get_if<replica::WriteRequest>(&request.body);
-  const uint64_t content =
-      write != nullptr
-          ? ContentOf(pending.partition, *write)
-          : ContentOf(pending.partition,
-                      std::get<replica::ReadRequest>(request.body));
-  const bool twice =
-      std::any_of(pending_.begin(), pending_.end(), [&](const auto& item) {
-        return item.second.node == pending.node &&
-               item.second.content == content;
-      });
-  if (twice) {
-    request.options.here = true;
-  } else {
-    pending.content = content;
-  }
-}
-
 Checker::PendingMap::iterator Checker::ByTicket(
     PartitionId partition, const replica::ReadTicket& ticket) {
   // Each shard of a node counts for itself.
@@ -65,23 +30,19 @@ Checker::PendingMap::iterator Checker::ByTicket(
   });
 }
 
-void Checker::OnForwardSent(uint32_t node, const replica::Envelope& envelope,
-                            const replica::Forward& forward) {
-  const uint64_t content = ContentOf(envelope.message.partition, forward.body);
-  const auto it =
-      std::find_if(pending_.begin(), pending_.end(), [&](const auto& item) {
-        return item.second.node == node && item.second.content == content;
-      });
+void Checker::OnPassedOn(uint32_t, uint32_t to, replica::RequestId id,
+                         const replica::ReadTicket& ticket) {
+  const auto it = pending_.find(id);
   if (it == pending_.end()) {
     return;  // a read of a session; session_watch.h judges it
   }
   Pending& pending = it->second;
   // A read is begun anew where the ring, or the receiver, has gone meanwhile.
-  if (!pending.spec && pending.ticket && *pending.ticket != forward.ticket) {
+  if (!pending.spec && pending.ticket && *pending.ticket != ticket) {
     return OnViolation(absl::StrCat(Story(pending), " is passed on twice"));
   }
-  pending.ticket = forward.ticket;
-  pending.passed_to = SeatOf(envelope.to);
+  pending.ticket = ticket;
+  pending.passed_to = to;
 }
 
 void Checker::OnForwardedSent(PartitionId partition,
@@ -116,8 +77,8 @@ void Checker::BeforePeerDown(uint32_t node, Shard& shard) {
       continue;
     }
     const crdt::EventSet& applied = shard.ContextOf(pending.partition).applied;
-    if (pending.node == node && pending.content) {
-      // Passed on to it, or it never left: it is done here at once.
+    if (pending.node == node && pending.ticket) {
+      // Passed on, perhaps to it: then it is done here at once.
       Begin(node, pending, applied);
     } else if (pending.at == node && pending.handled) {
       // What has answered may be enough now, with what is held here by now.

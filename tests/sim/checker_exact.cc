@@ -169,10 +169,12 @@ bool Checker::IsJudged(const crdt::ObjectId& object) const {
   return !unjudged_.contains(ToOracle(object));
 }
 
-// The index may name for a while what damage took for good.
+// The index may name for a while what damage took for good, or what its owners
+// removed while the row was bad.
 bool Checker::IsListed(const crdt::ObjectId& object, int64_t since_us) {
   if (!IsJudged(object) || damages_ || MayHaveExpired(object)) return false;
   for (uint32_t id = 0; id < cluster_->size(); ++id) {
+    if (cluster_->node(id).disk.bad()) return false;
     if (!ExactSince(id, PartitionOf(object), since_us)) return false;
   }
   return true;

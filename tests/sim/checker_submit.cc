@@ -85,7 +85,6 @@ void Checker::SubmitWrite(size_t index, const scenario::Operate& operate) {
     if (write.session) pending.session = write.session->events;
   }
   request.body = std::move(write);
-  MayPassOn(pending, request);
   Submit(std::move(pending), std::move(request));
 }
 
@@ -106,7 +105,6 @@ void Checker::SubmitRead(size_t index, const scenario::ReadObject& read) {
   request.options.here = (event.value & kWayForward) == 0;
   request.options.timeout = absl::Microseconds(event.for_us);
   request.body = replica::ReadRequest{*pending.spec, {}};
-  MayPassOn(pending, request);
   Submit(std::move(pending), std::move(request));
 }
 

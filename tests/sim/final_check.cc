@@ -301,9 +301,9 @@ void Checker::CheckIndexes() {
           (!IsJudged(*object) || Unfinished(PartitionOf(*object)))) {
         continue;
       }
-      // A value may outlive its event: where that is lost with every copy of it
-      // (may_lose), after a sync by ranges has brought the row.
-      if (object.ok() && plan_.options.may_lose != 0 &&
+      // A value may outlive its event: where the only disk is lost that has
+      // that, after a sync by ranges has brought the row elsewhere.
+      if (object.ok() && losses_ &&
           HasRowsOf(cluster_->node(node).disk, *object)) {
         continue;
       }

@@ -488,9 +488,12 @@ void SimCluster::PassOnTold(uint32_t id, Shard& shard) {
   for (const auto& [what, values] : hooks_.TakeTold()) {
     const replica::RequestId request{values[0]};
     const replica::PartitionId partition{static_cast<uint16_t>(values[1])};
-    if (absl::string_view(what) == "forward: taken") {
-      observer_.OnTaken(id, shard, request,
-                        {crdt::ActorId{values[2]}, values[3]});
+    const replica::ReadTicket ticket{crdt::ActorId{values[2]}, values[3]};
+    if (absl::string_view(what) == "forward: sent") {
+      const NodeId to{static_cast<uint32_t>(values[4])};
+      observer_.OnPassedOn(id, SeatOf(to), request, ticket);
+    } else if (absl::string_view(what) == "forward: taken") {
+      observer_.OnTaken(id, shard, request, ticket);
     } else {
       const bool more = (values[5] & 2) != 0;
       const bool resumes = (values[5] & 4) != 0;

@@ -57,6 +57,9 @@ class Observer {
                             const replica::Message& message) = 0;
   virtual void BeforePeerDown(uint32_t node, replica::Shard& shard) = 0;
   virtual void BeforePlacement(uint32_t node, replica::Shard& shard) = 0;
+  // It is passed on, and known by this ticket.
+  virtual void OnPassedOn(uint32_t node, uint32_t to, replica::RequestId id,
+                          const replica::ReadTicket& ticket) = 0;
   // A request of another node is known here by this number from now on.
   virtual void OnTaken(uint32_t node, replica::Shard& shard,
                        replica::RequestId id,
