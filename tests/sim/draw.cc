@@ -229,7 +229,10 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   Stream transfers(seed, "transfers");
   DrawTransfers(transfers, plan.options);
   const bool calm = chance.OneIn(10);
-  const bool expires = profile == "expiry";
+  // Where every copy may go, or be damaged, nobody knows what still expires.
+  const bool may_expire = profile != "loss" && profile != "damage";
+  const bool expires =
+      profile == "expiry" || (may_expire && Stream(seed, "expires").OneIn(4));
   const std::string of = expires ? "swarm" : profile;
   const std::string sort = of == "swarm" && calm ? "quiet" : of;
   if (sort != "quiet") {

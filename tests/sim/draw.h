@@ -19,7 +19,7 @@ namespace dovetail::sim {
 // quiet    no faults
 // network, process, disk, clock   faults of this sort alone
 // loss     disks may lose every copy of a write: the loss must be loud
-// expiry   everything, and objects that expire
+// expiry   everything, and objects that expire, as in some plans of the others
 absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile);
 const std::vector<std::string>& ProfileNames();
 

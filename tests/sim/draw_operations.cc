@@ -7,7 +7,7 @@
 //   unique  a set; each element is added once, and maybe removed once by
 //           somebody who saw it
 //
-// and, in the profile of that name, on a few objects that expire ("x0" …).
+// and, in some plans, on a few objects that expire ("x0" …).
 #include <algorithm>
 #include <array>
 #include <string>
@@ -329,7 +329,6 @@ class Drawer {
     } else if (kind < 12) {
       AddBy(node, at, absl::StrCat(expire, end, TokenFor(target)));
       if (one_.OneIn(3)) {
-        plan_.events.back().value &= ~kWayForward;
         const int64_t longer = one_.LogBetween(20, lives_ms_max_);
         AddBy((node + 1) % nodes_, at + one_.LogBetween(1, 100'000),
               absl::StrCat("expire ", object, " ", longer, "ms", end));
@@ -339,9 +338,6 @@ class Drawer {
     } else {
       AddBy(node, at, absl::StrCat(sentence, end, TokenFor(target)));
     }
-    // A time is set where it arrives, so that it is passed on as another
-    // request than the client made.
-    plan_.events.back().value &= ~kWayForward;
   }
 
   // As a client with an exactly-once session does, in some plans: the same
@@ -396,7 +392,6 @@ class Drawer {
   }
 
   // A set of more elements than one delta may clear, then a clear of it or two.
-  // No two by one node: the checker could not tell their deltas apart.
   void DrawHoard(int64_t end) {
     one_ = Stream(plan_.seed, "hoard");
     int64_t at = one_.Between(0, end / 2);
@@ -425,8 +420,6 @@ class Drawer {
       at += one_.Exponential(500'000);
       AddBy((node + i) % nodes_, at,
             absl::StrCat("set clear hoard ", one_.Half() ? "w=1" : Level("w")));
-      // The checker would not know whose parts it sees.
-      plan_.events.back().value &= ~kWayForward;
       if (nodes_ > 1) {
         AddBy((node + i + 1) % nodes_, at + one_.LogBetween(1'000, 2'000'000),
               absl::StrCat("set read hoard limit=", 1 + one_.Below(2),
