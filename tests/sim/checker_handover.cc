@@ -98,9 +98,13 @@ std::string Checker::WhyNotForget(uint32_t node, PartitionId partition,
   std::vector<std::string> lacking;
   for (const NodeId id : known.Owners(partition)) {
     const uint32_t owner = SeatOf(id);
-    // Of who is down, or was since it said so, nothing can be said; who has
-    // heard of a newer ring may have handed it over.
-    if (!GoesBySame(node, owner, partition) || !ends_[owner].empty()) continue;
+    // Of who is down, or was since it said so, or has met a bad row since,
+    // nothing can be said; who has heard of a newer ring may have handed it
+    // over.
+    if (!GoesBySame(node, owner, partition) || !ends_[owner].empty() ||
+        cluster_->node(owner).disk.bad()) {
+      continue;
+    }
     const replica::Shard& shard = cluster_->ShardOf(owner, partition);
     if (!held.events.IsSubsetOf(shard.DurableOf(partition))) {
       lacking.push_back(absl::StrCat("node ", owner, " does not hold it"));

@@ -91,6 +91,27 @@ void DrawTransfers(Stream& chance, PlanOptions& options) {
   }
 }
 
+// A ring, of which much moves, and soon; what is written is kept in few logs,
+// or short ones.
+void DrawMoves(Plan& plan) {
+  Stream chance(plan.seed, "moves");
+  PlanOptions& options = plan.options;
+  options.nodes = chance.Between(3, 6);
+  options.owners = chance.Between(1, 3);
+  options.ring = 1;
+  options.regions = chance.OneIn(4) ? 2 : 1;
+  options.owners_far = 0;
+  options.zones = 1;
+  options.partitions = int64_t{1} << chance.Below(3);
+  options.gossip_period_us = chance.LogBetween(100'000, 1'000'000);
+  options.detect_us = chance.LogBetween(10'000, 1'000'000);
+  options.sync_period_min_us = chance.LogBetween(100'000, 2'000'000);
+  options.sync_period_max_us =
+      options.sync_period_min_us * chance.Between(1, 4);
+  options.duration_us = chance.LogBetween(10'000'000, 60'000'000);
+  options.probe_permille = chance.Between(100, 600);
+}
+
 void DrawWeather(Stream& chance, PlanOptions& options) {
   options.delay_min_us = chance.LogBetween(1, 2'000);
   options.delay_mean_us = chance.LogBetween(10, 50'000);
@@ -202,9 +223,9 @@ void DrawCore(Plan& plan) {
 }  // namespace
 
 const std::vector<std::string>& ProfileNames() {
-  static const std::vector<std::string> names = {"swarm",   "quiet",  "network",
-                                                 "process", "disk",   "clock",
-                                                 "loss",    "damage", "expiry"};
+  static const std::vector<std::string> names = {
+      "swarm", "quiet",  "network", "process", "disk",  "clock",
+      "loss",  "damage", "expiry",  "moving",  "crowds"};
   return names;
 }
 
@@ -233,15 +254,20 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   const bool may_expire = profile != "loss" && profile != "damage";
   const bool expires =
       profile == "expiry" || (may_expire && Stream(seed, "expires").OneIn(4));
-  const std::string of = expires ? "swarm" : profile;
+  const bool moving = profile == "moving";
+  const bool crowds = profile == "crowds";
+  const bool all = profile == "expiry" || moving;
+  const std::string of = all ? "swarm" : crowds ? "network" : profile;
   const std::string sort = of == "swarm" && calm ? "quiet" : of;
   if (sort != "quiet") {
     DrawRandomFaults(chance, sort, plan.options);
     plan.options.buggify = chance.Half() ? 1 : 0;
   }
   plan.options.may_lose = sort == "loss" ? 1 : 0;
+  if (moving) DrawMoves(plan);
   DrawOperations(plan, expires);
-  DrawFaults(plan, sort);
+  DrawFaults(plan, sort, moving);
+  if (sort == "swarm" || sort == "network") DrawCrowds(plan, crowds);
   // What would come after everything has healed.
   std::erase_if(plan.events, [&](const PlanEvent& event) {
     return event.at_us > plan.options.duration_us;

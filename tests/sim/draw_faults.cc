@@ -85,8 +85,9 @@ bool Allows(const std::string& profile, Sort sort) {
 
 class Drawer {
  public:
-  explicit Drawer(Plan& plan)
+  Drawer(Plan& plan, bool moving)
       : plan_(plan),
+        moving_(moving),
         chance_(plan.seed, "faults"),
         nodes_(static_cast<uint32_t>(plan.options.nodes)),
         operations_(plan.events.size()) {
@@ -325,12 +326,14 @@ class Drawer {
   void ChangeMembers() {
     Stream stream(plan_.seed, "members");
     PlanOptions& options = plan_.options;
-    if (options.ring == 0 || options.may_lose != 0 || stream.Half()) return;
+    if (options.ring == 0 || options.may_lose != 0) return;
+    if (stream.Half() && !moving_) return;
     const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
     options.joiners = stream.Between(0, spare);
     // What logs do not hold any more comes by ranges.
     if (stream.OneIn(3)) options.log_bytes_max = stream.LogBetween(200, 5'000);
-    const int64_t changes = stream.Between(1, 6);
+    const int64_t changes =
+        moving_ ? stream.Between(6, 25) : stream.Between(1, 6);
     for (int64_t i = 0; i < changes; ++i) {
       const int64_t at = stream.Between(0, options.duration_us);
       const int64_t wait = stream.LogBetween(100, 5 * kS);
@@ -417,6 +420,7 @@ class Drawer {
   }
 
   Plan& plan_;
+  const bool moving_;
   Stream chance_;
   const uint32_t nodes_;
   const size_t operations_;  // the first events of the plan
@@ -425,8 +429,8 @@ class Drawer {
 
 }  // namespace
 
-void DrawFaults(Plan& plan, const std::string& profile) {
-  Drawer(plan).Run(profile);
+void DrawFaults(Plan& plan, const std::string& profile, bool moving) {
+  Drawer(plan, moving).Run(profile);
 }
 
 }  // namespace dovetail::sim

@@ -22,10 +22,10 @@ class StormWatch {
   // Between two nodes, in one second of virtual time:
   // summaries that show the same events of a partition and want an answer: one
   // for each time that a link came up, all of which a node that stood still
-  // hears of at once;
-  static constexpr uint32_t kSameSummaryMax = 1000;
-  // one delta, by sync, likewise;
-  static constexpr uint32_t kSameDeltaMax = 1000;
+  // hears of at once, or that an operator asks for;
+  static constexpr uint32_t kSameSummaryMax = 500;
+  // one delta, by sync;
+  static constexpr uint32_t kSameDeltaMax = 200;
   // questions about one object, for all the reads there are: pages grow.
   static constexpr uint32_t kQuestionsMax = 2000;
 
