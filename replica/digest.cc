@@ -19,6 +19,8 @@ int64_t UnZigZag(uint64_t value) {
   return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
 }
 
+}  // namespace
+
 void AppendSum(crdt::Writer& out, const LeafSum& sum) {
   out.Fixed64(sum.sum.high);
   out.Fixed64(sum.sum.low);
@@ -33,8 +35,6 @@ LeafSum ReadSum(crdt::Reader& in) {
   return sum;
 }
 
-}  // namespace
-
 void LeafSum::Merge(const LeafSum& change) {
   sum = DOVETAIL_MUTANT("digest: exclusive or for a sum")
             ? Hash128{sum.high ^ change.sum.high, sum.low ^ change.sum.low}
@@ -42,9 +42,8 @@ void LeafSum::Merge(const LeafSum& change) {
   count += change.count;
 }
 
-void AddLeafChange(absl::string_view object_prefix, uint16_t digest_leaf,
-                   const crdt::Path& path, const crdt::Leaf& before,
-                   const crdt::Leaf& after, SumChanges& changes) {
+LeafSum ChangeOfLeaf(absl::string_view object_prefix, const crdt::Path& path,
+                     const crdt::Leaf& before, const crdt::Leaf& after) {
   std::string input;
   auto hash = [&](const crdt::Leaf::Entry& entry) {
     input.clear();
@@ -77,6 +76,18 @@ void AddLeafChange(absl::string_view object_prefix, uint16_t digest_leaf,
     change.sum = Add(change.sum, hash(entry));
     ++change.count;
   }
+  return change;
+}
+
+void AddLeafChange(absl::string_view object_prefix, uint16_t digest_leaf,
+                   const crdt::Path& path, const crdt::Leaf& before,
+                   const crdt::Leaf& after, SumChanges& changes) {
+  AddChange(digest_leaf, ChangeOfLeaf(object_prefix, path, before, after),
+            changes);
+}
+
+void AddChange(uint16_t digest_leaf, const LeafSum& change,
+               SumChanges& changes) {
   if (change.zero()) return;
   LeafSum& total = changes[digest_leaf];
   total.Merge(change);

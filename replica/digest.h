@@ -48,8 +48,14 @@ struct LeafSum {
 // Changes of a few sums, by digest leaf, in order.
 using SumChanges = std::map<uint16_t, LeafSum>;
 
-// Adds to `changes` what replacing `before` by `after` does to the sums.
+// What replacing `before` by `after` does to a sum.
 // `object_prefix` is MakeObjectKey(object).prefix.
+LeafSum ChangeOfLeaf(absl::string_view object_prefix, const crdt::Path& path,
+                     const crdt::Leaf& before, const crdt::Leaf& after);
+void AddChange(uint16_t digest_leaf, const LeafSum& change,
+               SumChanges& changes);
+
+// Adds to `changes` what replacing `before` by `after` does to the sums.
 void AddLeafChange(absl::string_view object_prefix, uint16_t digest_leaf,
                    const crdt::Path& path, const crdt::Leaf& before,
                    const crdt::Leaf& after, SumChanges& changes);
@@ -57,6 +63,8 @@ void AddLeafChange(absl::string_view object_prefix, uint16_t digest_leaf,
 // The digest leaf of a key hash in a partition of `partitions`.
 uint16_t DigestLeafOf(uint64_t hash_high, uint32_t partitions);
 
+void AppendSum(crdt::Writer& out, const LeafSum& sum);
+LeafSum ReadSum(crdt::Reader& in);
 void AppendSumChanges(crdt::Writer& out, const SumChanges& changes);
 SumChanges ReadSumChanges(crdt::Reader& in);
 

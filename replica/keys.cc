@@ -243,6 +243,33 @@ std::string SuspectKey(PartitionId partition) {
   return PartitionMetaKey(partition, 'T');
 }
 
+std::string PiecesPrefix(PartitionId partition) {
+  return PartitionMetaKey(partition, 'P');
+}
+
+std::string PieceKey(PartitionId partition, uint32_t leaf,
+                     absl::string_view begin) {
+  std::string key = PiecesPrefix(partition);
+  key.reserve(key.size() + 2 + begin.size());
+  AppendBigEndian(key, leaf, 2);
+  key.append(begin.data(), begin.size());
+  return key;
+}
+
+absl::StatusOr<ParsedPieceKey> ParsePieceKey(absl::string_view key) {
+  constexpr size_t kPrefixBytes = 4;
+  ParsedPieceKey parsed;
+  if (key.size() >= kPrefixBytes + 2) {
+    parsed.leaf =
+        static_cast<uint32_t>(ReadBigEndian(key.substr(kPrefixBytes, 2)));
+    parsed.begin = std::string(key.substr(kPrefixBytes + 2));
+  }
+  if (key.size() < kPrefixBytes + 2 || parsed.leaf >= kLeavesPerPartition) {
+    return absl::DataLossError("the key of a piece on disk is malformed");
+  }
+  return parsed;
+}
+
 std::string ExpiryPrefix(PartitionId partition) {
   return PartitionMetaKey(partition, 'E');
 }

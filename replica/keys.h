@@ -8,6 +8,7 @@
 //   meta   'p' | partition:16 | 'C' checkpoint | 'S' block:8 sums | 'X' context
 //          'D' being emptied  'R' progress of a sync by ranges  'O' tenure
 //          'T' its rows may have gone with a table
+//          'P' leaf:16 begin   a piece of a large digest leaf (pieces.h)
 //          'E' at_ms:64 index   what expires, in order of time
 //          'n' | 'a' | ordinal:32 actor        'n' | 'h' | shard:32 clock
 //   index  esc(bucket) 00 01 | esc(key) 00 01 | type:8
@@ -105,6 +106,15 @@ std::string EmptyingKey(PartitionId partition);
 std::string RangesKey(PartitionId partition);
 std::string TenureKey(PartitionId partition);
 std::string SuspectKey(PartitionId partition);
+// A piece of a digest leaf, by the row key where it begins.
+std::string PiecesPrefix(PartitionId partition);
+std::string PieceKey(PartitionId partition, uint32_t leaf,
+                     absl::string_view begin);
+struct ParsedPieceKey {
+  uint32_t leaf = 0;
+  std::string begin;
+};
+absl::StatusOr<ParsedPieceKey> ParsePieceKey(absl::string_view key);
 std::string ActorKey(uint32_t ordinal);
 std::string ActorPrefix();
 std::string ClockKey(uint32_t shard);

@@ -252,8 +252,17 @@ absl::Status ObjectRows::Update(const ObjectId& object, const Path& path,
   DOVETAIL_RETURN_IF_ERROR(change(after));
   if (after == before) return absl::OkStatus();
 
-  AddLeafChange(key.prefix, DigestLeafOf(key.hash_high, partitions), path,
-                before, after, changes);
+  const uint16_t digest_leaf = DigestLeafOf(key.hash_high, partitions);
+  const LeafSum of_sum = ChangeOfLeaf(key.prefix, path, before, after);
+  AddChange(digest_leaf, of_sum, changes);
+  if (pieces_.Has(digest_leaf)) {
+    const auto visible = [&](const Leaf& leaf) {
+      return crdt::IsVisible(leaf_type, leaf) ? 1 : 0;
+    };
+    pieces_.Note(digest_leaf, key.LeafKey(path),
+                 {of_sum, (after.empty() ? 0 : 1) - (before.empty() ? 0 : 1),
+                  visible(after) - visible(before)});
+  }
   const bool was_listed = header.visible > 0;
   header.visible += crdt::IsVisible(leaf_type, after) ? 1 : 0;
   header.visible -= crdt::IsVisible(leaf_type, before) ? 1 : 0;

@@ -31,6 +31,7 @@
 #include "replica/digest.h"
 #include "replica/keys.h"
 #include "replica/options.h"
+#include "replica/pieces.h"
 #include "replica/row_store.h"
 
 namespace dovetail::replica {
@@ -48,8 +49,8 @@ struct ObjectHeader {
 class ObjectRows final : public crdt::StateView {
  public:
   // References must outlive the object.
-  ObjectRows(RowStore& rows, const ShardOptions& options)
-      : rows_(rows), options_(options) {}
+  ObjectRows(RowStore& rows, const ShardOptions& options, Pieces& pieces)
+      : rows_(rows), options_(options), pieces_(pieces) {}
 
   absl::StatusOr<crdt::Leaf> Get(const crdt::ObjectId& object,
                                  const crdt::Path& path) override;
@@ -74,9 +75,9 @@ class ObjectRows final : public crdt::StateView {
   uint64_t expiries_set() const { return expiries_set_; }
 
   // Replaces the leaf at `path` by what `change` makes of it, keeping header,
-  // index and `changes` of the sums right. An error of `change` is returned as
-  // it is and leaves this object's rows alone.
-  // Cost: a small object, one row read and written; a large one, two.
+  // index and `changes` of the sums right, and noting those of pieces. An error
+  // of `change` is returned as it is and leaves this object's rows alone. Cost:
+  // a small object, one row read and written; a large one, two.
   absl::Status Update(const crdt::ObjectId& object, const crdt::Path& path,
                       uint32_t partitions,
                       absl::FunctionRef<absl::Status(crdt::Leaf&)> change,
@@ -107,6 +108,7 @@ class ObjectRows final : public crdt::StateView {
 
   RowStore& rows_;
   const ShardOptions& options_;
+  Pieces& pieces_;
   Located located_;
   bool keep_located_ = false;
   uint64_t expiries_set_ = 0;

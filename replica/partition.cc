@@ -70,7 +70,9 @@ Partition::Partition(PartitionId id, uint32_t partitions, crdt::ActorId actor,
       actor_(actor),
       storage_(storage),
       rows_(rows),
-      objects_(rows, options) {}
+      options_(options),
+      pieces_(id, partitions, options),
+      objects_(rows, options, pieces_) {}
 
 absl::Status Partition::Available() const {
   if (emptying_) {
@@ -149,6 +151,7 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   if (absl::Status status = ApplyLeaves(delta, changes); !status.ok()) {
     DOVETAIL_MARK("apply: damage here takes the delta back");
     rows_.RollBack();
+    pieces_.RollBack();
     if (absl::IsDataLoss(status)) Quarantine(status);
     return status;
   }
@@ -161,7 +164,7 @@ absl::StatusOr<ApplyOutcome> Partition::Apply(const crdt::Delta& delta,
   }
 
   AddToContext(delta);
-  sums_.Apply(changes);
+  AddToSums(changes);
   ++sequence_;
   ++log_entries_;
   logged_.InsertRun(delta.events);

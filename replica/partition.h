@@ -42,6 +42,7 @@
 #include "replica/ids.h"
 #include "replica/object_rows.h"
 #include "replica/options.h"
+#include "replica/pieces.h"
 #include "replica/range_message.h"
 #include "replica/range_progress.h"
 #include "replica/range_question.h"
@@ -227,6 +228,9 @@ class Partition {
 
   // --- Damage (scrub.h), as of this turn ---
 
+  // Goes on dividing a leaf that is big (pieces.h), by about `rows` rows.
+  // False: there is none, or damage is in the way.
+  bool DivideSome(uint64_t rows);
   // The digest leaves whose rows do not decode, do not add up, or show what the
   // index on disk does not name. Requires: this turn has not changed it.
   // Cost: O(rows). DataLoss: the disk does not let go of them.
@@ -355,6 +359,22 @@ class Partition {
   absl::StatusOr<MutateOutcome> MutateFirst(
       absl::Span<const crdt::Operation> operations,
       absl::FunctionRef<crdt::Timestamp(crdt::Timestamp)> stamp);
+  // The sums and pieces of what was done to rows.
+  void AddToSums(const SumChanges& changes);
+  // Cuts the rows of `range` where pieces begin; in at most about `rows` rows,
+  // and then `rest` is where it goes on.
+  absl::StatusOr<Pieces::Cut> CutRows(const KeyRange& range, uint64_t rows,
+                                      std::optional<std::string>& rest);
+  absl::Status DivideLeaf(uint32_t leaf, uint64_t rows);
+  void FlushPieces();
+  absl::Status LoadPieces();
+  void ForgetPieces() {
+    pieces_.Forget();
+    undivided_.clear();
+    crossed_.clear();
+  }
+  absl::Status VerifyPieces();
+  bool IsBig(uint32_t leaf) const;
   absl::Status LoadContext();
   absl::Status LoadTenure();
   void WriteTenure();
@@ -434,6 +454,12 @@ class Partition {
   const crdt::ActorId actor_;
   Storage& storage_;
   RowStore& rows_;
+  const ShardOptions& options_;
+  Pieces pieces_;
+  // Big leaves without pieces, and those that became big in this turn, or
+  // small.
+  std::set<uint32_t> undivided_;
+  std::set<uint32_t> crossed_;
   ObjectRows objects_;
 
   uint64_t next_counter_ = 1;  // never set back: N4

@@ -48,6 +48,7 @@ absl::Status Partition::Load() {
   settled_ = {};
   settled_before_ = {};
   sums_ = {};
+  ForgetPieces();
   sequence_ = checkpoint_ = log_entries_ = log_bytes_ = 0;
   superseded_changed_ = false;
   once_in_turn_.clear();
@@ -98,6 +99,7 @@ absl::Status Partition::Load() {
 
   DOVETAIL_RETURN_IF_ERROR(LoadContext());
   newborn_ = tenure_ ? !tenure_->complete : empty() && !suspect_;
+  DOVETAIL_RETURN_IF_ERROR(LoadPieces());
   DOVETAIL_MARK_IF("load: a log without a checkpoint",
                    !checkpoint && log_entries_ > 0);
   DOVETAIL_MARK_IF("load: a checkpoint and deltas after it",
@@ -236,6 +238,7 @@ absl::Status Partition::RecountLog() {
 
 void Partition::FlushTurn() {
   once_in_turn_.clear();
+  FlushPieces();
   WriteTenure();
   WriteProgress();
   if (!superseded_changed_) return;
@@ -261,6 +264,9 @@ void Partition::Checkpoint() {
     if (DOVETAIL_MUTANT("checkpoint: without the sums")) return;
     rows_.PutOther(Family::kMeta, SumsKey(id_, block), bytes);
   });
+  if (DOVETAIL_MUTANT("pieces: written at checkpoints alone")) {
+    pieces_.Write(rows_);
+  }
   // If the turn fails, Load() takes all three back.
   sums_.ClearDirty();
   checkpoint_ = sequence_;

@@ -44,6 +44,7 @@ void Partition::Forget() {
   settled_ = {};
   settled_before_ = {};
   sums_ = {};
+  ForgetPieces();
   superseded_changed_ = false;
   progress_ = {};
   progress_changed_ = false;
@@ -85,20 +86,21 @@ absl::StatusOr<size_t> Partition::EmptySome(size_t max) {
   }
   size_t removed = of_rows + keys.size();
   if (removed >= max) return removed;
-  keys.clear();
-  const size_t entries_max = max - removed;
-  const std::string expiries = ExpiryPrefix(id_);
-  DOVETAIL_RETURN_IF_ERROR(
-      storage_.Scan(Family::kMeta, expiries, RangeEnd(expiries),
-                    [&](absl::string_view key, absl::string_view) {
-                      keys.emplace_back(key);
-                      return keys.size() < entries_max;
-                    }));
-  for (std::string& key : keys) {
-    rows_.DeleteOther(Family::kMeta, std::move(key));
+  for (const std::string& others : {ExpiryPrefix(id_), PiecesPrefix(id_)}) {
+    keys.clear();
+    const size_t entries_max = max - removed;
+    DOVETAIL_RETURN_IF_ERROR(
+        storage_.Scan(Family::kMeta, others, RangeEnd(others),
+                      [&](absl::string_view key, absl::string_view) {
+                        keys.emplace_back(key);
+                        return keys.size() < entries_max;
+                      }));
+    for (std::string& key : keys) {
+      rows_.DeleteOther(Family::kMeta, std::move(key));
+    }
+    removed += keys.size();
+    if (removed >= max) return removed;
   }
-  removed += keys.size();
-  if (removed >= max) return removed;
   rows_.DeleteOther(Family::kMeta, EmptyingKey(id_));
   emptying_ = false;
   return removed;

@@ -137,10 +137,8 @@ void Partition::AddRow(const FoundLeaf& found, uint64_t salt, AskRows& list,
 }
 
 LeafSum Partition::SumOfRow(const FoundLeaf& found) const {
-  SumChanges changes;
-  const ObjectKey key = MakeObjectKey(found.object);
-  AddLeafChange(key.prefix, 0, found.path, crdt::Leaf(), found.leaf, changes);
-  return changes.empty() ? LeafSum{} : changes.begin()->second;
+  return ChangeOfLeaf(MakeObjectKey(found.object).prefix, found.path,
+                      crdt::Leaf(), found.leaf);
 }
 
 // --- Answering ---------------------------------------------------------------
@@ -364,7 +362,7 @@ absl::Status Partition::JoinRange(const KeyRange& range,
       return status;
     }
   }
-  sums_.Apply(changes);
+  AddToSums(changes);
   progress_.done.Insert(range);
   progress_changed_ = true;
   return absl::OkStatus();
@@ -424,7 +422,7 @@ absl::Status Partition::UniteRange(const KeyRange& range,
       return status;
     }
   }
-  sums_.Apply(changes);
+  AddToSums(changes);
   // No log tells of these changes of the sums.
   if (!changes.empty()) Checkpoint();
   return absl::OkStatus();
@@ -467,6 +465,7 @@ Partition::BesideRows Partition::MarkRows() {
 
 void Partition::RollBackRows(BesideRows before) {
   rows_.RollBack();
+  pieces_.RollBack();
   context_.superseded = std::move(before.superseded);
   superseded_changed_ = before.superseded_changed;
   restored_ = before.restored;

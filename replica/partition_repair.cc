@@ -142,7 +142,7 @@ absl::Status Partition::VerifySums() {
       const std::vector<bool> damaged,
       CompareRows({0, kLeavesPerPartition}, [](uint32_t, Family, auto) {}));
   const auto first = std::find(damaged.begin(), damaged.end(), true);
-  if (first == damaged.end()) return absl::OkStatus();
+  if (first == damaged.end()) return VerifyPieces();
   return absl::DataLossError(absl::StrCat(
       "the rows of partition ", Index(id_), " do not add up to its digest, in ",
       std::count(damaged.begin(), damaged.end(), true), " leaves, the first ",
@@ -264,7 +264,8 @@ absl::StatusOr<uint64_t> Partition::ClearDamage(uint32_t leaf) {
   const LeafSum before = sums_.leaf(static_cast<uint16_t>(leaf));
   change.sum = Subtract(change.sum, before.sum);
   change.count -= before.count;
-  sums_.Apply({{static_cast<uint16_t>(leaf), change}});
+  pieces_.Drop(leaf, rows_);
+  AddToSums({{static_cast<uint16_t>(leaf), change}});
   progress_.lost.Insert(range);
   progress_.filling = progress_.mending = true;
   progress_changed_ = true;
@@ -407,7 +408,7 @@ absl::StatusOr<bool> Partition::MendRange(
       return status;
     }
   }
-  sums_.Apply(changes);
+  AddToSums(changes);
   progress_.ahead.UnionWith(context.applied);
   progress_.lost.Erase(range);
   progress_changed_ = true;

@@ -71,7 +71,17 @@ bool Scrub::MayLookAt(const Partition& partition) const {
                     partition.id()) == 0;
 }
 
+void Scrub::DivideLeaves() {
+  for (const auto& partition : core_.partitions) {
+    if (!partition->Available().ok()) continue;
+    if (!partition->DivideSome(core_.options.divide_rows_per_round)) continue;
+    core_.touched.push_back(partition->id());
+    return;
+  }
+}
+
 void Scrub::Round() {
+  DivideLeaves();
   for (const auto& partition : core_.partitions) {
     if (partition->mendable() && MayLookAt(*partition)) {
       LookAtQuarantined(*partition, kRowsOfQuarantinePerRound);

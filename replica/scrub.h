@@ -37,6 +37,8 @@ class Scrub {
   // Looks at leaves from `leaf` on, about `rows` rows; returns where it came
   // to, kLeavesPerPartition at the end.
   uint32_t Look(Partition& partition, uint32_t leaf, uint64_t rows);
+  // Goes on with leaves that became big without pieces.
+  void DivideLeaves();
   // Looks at so many entries of the index.
   void LookAtIndex(uint64_t entries);
   bool MayLookAt(const Partition& partition) const;

@@ -8,6 +8,7 @@
 // what they would be as frames.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -16,6 +17,7 @@
 #include <deque>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <utility>
@@ -40,6 +42,7 @@ struct Arguments {
   uint32_t different_permille = 1;
   uint32_t partitions = 16;
   uint64_t seed = 1;
+  uint32_t elements = 10;
 };
 
 double CpuSeconds() {
@@ -52,6 +55,40 @@ size_t FrameBytes(const Message& message) {
   DOVETAIL_CHECK(frame.ok());
   return frame->size();
 }
+
+// Counts what is read.
+class CountingStorage final : public Storage {
+ public:
+  explicit CountingStorage(std::unique_ptr<RocksStorage> storage)
+      : storage_(std::move(storage)) {}
+  uint64_t rows_read = 0;
+
+  absl::StatusOr<std::optional<std::string>> Get(
+      Family family, absl::string_view key) override {
+    rows_read += family == Family::kRows ? 1 : 0;
+    return storage_->Get(family, key);
+  }
+  absl::Status Scan(
+      Family family, absl::string_view begin, absl::string_view end,
+      absl::FunctionRef<bool(absl::string_view, absl::string_view)> visit)
+      override {
+    return storage_->Scan(family, begin, end,
+                          [&](absl::string_view key, absl::string_view value) {
+                            rows_read += family == Family::kRows ? 1 : 0;
+                            return visit(key, value);
+                          });
+  }
+  absl::Status Commit(const WriteBatch& batch, CommitMode mode) override {
+    return storage_->Commit(batch, mode);
+  }
+  absl::Status Sync() override { return storage_->Sync(); }
+  absl::Status Checkpoint(const std::string& directory) override {
+    return storage_->Checkpoint(directory);
+  }
+
+ private:
+  const std::unique_ptr<RocksStorage> storage_;
+};
 
 // Two owners of everything.
 class Pair {
@@ -85,16 +122,26 @@ class Pair {
   }
   uint64_t bytes() const { return bytes_; }
   uint64_t messages() const { return messages_; }
-  void ResetCounts() { bytes_ = messages_ = 0; }
+  uint64_t rows_read(uint32_t node) const { return storages_[node]->rows_read; }
+  // The longest that a shard has not listened.
+  double longest_turn_ms() const { return longest_turn_ms_; }
+  void ResetCounts() {
+    bytes_ = messages_ = 0;
+    longest_turn_ms_ = 0;
+    for (const auto& storage : storages_) storage->rows_read = 0;
+  }
   const Now& now() const { return now_; }
 
-  // Writes register `key` at node 0; `lost`: node 1 does not hear of it.
+  // Writes register `key` at node 0.
   void Write(uint32_t key, const std::string& value) {
     crdt::Operation operation;
     operation.object = {"bench", absl::StrCat("key-", key),
                         crdt::Type::kRegister};
     operation.verb = crdt::Verb::kWrite;
     operation.value = value;
+    Write(std::move(operation));
+  }
+  void Write(crdt::Operation operation) {
     ClientRequest request;
     request.id = RequestId{next_id_++};
     request.options.write = Level::Count(1);
@@ -115,8 +162,10 @@ class Pair {
     while (!network_.empty()) {
       auto [from, message] = std::move(network_.front());
       network_.pop_front();
+      const auto begun = std::chrono::steady_clock::now();
       shards_[1 - from]->HandleMessage(NodeId{from}, std::move(message), now_);
       EndTurn(1 - from);
+      TurnTook(begun);
     }
   }
   void DropAll() { network_.clear(); }
@@ -125,8 +174,10 @@ class Pair {
     now_.wall_ms += static_cast<uint64_t>(absl::ToInt64Milliseconds(time));
     for (uint32_t i = 0; i < 2; ++i) {
       if (now_.steady < shards_[i]->next_deadline()) continue;
+      const auto begun = std::chrono::steady_clock::now();
       shards_[i]->HandleTimers(now_);
       EndTurn(i);
+      TurnTook(begun);
     }
     DeliverAll();
   }
@@ -151,7 +202,7 @@ class Pair {
   void Open(uint32_t node, uint64_t actor) {
     auto storage = RocksStorage::Open(DirectoryOf(node), RocksOptions());
     DOVETAIL_CHECK(storage.ok());
-    storages_[node] = *std::move(storage);
+    storages_[node] = std::make_unique<CountingStorage>(*std::move(storage));
     shards_[node] = std::make_unique<Shard>(
         options_, placement_,
         Shard::Identity{NodeId{node},
@@ -160,16 +211,23 @@ class Pair {
     DOVETAIL_CHECK(shards_[node]->Open(now_).ok());
   }
 
+  void TurnTook(std::chrono::steady_clock::time_point begun) {
+    const std::chrono::duration<double, std::milli> took =
+        std::chrono::steady_clock::now() - begun;
+    longest_turn_ms_ = std::max(longest_turn_ms_, took.count());
+  }
+
   const ShardOptions options_;
   const std::string directory_;
   const Placement placement_;
-  std::array<std::unique_ptr<RocksStorage>, 2> storages_;
+  std::array<std::unique_ptr<CountingStorage>, 2> storages_;
   std::array<std::unique_ptr<Shard>, 2> shards_;
   std::deque<std::pair<uint32_t, Message>> network_;
   Now now_{absl::Seconds(1), 1'700'000'000'000};
   uint64_t next_id_ = 1;
   uint64_t bytes_ = 0;
   uint64_t messages_ = 0;
+  double longest_turn_ms_ = 0;
 };
 
 void Load(Pair& pair, uint32_t rows) {
@@ -231,6 +289,83 @@ void Repair(const Arguments& arguments) {
               static_cast<unsigned long long>(pair.bytes() / 1000),
               static_cast<double>(pair.bytes()) / (different * row),
               took.count(), CpuSeconds() - cpu);
+}
+
+crdt::Operation OnSet(crdt::Verb verb, std::vector<std::string> elements) {
+  crdt::Operation operation;
+  operation.object = {"bench", "set", crdt::Type::kSet};
+  operation.verb = verb;
+  operation.elements = std::move(elements);
+  return operation;
+}
+
+void PrintSetLine(const char* what, const Pair& pair, double seconds,
+                  double cpu) {
+  std::printf("| %s | %llu | %llu | %llu | %llu | %.1f | %.2f | %.2f |\n", what,
+              static_cast<unsigned long long>(pair.messages()),
+              static_cast<unsigned long long>(pair.bytes() / 1000),
+              static_cast<unsigned long long>(pair.rows_read(0)),
+              static_cast<unsigned long long>(pair.rows_read(1)),
+              pair.longest_turn_ms(), seconds, cpu);
+  std::fflush(stdout);
+}
+
+// One set of very many elements, of which a few differ.
+void RepairSet(const Arguments& arguments) {
+  const sim::TemporaryDirectory directory;
+  Pair pair(directory.path(), 1);
+  const auto name = [](uint32_t i) { return absl::StrCat("element-", i); };
+  for (uint32_t i = 0; i < arguments.rows;) {
+    std::vector<std::string> elements;
+    for (int n = 0; n < kTurn && i < arguments.rows; ++n, ++i) {
+      elements.push_back(name(i));
+    }
+    pair.Write(OnSet(crdt::Verb::kAdd, std::move(elements)));
+    pair.EndTurn(0);
+    pair.DeliverAll();
+    if (i % (64 * kTurn) == 0) pair.Pass(absl::Seconds(1));
+  }
+  while (!pair.LogsEmpty()) pair.Pass(absl::Seconds(1));
+  DOVETAIL_CHECK(pair.Equal());
+  std::mt19937_64 random(arguments.seed);
+  for (uint32_t i = 0; i < arguments.elements; ++i) {
+    const bool adds = i % 2 == 0;
+    pair.Write(
+        adds ? OnSet(crdt::Verb::kAdd, {name(arguments.rows + i)})
+             : OnSet(crdt::Verb::kRemove,
+                     {name(static_cast<uint32_t>(random() % arguments.rows))}));
+    pair.EndTurn(0);
+    pair.DropAll();
+  }
+  ForgetLogs(pair, 1);
+  DOVETAIL_CHECK(!pair.Equal());
+  // So that neither has its rows in memory.
+  for (uint32_t i = 0; i < 2; ++i) pair.Restart(i);
+  pair.DropAll();
+
+  pair.ResetCounts();
+  double cpu = CpuSeconds();
+  auto begun = std::chrono::steady_clock::now();
+  const auto seconds = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() -
+                                         begun)
+        .count();
+  };
+  pair.at(1).StartRanges(NodeId{0}, pair.now());
+  pair.EndTurn(1);
+  pair.DeliverAll();
+  while (!pair.Equal()) pair.Pass(absl::Milliseconds(100));
+  PrintSetLine("repair", pair, seconds(), CpuSeconds() - cpu);
+
+  while (!pair.LogsEmpty()) pair.Pass(absl::Seconds(1));
+  pair.ResetCounts();
+  cpu = CpuSeconds();
+  begun = std::chrono::steady_clock::now();
+  const uint64_t before = pair.at(0).stats().scrubbed_leaves;
+  while (pair.at(0).stats().scrubbed_leaves < before + 4096) {
+    pair.Pass(absl::Seconds(1));
+  }
+  PrintSetLine("the scrub's pass", pair, seconds(), CpuSeconds() - cpu);
 }
 
 // Times what happens until it ends, and prints that.
@@ -335,8 +470,19 @@ int Main(int argc, char** argv) {
   app.add_flag("--idle", idle, "what equal replicas say, not repair");
   bool move = false;
   app.add_flag("--move", move, "all rows to an empty replica, not repair");
+  bool set = false;
+  app.add_flag("--set", set, "the rows are the elements of one set");
+  app.add_option("--elements", arguments.elements, "of the set that differ")
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  if (move) {
+  if (set) {
+    std::printf(
+        "| a set of %u, %u differ | messages | KB | rows read by the source | "
+        "by the other | longest turn, ms | s | CPU s |\n"
+        "|---|---|---|---|---|---|---|---|\n",
+        arguments.rows, arguments.elements);
+    RepairSet(arguments);
+  } else if (move) {
     std::printf(
         "| %u rows in %u partitions | s | CPU s | CPU µs a row | MB |\n"
         "|---|---|---|---|---|\n",

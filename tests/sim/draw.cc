@@ -67,6 +67,14 @@ void DrawRepair(Stream& chance, PlanOptions& options) {
   options.scrub_rows_per_round = chance.LogBetween(1, 1'000);
 }
 
+// In three of four clusters digest leaves are large before long.
+void DrawPieces(Stream& chance, PlanOptions& options) {
+  if (chance.OneIn(4)) return;
+  options.big_leaf_rows = chance.LogBetween(2, 24);
+  options.piece_bits = chance.Between(0, 3);
+  options.divide_rows_per_round = chance.LogBetween(1, 64);
+}
+
 // Two thirds of the larger clusters have real rings.
 void DrawRing(Stream& chance, PlanOptions& options) {
   if (options.nodes < 3 || chance.OneIn(3)) return;
@@ -245,6 +253,8 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   DrawPlacement(placement, plan.options);
   Stream repair(seed, "repair");
   DrawRepair(repair, plan.options);
+  Stream pieces(seed, "pieces");
+  DrawPieces(pieces, plan.options);
   Stream ring(seed, "real-ring");
   DrawRing(ring, plan.options);
   Stream transfers(seed, "transfers");

@@ -71,6 +71,9 @@ struct PlanOptions {
   int64_t log_age_max_us = int64_t{24} * 3600 * 1'000'000;
   int64_t truncate_again_after_us = 50'000;
   int64_t scrub_rows_per_round = 1000;
+  int64_t big_leaf_rows = 4096;
+  int64_t piece_bits = 10;
+  int64_t divide_rows_per_round = 4096;
   int64_t expiry_grace_ms = 10'000;
   int64_t expiry_agreement_ms = 2'000;
   int64_t strict = 0;  // 1: quorums of owners alone

@@ -52,6 +52,10 @@ replica::ShardOptions ToShardOptions(const PlanOptions& plan) {
       absl::Microseconds(plan.truncate_again_after_us);
   options.scrub_rows_per_round =
       static_cast<uint64_t>(plan.scrub_rows_per_round);
+  options.big_leaf_rows = static_cast<uint64_t>(plan.big_leaf_rows);
+  options.piece_bits = static_cast<int>(plan.piece_bits);
+  options.divide_rows_per_round =
+      static_cast<uint64_t>(plan.divide_rows_per_round);
   options.expiry_grace = absl::Milliseconds(plan.expiry_grace_ms);
   options.expiry_clock_agreement = absl::Milliseconds(plan.expiry_agreement_ms);
   options.quorums_default =

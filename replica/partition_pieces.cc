@@ -1,0 +1,153 @@
+// Partition: the pieces of its large digest leaves (pieces.h), as far as rows
+// have to be read for them.
+#include <limits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "crdt/check.h"
+#include "crdt/hooks.h"
+#include "replica/partition.h"
+
+namespace dovetail::replica {
+namespace {
+
+// A leaf that was big when nobody looked is divided in the maintenance rounds.
+constexpr uint64_t kDividedAtOnce = 2;
+
+}  // namespace
+
+bool Partition::IsBig(uint32_t leaf) const {
+  return sums_.leaf(static_cast<uint16_t>(leaf)).count >
+         static_cast<int64_t>(options_.big_leaf_rows);
+}
+
+void Partition::AddToSums(const SumChanges& changes) {
+  sums_.Apply(changes);
+  for (const auto& [leaf, change] : changes) {
+    if (IsBig(leaf) != pieces_.Has(leaf)) crossed_.insert(leaf);
+  }
+  pieces_.Take();
+}
+
+absl::StatusOr<Pieces::Cut> Partition::CutRows(
+    const KeyRange& range, uint64_t rows, std::optional<std::string>& rest) {
+  Pieces::Cut cut;
+  auto piece = cut.emplace(range.begin, PieceSum{}).first;
+  rest.reset();
+  DOVETAIL_RETURN_IF_ERROR(ForEachLeafIn(rows_, range, [&](FoundLeaf&& found) {
+    if (pieces_.IsBoundary(found.key) && found.key != range.begin) {
+      if (rows == 0) {
+        rest = std::move(found.key);
+        return false;
+      }
+      piece = cut.emplace(found.key, PieceSum{}).first;
+    }
+    const crdt::Type type =
+        crdt::LeafTypeOf(found.object.type, found.path.bytes());
+    piece->second.Merge(
+        {SumOfRow(found), 1, crdt::IsVisible(type, found.leaf) ? 1 : 0});
+    rows -= rows > 0 ? 1 : 0;
+    return true;
+  }));
+  return cut;
+}
+
+absl::Status Partition::DivideLeaf(uint32_t leaf, uint64_t rows) {
+  if (!pieces_.Has(leaf)) {
+    pieces_.Begin(leaf, sums_.leaf(static_cast<uint16_t>(leaf)));
+  }
+  std::optional<std::string> rest;
+  DOVETAIL_ASSIGN_OR_RETURN(const Pieces::Cut cut,
+                            CutRows(pieces_.Tail(leaf), rows, rest));
+  if (!pieces_.CutTail(leaf, cut, rest)) {
+    DOVETAIL_MARK("pieces: damage is found when a leaf is divided");
+    return absl::DataLossError(absl::StrCat("rows of digest leaf ", leaf,
+                                            " do not add up to its digest"));
+  }
+  if (!rest) undivided_.erase(leaf);
+  return absl::OkStatus();
+}
+
+bool Partition::DivideSome(uint64_t rows) {
+  if (undivided_.empty()) return false;
+  const uint32_t leaf = *undivided_.begin();
+  if (!pieces_.Has(leaf) && !IsBig(leaf)) {
+    undivided_.erase(leaf);
+    return true;
+  }
+  const absl::Status divided = DivideLeaf(leaf, rows);
+  if (!divided.ok()) {
+    pieces_.Drop(leaf, rows_);
+    Note(divided);
+  }
+  return divided.ok();
+}
+
+// Once a turn and piece, whatever the turn has done to its rows.
+void Partition::FlushPieces() {
+  absl::Status damage;
+  for (const uint32_t leaf : std::exchange(crossed_, {})) {
+    const auto count = static_cast<uint64_t>(
+        std::max<int64_t>(0, sums_.leaf(static_cast<uint16_t>(leaf)).count));
+    if (pieces_.Has(leaf) && 2 * count < options_.big_leaf_rows) {
+      DOVETAIL_MARK("pieces: a leaf has become small");
+      pieces_.Drop(leaf, rows_);
+      undivided_.erase(leaf);
+    } else if (!pieces_.Has(leaf) && IsBig(leaf)) {
+      undivided_.insert(leaf);
+      if (count > kDividedAtOnce * options_.big_leaf_rows || quarantined_ ||
+          DOVETAIL_BUGGIFY("pieces: a leaf is divided later")) {
+        continue;
+      }
+      absl::Status divided = DivideLeaf(leaf, count);
+      if (!divided.ok()) pieces_.Drop(leaf, rows_);
+      damage.Update(divided);
+    }
+  }
+  for (const auto& [leaf, range] : pieces_.Joined()) {
+    if (DOVETAIL_MUTANT("pieces: one in which another begins is kept")) break;
+    if (!pieces_.Has(leaf)) continue;  // damage was met in it
+    std::optional<std::string> rest;
+    const absl::StatusOr<Pieces::Cut> cut =
+        CutRows(range, std::numeric_limits<uint64_t>::max(), rest);
+    if (cut.ok() && pieces_.Replace(leaf, *cut)) continue;
+    DOVETAIL_MARK("pieces: damage is found when one is cut");
+    pieces_.Drop(leaf, rows_);
+    undivided_.insert(leaf);
+    damage.Update(!cut.ok() ? cut.status()
+                            : absl::DataLossError(absl::StrCat(
+                                  "rows of digest leaf ", leaf,
+                                  " do not add up to a piece of it")));
+  }
+  if (!DOVETAIL_MUTANT("pieces: written at checkpoints alone")) {
+    pieces_.Write(rows_);
+  }
+  Note(damage);
+}
+
+absl::Status Partition::LoadPieces() {
+  DOVETAIL_RETURN_IF_ERROR(pieces_.Load(storage_, rows_, sums_));
+  for (uint32_t leaf = 0; leaf < kLeavesPerPartition; ++leaf) {
+    if (IsBig(leaf) && !pieces_.Has(leaf)) undivided_.insert(leaf);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Partition::VerifyPieces() {
+  for (const uint32_t leaf : pieces_.Leaves()) {
+    if (!pieces_.Divided(leaf)) continue;
+    std::optional<std::string> rest;
+    DOVETAIL_ASSIGN_OR_RETURN(
+        const Pieces::Cut cut,
+        CutRows(RowsOfLeaves(id_, partitions_, leaf, leaf + 1),
+                std::numeric_limits<uint64_t>::max(), rest));
+    if (!(cut == pieces_.Of(leaf))) {
+      return absl::DataLossError(
+          absl::StrCat("the pieces of digest leaf ", leaf, " of partition ",
+                       Index(id_), " are not those of its rows"));
+    }
+  }
+  return pieces_.VerifyStored(storage_);
+}
+
+}  // namespace dovetail::replica
