@@ -40,6 +40,7 @@
 #include "replica/bucket_properties.h"
 #include "replica/digest.h"
 #include "replica/ids.h"
+#include "replica/key_ranges.h"
 #include "replica/object_rows.h"
 #include "replica/options.h"
 #include "replica/pieces.h"
@@ -53,6 +54,7 @@
 namespace dovetail::replica {
 
 struct LogEntry;
+struct Remains;
 
 enum class ApplyOutcome : uint8_t { kApplied, kDuplicate };
 
@@ -64,6 +66,14 @@ struct Tenure {
   RingStamp parent;  // of that ring; epoch 0: none, or not known
   bool complete = false;
   friend bool operator==(const Tenure&, const Tenure&) = default;
+};
+
+// How far a pass over the rows of a partition has come: to that digest leaf,
+// and within it to the piece where that row is.
+struct ScrubPlace {
+  uint32_t leaf = 0;
+  std::string piece;
+  bool at_end() const { return leaf == kLeavesPerPartition; }
 };
 
 // By what time objects have expired (crdt/expiry.h) for a mutation, and how
@@ -231,20 +241,27 @@ class Partition {
   // Goes on dividing a leaf that is big (pieces.h), by about `rows` rows.
   // False: there is none, or damage is in the way.
   bool DivideSome(uint64_t rows);
-  // The digest leaves whose rows do not decode, do not add up, or show what the
-  // index on disk does not name. Requires: this turn has not changed it.
-  // Cost: O(rows). DataLoss: the disk does not let go of them.
-  absl::StatusOr<std::vector<uint32_t>> FindDamage(LeafSpan leaves);
-  // Quarantines the partition if rows of digest leaves that lie in `range`, in
-  // part or as a whole, do not decode or do not add up: DataLoss. A leaf that
-  // was looked at is not again until VouchAgain: one with a large object is
-  // asked about in many parts. Cost: O(rows of those leaves).
+  // Looks at about `rows` rows from `place` on, and moves it behind them: whole
+  // digest leaves, or pieces of one. The leaves of these whose rows do not
+  // decode, do not add up, or show what the index on disk does not name.
+  // Requires: this turn has not changed it; rows > 0. Cost: O(rows). DataLoss:
+  // the disk does not let go of them, and `place` is where it was.
+  absl::StatusOr<std::vector<uint32_t>> FindDamage(ScrubPlace& place,
+                                                   uint64_t rows);
+  // Quarantines the partition if rows of digest leaves or pieces that lie in
+  // `range`, in part or as a whole, do not decode or do not add up: DataLoss.
+  // What was looked at is not again until VouchAgain: one with a large object
+  // is asked about in many parts. Cost: O(rows of those).
   absl::Status Vouch(const KeyRange& range);
   // The front of `range` that has about `rows` of them by the digest: whole
-  // digest leaves, one at the least. Takes them off `rows`.
-  // Errors: InvalidArgument if `range` is of another partition.
-  absl::StatusOr<KeyRange> FrontOf(const KeyRange& range, uint64_t& rows) const;
-  void VouchAgain() { vouched_.clear(); }
+  // digest leaves or, if those may be cut, pieces; one at the least. Takes them
+  // off `rows`. Errors: InvalidArgument if `range` is of another partition.
+  absl::StatusOr<KeyRange> FrontOf(const KeyRange& range, uint64_t& rows,
+                                   bool whole_leaves) const;
+  void VouchAgain() {
+    vouched_.clear();
+    vouched_pieces_ = {};
+  }
   // Removes what does not decode, makes the rest consistent, and remembers the
   // leaf as lost. Returns how many rows did not decode.
   absl::StatusOr<uint64_t> ClearDamage(uint32_t leaf);
@@ -374,6 +391,23 @@ class Partition {
     crossed_.clear();
   }
   absl::Status VerifyPieces();
+  // Of a divided leaf the pieces from that on in which `from` lies, about
+  // `rows` rows; from its first one, if that is empty.
+  KeyRange PiecesFrom(uint32_t leaf, absl::string_view from,
+                      uint64_t rows) const;
+  // Whether the rows of `range`, whole pieces of a leaf, decode, add up, and
+  // those of objects that begin there fit their headers.
+  absl::StatusOr<bool> PiecesFit(
+      uint32_t leaf, const KeyRange& range,
+      absl::FunctionRef<void(uint32_t leaf, Family family, std::string key)>
+          listed);
+  absl::Status CountBeyond(uint32_t leaf, const std::string& from,
+                           Remains& remains);
+  // Where the front of `range` ends, within a divided leaf, that has `rows`.
+  std::string FrontOfPieces(uint32_t leaf, const KeyRange& range,
+                            uint64_t& rows) const;
+  absl::StatusOr<bool> VouchForPieces(uint32_t leaf, const KeyRange& range);
+  absl::StatusOr<bool> VouchForLeaves(LeafSpan leaves);
   bool IsBig(uint32_t leaf) const;
   absl::Status LoadContext();
   absl::Status LoadTenure();
@@ -475,6 +509,7 @@ class Partition {
   uint64_t log_entries_ = 0;
   uint64_t log_bytes_ = 0;
   std::set<uint32_t> vouched_;  // digest leaves, since VouchAgain
+  KeyRanges vouched_pieces_;    // of others
   uint64_t version_ = 1;
   bool superseded_changed_ = false;
   // Deltas of sessions that this turn applied: their log entries cannot be

@@ -1,5 +1,7 @@
 // Partition: the pieces of its large digest leaves (pieces.h), as far as rows
 // have to be read for them.
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -7,6 +9,7 @@
 #include "crdt/check.h"
 #include "crdt/hooks.h"
 #include "replica/partition.h"
+#include "replica/remains.h"
 
 namespace dovetail::replica {
 namespace {
@@ -148,6 +151,150 @@ absl::Status Partition::VerifyPieces() {
     }
   }
   return pieces_.VerifyStored(storage_);
+}
+
+// --- Looking for damage ------------------------------------------------------
+
+KeyRange Partition::PiecesFrom(uint32_t leaf, absl::string_view from,
+                               uint64_t rows) const {
+  const Pieces::Cut& pieces = pieces_.Of(leaf);
+  KeyRange range = RowsOfLeaves(id_, partitions_, leaf, leaf + 1);
+  auto piece =
+      from.empty() ? pieces.begin() : std::prev(pieces.upper_bound(from));
+  range.begin = piece->first;
+  uint64_t expected = 0;
+  while (piece != pieces.end() && expected < rows) {
+    expected += static_cast<uint64_t>(piece->second.rows) + 1;
+    ++piece;
+  }
+  if (piece != pieces.end()) range.end = piece->first;
+  return range;
+}
+
+// What is in pieces behind is taken at its word; its rows are looked at in
+// their turn.
+absl::Status Partition::CountBeyond(uint32_t leaf, const std::string& from,
+                                    Remains& remains) {
+  const ObjectKey key = MakeObjectKey(remains.object);
+  const std::string end = RangeEnd(key.prefix);
+  const Pieces::Cut& pieces = pieces_.Of(leaf);
+  ObjectHeader& there = remains.there;
+  const auto count = [&](FoundRow&& row) {
+    if (row.object) remains.Add(row);
+  };
+  for (auto piece = pieces.find(from);
+       piece != pieces.end() && BeforeEnd(piece->first, end); ++piece) {
+    const auto next = std::next(piece);
+    if (next == pieces.end() || !BeforeEnd(next->first, end)) {
+      DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, {piece->first, end}, count));
+    } else {
+      there.count += static_cast<uint64_t>(piece->second.rows);
+      there.visible += static_cast<uint64_t>(piece->second.visible);
+    }
+  }
+  const std::string expiry = key.LeafKey(crdt::Path::OfExpiry());
+  if (expiry < from) return absl::OkStatus();
+  return ForEachRow(rows_, {expiry, expiry + '\0'}, [&](FoundRow&& row) {
+    if (row.object) there.expires_ms = crdt::ExpiresMs(row.leaves[0].second);
+  });
+}
+
+absl::StatusOr<bool> Partition::PiecesFit(
+    uint32_t leaf, const KeyRange& range,
+    absl::FunctionRef<void(uint32_t, Family, std::string)> listed) {
+  const Pieces::Cut& pieces = pieces_.Of(leaf);
+  std::map<absl::string_view, PieceSum> found;
+  bool fit = true;
+  // Its rows are next to each other. If its header lies before them, in another
+  // piece, it is judged there.
+  std::optional<Remains> object;
+  bool judged = false;
+  const auto add = [&](const FoundRow& row) {
+    object->Add(row);
+    const ObjectKey key = MakeObjectKey(*row.object);
+    for (const auto& [path, value] : row.leaves) {
+      const std::string at = key.LeafKey(path);
+      if (at < range.begin || !BeforeEnd(at, range.end)) continue;
+      const crdt::Type type = crdt::LeafTypeOf(row.object->type, path.bytes());
+      found[std::prev(pieces.upper_bound(at))->first].Merge(
+          {SumOfRow({"", *row.object, path, value}), 1,
+           crdt::IsVisible(type, value) ? 1 : 0});
+    }
+  };
+  const auto end_object = [&] {
+    if (!object) return;
+    if (judged) {
+      fit &= object->header || object->there.count == 0;
+      fit &= !object->hidden;
+    } else {
+      fit &= object->Fits();
+    }
+  };
+  if (IsMiddleOfObject(range.begin)) {
+    DOVETAIL_ASSIGN_OR_RETURN(const ParsedRowKey first,
+                              ParseRowKey(range.begin));
+    object.emplace(first.object);
+    judged = true;
+    const std::string header = MakeObjectKey(first.object).HeaderKey();
+    DOVETAIL_RETURN_IF_ERROR(
+        ForEachRow(rows_, {header, header + '\0'}, [&](FoundRow&& row) {
+          fit &= row.object.has_value();
+          if (row.object) add(row);
+        }));
+  }
+  DOVETAIL_RETURN_IF_ERROR(ForEachRow(rows_, range, [&](FoundRow&& row) {
+    fit &= row.object.has_value();
+    if (!row.object) return;
+    if (!object || !(object->object == *row.object)) {
+      end_object();
+      object.emplace(*row.object);
+      judged = false;
+    }
+    add(row);
+    if (row.header && row.decoded.visible > 0) {
+      listed(leaf, Family::kIndex, IndexKey(*row.object));
+    }
+    if (row.header && row.decoded.expires_ms > 0) {
+      listed(leaf, Family::kMeta,
+             ExpiryKey(id_, row.decoded.expires_ms, *row.object));
+    }
+  }));
+  if (object && !judged && !object->inline_rows && pieces.contains(range.end)) {
+    DOVETAIL_RETURN_IF_ERROR(CountBeyond(leaf, range.end, *object));
+  }
+  end_object();
+  for (auto piece = pieces.find(range.begin);
+       piece != pieces.end() && BeforeEnd(piece->first, range.end); ++piece) {
+    fit &= found[piece->first] == piece->second;
+  }
+  return fit;
+}
+
+std::string Partition::FrontOfPieces(uint32_t leaf, const KeyRange& range,
+                                     uint64_t& rows) const {
+  const KeyRange all = RowsOfLeaves(id_, partitions_, leaf, leaf + 1);
+  const Pieces::Cut& pieces = pieces_.Of(leaf);
+  auto piece = pieces.find(pieces_.Around(leaf, {range.begin, all.end}).begin);
+  while (piece != pieces.end() && BeforeEnd(piece->first, range.end)) {
+    rows -= std::min(rows, static_cast<uint64_t>(piece->second.rows));
+    ++piece;
+    if (rows == 0) break;
+  }
+  return piece == pieces.end() ? all.end : piece->first;
+}
+
+absl::StatusOr<bool> Partition::VouchForPieces(uint32_t leaf,
+                                               const KeyRange& range) {
+  for (const KeyRange& missing :
+       vouched_pieces_.Missing(pieces_.Around(leaf, range))) {
+    const KeyRange whole = pieces_.Around(leaf, missing);
+    DOVETAIL_MARK("pieces: a source vouches for some");
+    DOVETAIL_ASSIGN_OR_RETURN(
+        const bool fit, PiecesFit(leaf, whole, [](uint32_t, Family, auto) {}));
+    if (!fit) return false;
+    vouched_pieces_.Insert(whole);
+  }
+  return true;
 }
 
 }  // namespace dovetail::replica

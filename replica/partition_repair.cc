@@ -10,10 +10,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "crdt/check.h"
-#include "crdt/expiry.h"
 #include "crdt/hooks.h"
 #include "replica/hash.h"
 #include "replica/partition.h"
+#include "replica/remains.h"
 
 namespace dovetail::replica {
 namespace {
@@ -21,41 +21,6 @@ namespace {
 // Deltas that a source lacks and that are replayed over what it has, at the
 // most; a source that lacks more is asked later.
 constexpr uint64_t kReplayedMax = 10'000;
-
-// What the rows that are there make of one object.
-struct Remains {
-  crdt::ObjectId object;
-  bool header = false;
-  bool inline_rows = false;  // its leaves stand in its header
-  bool hidden = false;       // and yet there are rows of leaves
-  ObjectHeader there;        // what its rows come to, without leaves
-  ObjectHeader decoded;      // what its header says, without leaves
-
-  explicit Remains(crdt::ObjectId of = {}) : object(std::move(of)) {}
-  void Add(const FoundRow& row) {
-    header |= row.header;
-    inline_rows |= row.header && !row.exploded;
-    hidden |= !row.header && inline_rows;
-    if (row.header) {
-      decoded.visible = row.decoded.visible;
-      decoded.count = row.decoded.count;
-      decoded.expires_ms = row.decoded.expires_ms;
-    }
-    for (const auto& [path, leaf] : row.leaves) {
-      const crdt::Type type = crdt::LeafTypeOf(object.type, path.bytes());
-      there.visible += crdt::IsVisible(type, leaf) ? 1 : 0;
-      ++there.count;
-      if (path.IsExpiry()) there.expires_ms = crdt::ExpiresMs(leaf);
-    }
-  }
-  // Whether readers, who begin at the header, see all of it.
-  bool Fits() const {
-    return inline_rows ? !hidden
-                       : header && decoded.count == there.count &&
-                             decoded.visible == there.visible &&
-                             decoded.expires_ms == there.expires_ms;
-  }
-};
 
 }  // namespace
 
@@ -112,27 +77,50 @@ absl::StatusOr<std::vector<bool>> Partition::CompareRows(
   return damaged;
 }
 
-absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(LeafSpan leaves) {
+absl::StatusOr<std::vector<uint32_t>> Partition::FindDamage(ScrubPlace& place,
+                                                            uint64_t rows) {
+  DOVETAIL_CHECK(rows > 0);
   struct Named {
     uint32_t leaf = 0;
     Family family = Family::kIndex;
     std::string key;
   };
   std::vector<Named> named;
-  DOVETAIL_ASSIGN_OR_RETURN(
-      std::vector<bool> damaged,
-      CompareRows(leaves, [&](uint32_t leaf, Family family, std::string key) {
-        named.push_back({leaf, family, std::move(key)});
-      }));
+  const uint32_t first = place.leaf;
+  std::vector<bool> damaged;
+  const auto listed = [&](uint32_t leaf, Family family, std::string key) {
+    named.push_back({leaf, family, std::move(key)});
+  };
+  ScrubPlace next;
+  if (pieces_.Divided(first)) {
+    DOVETAIL_MARK("scrub: piece by piece");
+    const KeyRange range = PiecesFrom(first, place.piece, rows);
+    DOVETAIL_ASSIGN_OR_RETURN(const bool fit, PiecesFit(first, range, listed));
+    damaged = {!fit};
+    const bool last =
+        range.end == RowsOfLeaves(id_, partitions_, first, first + 1).end;
+    next = last ? ScrubPlace{first + 1, ""} : ScrubPlace{first, range.end};
+  } else {
+    uint64_t expected = 0;
+    for (next.leaf = first; next.leaf < kLeavesPerPartition &&
+                            expected < rows && !pieces_.Divided(next.leaf);
+         ++next.leaf) {
+      const int64_t count = sums_.leaf(static_cast<uint16_t>(next.leaf)).count;
+      // Empty leaves cost something, too.
+      expected += static_cast<uint64_t>(std::max<int64_t>(count, 0)) + 1;
+    }
+    DOVETAIL_ASSIGN_OR_RETURN(damaged, CompareRows({first, next.leaf}, listed));
+  }
   for (const auto& [leaf, family, key] : named) {
     DOVETAIL_ASSIGN_OR_RETURN(const std::optional<std::string> entry,
                               storage_.Get(family, key));
-    if (!entry) damaged[leaf - leaves.first] = true;
+    if (!entry) damaged[leaf - first] = true;
   }
   std::vector<uint32_t> places;
-  for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
-    if (damaged[leaf - leaves.first]) places.push_back(leaf);
+  for (uint32_t i = 0; i < damaged.size(); ++i) {
+    if (damaged[i]) places.push_back(first + i);
   }
+  place = std::move(next);
   return places;
 }
 
@@ -168,13 +156,21 @@ absl::StatusOr<LeafSpan> Partition::LeavesAround(const KeyRange& range) const {
 }
 
 absl::StatusOr<KeyRange> Partition::FrontOf(const KeyRange& range,
-                                            uint64_t& rows) const {
+                                            uint64_t& rows,
+                                            bool whole_leaves) const {
   DOVETAIL_ASSIGN_OR_RETURN(const LeafSpan leaves, LeavesAround(range));
   uint32_t leaf = leaves.first;
   do {
-    const auto here = static_cast<uint64_t>(
-        std::max<int64_t>(0, sums_.leaf(static_cast<uint16_t>(leaf)).count));
-    rows -= std::min(rows, here);
+    if (!whole_leaves && pieces_.Divided(leaf)) {
+      const std::string end = FrontOfPieces(leaf, range, rows);
+      if (EndBefore(end, range.end) && rows == 0) {
+        return KeyRange{range.begin, end};
+      }
+    } else {
+      const auto here = static_cast<uint64_t>(
+          std::max<int64_t>(0, sums_.leaf(static_cast<uint16_t>(leaf)).count));
+      rows -= std::min(rows, here);
+    }
     ++leaf;
   } while (leaf < leaves.end && rows > 0);
   if (leaf >= leaves.end) return range;
@@ -184,25 +180,47 @@ absl::StatusOr<KeyRange> Partition::FrontOf(const KeyRange& range,
 
 absl::Status Partition::Vouch(const KeyRange& range) {
   DOVETAIL_ASSIGN_OR_RETURN(const LeafSpan leaves, LeavesAround(range));
-  uint32_t first = leaves.first;
-  uint32_t end = leaves.end;
-  while (first < end && vouched_.contains(first)) ++first;
-  while (first < end && vouched_.contains(end - 1)) --end;
-  if (first >= end) return absl::OkStatus();
-  DOVETAIL_ASSIGN_OR_RETURN(
-      const std::vector<bool> damaged,
-      CompareRows({first, end}, [](uint32_t, Family, auto) {}));
-  for (uint32_t leaf = first; leaf < end; ++leaf) {
-    if (!damaged[leaf - first]) {
-      vouched_.insert(leaf);
-      continue;
+  for (uint32_t first = leaves.first; first < leaves.end;) {
+    uint32_t end = first + 1;
+    absl::StatusOr<bool> fit;
+    if (pieces_.Divided(first)) {
+      fit = VouchForPieces(first, range);
+    } else {
+      while (end < leaves.end && !pieces_.Divided(end)) ++end;
+      fit = VouchForLeaves({first, end});
     }
-    const absl::Status why = absl::DataLossError(absl::StrCat(
-        "rows of digest leaf ", leaf, " do not add up to its digest"));
-    Quarantine(why);
-    return why;
+    DOVETAIL_RETURN_IF_ERROR(fit.status());
+    if (!*fit) {
+      const absl::Status why = absl::DataLossError(
+          absl::StrCat("rows of digest leaves ", first, " to ", end - 1,
+                       " do not add up to their digest"));
+      Quarantine(why);
+      return why;
+    }
+    first = end;
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Partition::VouchForLeaves(LeafSpan leaves) {
+  while (leaves.first < leaves.end && vouched_.contains(leaves.first)) {
+    ++leaves.first;
+  }
+  while (leaves.first < leaves.end && vouched_.contains(leaves.end - 1)) {
+    --leaves.end;
+  }
+  if (leaves.first >= leaves.end) return true;
+  DOVETAIL_ASSIGN_OR_RETURN(const std::vector<bool> damaged,
+                            CompareRows(leaves, [](uint32_t, Family, auto) {}));
+  bool fit = true;
+  for (uint32_t leaf = leaves.first; leaf < leaves.end; ++leaf) {
+    if (damaged[leaf - leaves.first]) {
+      fit = false;
+    } else {
+      vouched_.insert(leaf);
+    }
+  }
+  return fit;
 }
 
 // --- Clearing away -----------------------------------------------------------

@@ -215,12 +215,17 @@ const Pieces::Cut& Pieces::Of(uint32_t leaf) const {
   return its.pieces;
 }
 
-KeyRange Pieces::Around(uint32_t leaf, absl::string_view key) const {
+KeyRange Pieces::Around(uint32_t leaf, const KeyRange& range) const {
   const Cut& pieces = Of(leaf);
-  auto piece = pieces.upper_bound(key);
-  DOVETAIL_CHECK(piece != pieces.begin());
-  --piece;
-  return {piece->first, EndOf(leaf, pieces, piece)};
+  KeyRange around = RangeOf(leaf);
+  if (around.begin < range.begin) {
+    around.begin = std::prev(pieces.upper_bound(range.begin))->first;
+  }
+  if (EndBefore(range.end, around.end)) {
+    const auto next = pieces.lower_bound(range.end);
+    if (next != pieces.end()) around.end = next->first;
+  }
+  return around;
 }
 
 std::vector<uint32_t> Pieces::Leaves() const {

@@ -96,8 +96,8 @@ class Pieces {
 
   // --- What is there, of a leaf that is divided ---
   const Cut& Of(uint32_t leaf) const;
-  // The piece in which `key` lies.
-  KeyRange Around(uint32_t leaf, absl::string_view key) const;
+  // The pieces of which some lies in `range`, as one range.
+  KeyRange Around(uint32_t leaf, const KeyRange& range) const;
   // All leaves that have pieces or are being divided.
   std::vector<uint32_t> Leaves() const;
 

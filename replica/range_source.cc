@@ -71,7 +71,8 @@ absl::StatusOr<RangePart> RangeSource::PartOf(Partition& partition,
   if (in_rows == nullptr) return partition.Answer(ask, salt, bytes_max);
   AskRows front = *in_rows;
   uint64_t left = rows_left;
-  DOVETAIL_ASSIGN_OR_RETURN(front.range, partition.FrontOf(front.range, left));
+  DOVETAIL_ASSIGN_OR_RETURN(
+      front.range, partition.FrontOf(front.range, left, !front.prints.empty()));
   // A part of a large leaf counts as what the asker has of it.
   rows_left =
       front.prints.empty()

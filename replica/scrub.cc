@@ -18,22 +18,15 @@ constexpr uint64_t kRowsOfQuarantinePerRound = 20'000;
 
 }  // namespace
 
-uint32_t Scrub::Look(Partition& partition, uint32_t leaf, uint64_t rows) {
-  uint32_t end = leaf;
-  for (uint64_t expected = 0; end < kLeavesPerPartition && expected < rows;
-       ++end) {
-    const int64_t count =
-        partition.sums().leaf(static_cast<uint16_t>(end)).count;
-    // Empty leaves cost something, too.
-    expected += static_cast<uint64_t>(std::max<int64_t>(count, 0)) + 1;
-  }
+bool Scrub::Look(Partition& partition, ScrubPlace& place, uint64_t rows) {
+  const uint32_t first = place.leaf;
   const absl::StatusOr<std::vector<uint32_t>> damaged =
-      partition.FindDamage({leaf, end});
+      partition.FindDamage(place, rows);
   if (!damaged.ok()) {
     DOVETAIL_MARK("scrub: rows that the disk does not let go of");
     ++core_.stats.corruptions;
     partition.Note(damaged.status());
-    return leaf;
+    return false;
   }
   for (const uint32_t index : *damaged) {
     DOVETAIL_MARK("scrub: damage found");
@@ -42,25 +35,26 @@ uint32_t Scrub::Look(Partition& partition, uint32_t leaf, uint64_t rows) {
     ++core_.stats.corruptions;
     if (!cleared.ok()) {
       partition.Note(cleared.status());
-      return leaf;
+      place = {first, ""};
+      return false;
     }
     ++core_.stats.damaged_leaves;
+    // The rest of it has been looked at, too.
+    if (place.leaf == index) place = {index + 1, ""};
   }
-  core_.stats.scrubbed_leaves += end - leaf;
-  return end;
+  core_.stats.scrubbed_leaves += place.leaf - first;
+  return true;
 }
 
 void Scrub::LookAtQuarantined(Partition& partition, uint64_t rows) {
-  uint32_t& leaf = quarantined_[partition.id()];
-  const uint32_t before = leaf;
-  leaf = Look(partition, leaf, rows);
-  if (leaf == kLeavesPerPartition) {
+  ScrubPlace& place = quarantined_[partition.id()];
+  if (!Look(partition, place, rows)) {
+    quarantined_.erase(partition.id());  // from the start, the next time
+  } else if (place.at_end()) {
     DOVETAIL_MARK("scrub: a partition leaves quarantine");
     core_.touched.push_back(partition.id());
     quarantined_.erase(partition.id());
     partition.EndQuarantine();
-  } else if (leaf == before) {
-    quarantined_.erase(partition.id());  // from the start, the next time
   }
 }
 
@@ -93,10 +87,10 @@ void Scrub::Round() {
   Partition& partition =
       *core_.partitions[partition_ % core_.partitions.size()];
   const bool skip = partition.quarantined() || !MayLookAt(partition) ||
-                    (leaf_ == 0 && partition.empty());
-  if (!skip) leaf_ = Look(partition, leaf_, rows);
-  if (skip || leaf_ >= kLeavesPerPartition || partition.quarantined()) {
-    leaf_ = 0;
+                    (place_.leaf == 0 && partition.empty());
+  if (!skip) Look(partition, place_, rows);
+  if (skip || place_.at_end() || partition.quarantined()) {
+    place_ = {};
     ++partition_;
   }
 }
@@ -142,13 +136,11 @@ void Scrub::All() {
   for (const auto& partition : core_.partitions) {
     if (partition->emptying()) continue;
     const bool was_quarantined = partition->mendable();
-    uint32_t leaf = 0;
-    while (leaf < kLeavesPerPartition) {
-      const uint32_t next = Look(*partition, leaf, uint64_t{1} << 20);
-      if (next == leaf) break;
-      leaf = next;
+    ScrubPlace place;
+    while (!place.at_end()) {
+      if (!Look(*partition, place, uint64_t{1} << 20)) break;
     }
-    if (leaf == kLeavesPerPartition && was_quarantined) {
+    if (place.at_end() && was_quarantined) {
       core_.touched.push_back(partition->id());
       partition->EndQuarantine();
     }

@@ -34,9 +34,9 @@ class Scrub {
   void All();
 
  private:
-  // Looks at leaves from `leaf` on, about `rows` rows; returns where it came
-  // to, kLeavesPerPartition at the end.
-  uint32_t Look(Partition& partition, uint32_t leaf, uint64_t rows);
+  // Looks at about `rows` rows from `place` on, and moves that behind them.
+  // False if they cannot be read.
+  bool Look(Partition& partition, ScrubPlace& place, uint64_t rows);
   // Goes on with leaves that became big without pieces.
   void DivideLeaves();
   // Looks at so many entries of the index.
@@ -46,10 +46,10 @@ class Scrub {
 
   ShardCore& core_;
   size_t partition_ = 0;  // where the slow pass is
-  uint32_t leaf_ = 0;
+  ScrubPlace place_;
   std::string index_at_;  // the key from which the pass over the index goes on
   // Where the pass over one in quarantine is.
-  std::map<PartitionId, uint32_t> quarantined_;
+  std::map<PartitionId, ScrubPlace> quarantined_;
 };
 
 }  // namespace dovetail::replica

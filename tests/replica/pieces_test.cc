@@ -4,9 +4,11 @@
 
 #include <iterator>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -153,6 +155,62 @@ TEST_CASE("Pieces: what does not add up to the leaf is made anew") {
   cluster.Advance(absl::Seconds(5));
   CHECK(PieceKeys(cluster, 0) == keys);
   CHECK(cluster.at(0).VerifyDigests().ok());
+}
+
+// Whatever row is lost or altered, a pass that looks at a few pieces at a time
+// comes upon it.
+TEST_CASE("Pieces: the scrub finds damage in any of them") {
+  ShardOptions options = Small();
+  options.scrub_rows_per_round = 4;
+  Cluster cluster(2, 1, options);
+  const std::string header = MakeObjectKey({"b", "k", kSet}).HeaderKey();
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(0, 24))).ok());
+  REQUIRE(cluster.Settle(50).has_value());
+  const std::string stale = cluster.disk(1).keys(Family::kRows).at(header);
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(24, 30))).ok());
+  REQUIRE(cluster.Settle(50).has_value());
+  const std::string before = cluster.Show(0, kSet, "k");
+  const auto rows = cluster.disk(1).keys(Family::kRows);
+  REQUIRE(rows.size() == 31);
+  const auto damaged = [&](const std::string& key,
+                           std::optional<std::string> value) {
+    CAPTURE(key);
+    cluster.Crash(1);
+    cluster.disk(1).Damage(key, std::move(value));
+    REQUIRE(cluster.Start(1).ok());
+    cluster.DeliverAll();
+    REQUIRE_FALSE(cluster.at(1).VerifyDigests().ok());
+    for (int i = 0; i < 2'000 && !cluster.at(1).VerifyDigests().ok(); ++i) {
+      cluster.Advance(absl::Seconds(1));
+      cluster.DeliverAll();
+    }
+    REQUIRE(cluster.Settle(50).has_value());
+    CHECK(cluster.at(1).VerifyDigests() == absl::OkStatus());
+    CHECK(cluster.Show(1, kSet, "k") == before);
+  };
+  for (const auto& [key, value] : rows) {
+    damaged(key, std::nullopt);
+    std::string other = value;
+    other[0] = static_cast<char>(other[0] ^ 1);
+    damaged(key, other);
+  }
+  damaged(header, stale);
+}
+
+TEST_CASE("Pieces: a pass of the scrub has few rows in each turn") {
+  ShardOptions options = Small();
+  options.scrub_rows_per_round = 4;
+  Cluster cluster(1, 1, options);
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(0, 200))).ok());
+  cluster.Advance(absl::Seconds(2));
+  const uint64_t before = cluster.at(0).stats().scrubbed_leaves;
+  int rounds = 0;
+  while (cluster.at(0).stats().scrubbed_leaves < before + 4096) {
+    cluster.Advance(absl::Seconds(1));
+    ++rounds;
+  }
+  // 4,095 empty leaves, four a round, and 200 rows in about 50 pieces.
+  CHECK(rounds > 1024 + 15);
 }
 
 TEST_CASE("Pieces: random writes, crashes and failed turns keep them right") {
