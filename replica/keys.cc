@@ -9,7 +9,7 @@
 namespace dovetail::replica {
 namespace {
 
-constexpr int kHashBytes = 6;
+constexpr int kHashBytes = kRowKeyBytesMin;
 constexpr char kHeaderMark = 0;
 constexpr char kLeafMark = 1;
 

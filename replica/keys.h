@@ -73,6 +73,8 @@ bool MayLieBetween(Family family, absl::string_view first,
                    absl::string_view last, PartitionId partition,
                    uint32_t partitions);
 
+// What row keys and boundaries of digest leaves begin with: the hash.
+inline constexpr size_t kRowKeyBytesMin = 6;
 // The longest key of a row: hash, bucket, key, type and path, escaped.
 inline constexpr size_t kRowKeyBytesMax = 512 << 10;
 

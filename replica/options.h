@@ -141,12 +141,13 @@ struct ShardOptions {
   // 1 shard at 0.1% of a core.
   uint64_t scrub_rows_per_round = 1000;
 
-  // A digest leaf of more rows than this is divided into pieces (pieces.h), until
-  // it has less than half of them. 4,096: about 10 ms to read, which is what a
-  // turn may take.
+  // A digest leaf of more rows than this is divided into pieces (pieces.h),
+  // until it has less than half of them. 4,096: about 10 ms to read, which is
+  // what a turn may take.
   uint64_t big_leaf_rows = 4096;
   // A row begins a piece if its key's hash has so many zero bits: 1,024 rows a
-  // piece, on average. All nodes must have the same, or they compare row by row.
+  // piece, on average. All nodes must have the same, or they compare row by
+  // row.
   int piece_bits = 10;
   // Rows that are read in a maintenance round of a shard to divide leaves that
   // were big before there were pieces. 4,096: as above.

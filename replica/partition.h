@@ -184,16 +184,19 @@ class Partition {
 
   // A question that finds out where `range`, or the first part of it, differs.
   // `range` is of whole digest leaves, or lies within one.
-  // Cost: digest leaves, none but arithmetic; else the rows in it.
+  // Cost: digest leaves and their pieces, none but arithmetic; else the rows in
+  // it.
   absl::StatusOr<RangeQuestion> Ask(const KeyRange& range, uint64_t salt,
                                     uint8_t print_bytes);
   // A question for all rows that differ. `range` lies within one digest leaf.
   // Whole prints where there are many.
   absl::StatusOr<RangeQuestion> AskForRows(const KeyRange& range, uint64_t salt,
                                            uint8_t print_bytes);
-  // At least one row, and no more after `bytes_max` of them.
+  // At least one row, and no more after `bytes_max` of them. Rows that have to
+  // be read for sums are taken off `sum_rows`; beyond, what would take more is
+  // said to differ.
   absl::StatusOr<RangePart> Answer(const RangeAsk& ask, uint64_t salt,
-                                   size_t bytes_max);
+                                   size_t bytes_max, uint64_t& sum_rows);
 
   // Begins to bring this replica up to date, whatever it holds now.
   void BeginRanges();
@@ -403,6 +406,17 @@ class Partition {
           listed);
   absl::Status CountBeyond(uint32_t leaf, const std::string& from,
                            Remains& remains);
+  // A question of the sums of pieces, where `range` has several.
+  absl::StatusOr<std::optional<RangeQuestion>> AskPieces(uint32_t leaf,
+                                                         const KeyRange& range,
+                                                         uint64_t salt,
+                                                         uint8_t print_bytes);
+  // Of the rows in `range`, from sums as far as there are such. Nullopt: more
+  // than `rows` would have to be read.
+  absl::StatusOr<std::optional<LeafSum>> SumOfRange(const KeyRange& range,
+                                                    uint64_t& rows);
+  absl::StatusOr<RangePart> AnswerCuts(const AskCuts& ask, uint64_t salt,
+                                       uint64_t& rows);
   // Where the front of `range` ends, within a divided leaf, that has `rows`.
   std::string FrontOfPieces(uint32_t leaf, const KeyRange& range,
                             uint64_t& rows) const;

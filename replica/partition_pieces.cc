@@ -285,6 +285,7 @@ std::string Partition::FrontOfPieces(uint32_t leaf, const KeyRange& range,
 
 absl::StatusOr<bool> Partition::VouchForPieces(uint32_t leaf,
                                                const KeyRange& range) {
+  if (DOVETAIL_MUTANT("pieces: a source vouches unseen")) return true;
   for (const KeyRange& missing :
        vouched_pieces_.Missing(pieces_.Around(leaf, range))) {
     const KeyRange whole = pieces_.Around(leaf, missing);
@@ -295,6 +296,97 @@ absl::StatusOr<bool> Partition::VouchForPieces(uint32_t leaf,
     vouched_pieces_.Insert(whole);
   }
   return true;
+}
+
+// --- Sync by ranges ----------------------------------------------------------
+
+absl::StatusOr<std::optional<LeafSum>> Partition::SumOfRange(
+    const KeyRange& range, uint64_t& rows) {
+  LeafSum sum;
+  bool enough = true;
+  const auto read = [&](const KeyRange& part) {
+    if (!BeforeEnd(part.begin, part.end) ||
+        DOVETAIL_MUTANT("pieces: what is no whole one is in no sum")) {
+      return absl::OkStatus();
+    }
+    return ForEachLeafIn(rows_, part, [&](FoundLeaf&& found) {
+      enough = rows > 0;
+      if (!enough) return false;
+      --rows;
+      sum.Merge(SumOfRow(found));
+      return true;
+    });
+  };
+  DOVETAIL_ASSIGN_OR_RETURN(const LeafSpan leaves, LeavesAround(range));
+  std::string at = range.begin;
+  bool all = false;  // up to the end
+  if (leaves.end - leaves.first == 1 && pieces_.Divided(leaves.first)) {
+    const Pieces::Cut& pieces = pieces_.Of(leaves.first);
+    const std::string leaf_end =
+        RowsOfLeaves(id_, partitions_, leaves.first, leaves.end).end;
+    for (auto piece = pieces.lower_bound(range.begin); piece != pieces.end();
+         ++piece) {
+      const auto next = std::next(piece);
+      const std::string& end = next == pieces.end() ? leaf_end : next->first;
+      if (EndBefore(range.end, end)) break;
+      DOVETAIL_MARK("pieces: one spares reading its rows");
+      // Only the first one may begin behind where the range does.
+      if (at != piece->first) {
+        DOVETAIL_RETURN_IF_ERROR(read({at, piece->first}));
+      }
+      sum.Merge(piece->second.sum);
+      at = end;
+      all = at == range.end;
+    }
+  }
+  if (!all) DOVETAIL_RETURN_IF_ERROR(read({at, range.end}));
+  if (!enough) return std::nullopt;
+  return sum;
+}
+
+absl::StatusOr<RangePart> Partition::AnswerCuts(const AskCuts& ask,
+                                                uint64_t salt, uint64_t& rows) {
+  std::vector<std::optional<LeafSum>> sums;
+  std::string begin = ask.begin;
+  for (const std::string& end : ask.ends) {
+    DOVETAIL_ASSIGN_OR_RETURN(std::optional<LeafSum> sum,
+                              SumOfRange({begin, end}, rows));
+    DOVETAIL_MARK_IF("ranges: too many rows for sums", !sum);
+    sums.push_back(std::move(sum));
+    begin = end;
+  }
+  return CompareSums(sums, salt, ask.prints, ask.print_bytes);
+}
+
+absl::StatusOr<std::optional<RangeQuestion>> Partition::AskPieces(
+    uint32_t leaf, const KeyRange& range, uint64_t salt, uint8_t print_bytes) {
+  const Pieces::Cut& pieces = pieces_.Of(leaf);
+  std::vector<std::string> ends;
+  for (auto piece = pieces.upper_bound(range.begin);
+       piece != pieces.end() && BeforeEnd(piece->first, range.end); ++piece) {
+    ends.push_back(piece->first);
+  }
+  if (ends.empty()) return std::nullopt;
+  DOVETAIL_MARK("pieces: a question of their sums");
+  DOVETAIL_MARK_IF("pieces: several are asked about as one",
+                   ends.size() >= kCutsPerAsk);
+  ends.push_back(range.end);
+  // Several together, if there are more than can be asked about at once.
+  const size_t together = (ends.size() + kCutsPerAsk - 1) / kCutsPerAsk;
+  AskCuts cuts{range.begin, {}, print_bytes, {}};
+  std::vector<LeafSum> sums;
+  uint64_t unlimited = std::numeric_limits<uint64_t>::max();
+  std::string begin = range.begin;
+  for (size_t i = 0; i < ends.size(); ++i) {
+    if ((i + 1) % together != 0 && i + 1 < ends.size()) continue;
+    DOVETAIL_ASSIGN_OR_RETURN(const std::optional<LeafSum> sum,
+                              SumOfRange({begin, ends[i]}, unlimited));
+    sums.push_back(*sum);
+    begin = ends[i];
+    cuts.ends.push_back(std::move(ends[i]));
+  }
+  cuts.prints = PrintsOf(sums, salt, print_bytes);
+  return RangeQuestion{range, std::move(cuts), {}, std::move(sums), true};
 }
 
 }  // namespace dovetail::replica

@@ -19,7 +19,6 @@ static_assert(kLeavesPerPartition == kDigestLeaves);
 constexpr size_t kWatchedBytesMax = 4 << 20;
 // Rows of one digest leaf that are listed at once; a larger leaf is cut.
 constexpr size_t kRowsPerList = 256;
-constexpr size_t kCutsPerAsk = 64;
 
 // Digest leaves are cut in eight, four times: 4096 = 8^4.
 constexpr uint32_t kFanOut = 8;
@@ -27,15 +26,6 @@ constexpr uint32_t kFanOut = 8;
 struct Nothing {
   bool Contains(crdt::Dot) const { return false; }
 };
-
-std::vector<uint64_t> PrintsOf(const std::vector<LeafSum>& sums, uint64_t salt,
-                               uint8_t bytes) {
-  std::vector<uint64_t> prints;
-  for (const LeafSum& sum : sums) {
-    prints.push_back(ShortPrint(PrintOfSum(sum, salt), bytes));
-  }
-  return prints;
-}
 
 }  // namespace
 
@@ -74,6 +64,13 @@ absl::StatusOr<RangeQuestion> Partition::Ask(const KeyRange& range,
     std::get<AskLeaves>(question.ask).prints =
         PrintsOf(question.sums, salt, print_bytes);
     return question;
+  }
+  const uint32_t leaf =
+      leaves ? leaves->first : LeafOfRowKey(range.begin, partitions_);
+  if (!nothing && pieces_.Divided(leaf)) {
+    DOVETAIL_ASSIGN_OR_RETURN(std::optional<RangeQuestion> question,
+                              AskPieces(leaf, range, salt, print_bytes));
+    if (question) return *std::move(question);
   }
   RangeQuestion question{range, AskRows{range, print_bytes, {}}, {}, {}};
   auto& list = std::get<AskRows>(question.ask);
@@ -143,30 +140,9 @@ LeafSum Partition::SumOfRow(const FoundLeaf& found) const {
 
 // --- Answering ---------------------------------------------------------------
 
-namespace {
-
-template <class Ask>
-void CompareSums(const std::vector<LeafSum>& mine, uint64_t salt,
-                 const Ask& ask, RangePart& part) {
-  const std::vector<uint64_t> prints = PrintsOf(mine, salt, ask.print_bytes);
-  LeafSum equal;
-  for (uint32_t i = 0; i < prints.size(); ++i) {
-    if (prints[i] != ask.prints[i]) {
-      part.differ.push_back(i);
-    } else {
-      equal.Merge(mine[i]);
-    }
-  }
-  if (ask.print_bytes < kPrintBytesWhole &&
-      part.differ.size() < ask.prints.size()) {
-    part.equal = PrintOfSum(equal, salt);
-  }
-}
-
-}  // namespace
-
 absl::StatusOr<RangePart> Partition::Answer(const RangeAsk& ask, uint64_t salt,
-                                            size_t bytes_max) {
+                                            size_t bytes_max,
+                                            uint64_t& sum_rows) {
   DOVETAIL_RETURN_IF_ERROR(Available());
   const KeyRange all = RowRange();
   const auto lies_here = [&](const std::string& begin, const std::string& end) {
@@ -178,26 +154,13 @@ absl::StatusOr<RangePart> Partition::Answer(const RangeAsk& ask, uint64_t salt,
       (in_rows && !lies_here(in_rows->range.begin, in_rows->range.end))) {
     return absl::InvalidArgumentError("a range of another partition");
   }
-  RangePart part;
-  if (const auto* leaves = std::get_if<AskLeaves>(&ask)) {
-    CompareSums(SumsOfSpans(leaves->leaves, leaves->prints.size()), salt,
-                *leaves, part);
-  } else if (const auto* cuts = std::get_if<AskCuts>(&ask)) {
-    std::string begin = cuts->begin;
-    std::vector<LeafSum> sums(cuts->ends.size());
-    for (uint32_t i = 0; i < cuts->ends.size(); ++i) {
-      DOVETAIL_RETURN_IF_ERROR(
-          ForEachLeafIn(rows_, {begin, cuts->ends[i]}, [&](FoundLeaf&& found) {
-            sums[i].Merge(SumOfRow(found));
-            return true;
-          }));
-      begin = cuts->ends[i];
-    }
-    CompareSums(sums, salt, *cuts, part);
-  } else {
-    return AnswerRows(std::get<AskRows>(ask), salt, bytes_max);
-  }
-  return part;
+  if (in_cuts) return AnswerCuts(*in_cuts, salt, sum_rows);
+  if (in_rows) return AnswerRows(*in_rows, salt, bytes_max);
+  const auto& leaves = std::get<AskLeaves>(ask);
+  const std::vector<LeafSum> sums =
+      SumsOfSpans(leaves.leaves, leaves.prints.size());
+  return CompareSums({sums.begin(), sums.end()}, salt, leaves.prints,
+                     leaves.print_bytes);
 }
 
 absl::StatusOr<RangePart> Partition::AnswerRows(const AskRows& ask,

@@ -142,6 +142,11 @@ absl::StatusOr<LeafSpan> Partition::LeavesAround(const KeyRange& range) const {
   if (range.begin < all.begin || EndBefore(all.end, range.end)) {
     return absl::InvalidArgumentError("a range of another partition");
   }
+  // A peer may have said it.
+  if ((range.begin != all.begin && range.begin.size() < kRowKeyBytesMin) ||
+      (range.end != all.end && range.end.size() < kRowKeyBytesMin)) {
+    return absl::InvalidArgumentError("a range between what are no row keys");
+  }
   LeafSpan leaves{0, kLeavesPerPartition};
   if (range.begin != all.begin) {
     leaves.first = LeafOfRowKey(range.begin, partitions_);

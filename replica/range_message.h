@@ -31,6 +31,8 @@ namespace dovetail::replica {
 // Parts of a question, and prints of rows or sums in it, at the most.
 inline constexpr size_t kRangePartsMax = 4096;
 inline constexpr size_t kRangePrintsMax = 64 << 10;
+// Cuts that are asked about at once.
+inline constexpr size_t kCutsPerAsk = 64;
 // Bytes that keys and buckets of one message have in common with those before
 // them, and that are not sent, at the most: such a message may become larger
 // than it came by so much. 16 MiB: as large as a frame may be.

@@ -33,10 +33,41 @@ bool IsEqualIndeed(const RangeQuestion& question, const RangePart& part,
   return *part.equal == PrintOfSum(equal, salt);
 }
 
-size_t CostOf(const RangeAsk& ask) {
+size_t CostOf(const RangeQuestion& question) {
   constexpr size_t kPrintsPerCut = 32;
-  return PrintsIn(ask) *
-         (std::holds_alternative<AskCuts>(ask) ? kPrintsPerCut : 1);
+  // There may be rows to read where the other cuts otherwise.
+  constexpr size_t kPrintsPerPieces = 4;
+  const size_t prints = PrintsIn(question.ask);
+  if (!std::holds_alternative<AskCuts>(question.ask)) return prints;
+  return prints * (question.coarse ? kPrintsPerPieces : kPrintsPerCut);
+}
+
+std::vector<uint64_t> PrintsOf(const std::vector<LeafSum>& sums, uint64_t salt,
+                               uint8_t bytes) {
+  std::vector<uint64_t> prints;
+  for (const LeafSum& sum : sums) {
+    prints.push_back(ShortPrint(PrintOfSum(sum, salt), bytes));
+  }
+  return prints;
+}
+
+RangePart CompareSums(const std::vector<std::optional<LeafSum>>& mine,
+                      uint64_t salt, const std::vector<uint64_t>& theirs,
+                      uint8_t print_bytes) {
+  RangePart part;
+  LeafSum equal;
+  for (uint32_t i = 0; i < mine.size(); ++i) {
+    if (mine[i] &&
+        ShortPrint(PrintOfSum(*mine[i], salt), print_bytes) == theirs[i]) {
+      equal.Merge(*mine[i]);
+    } else {
+      part.differ.push_back(i);
+    }
+  }
+  if (print_bytes < kPrintBytesWhole && part.differ.size() < theirs.size()) {
+    part.equal = PrintOfSum(equal, salt);
+  }
+  return part;
 }
 
 std::vector<KeyRange> AtLeaves(const KeyRange& range, PartitionId of,

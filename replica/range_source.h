@@ -67,7 +67,7 @@ class RangeSource {
   // `ask`'s answer, or that to the front of it.
   absl::StatusOr<RangePart> PartOf(Partition& partition, const RangeAsk& ask,
                                    uint64_t salt, size_t bytes_max,
-                                   uint64_t& rows_left);
+                                   uint64_t& rows_left, uint64_t& sum_rows);
 
   ShardCore& core_;
   TransferPace pace_;

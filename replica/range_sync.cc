@@ -256,7 +256,7 @@ void RangeSync::Ask(PartitionId id, Session& session, Now now) {
                                session.kind == Kind::kMend,
                                todo.print_bytes});
     }
-    prints += CostOf(question->ask);
+    prints += CostOf(*question);
     query.asks.push_back(question->ask);
     session.asked.push_back(*std::move(question));
     if (DOVETAIL_BUGGIFY("ranges: one question at a time")) break;
@@ -385,7 +385,7 @@ absl::Status RangeSync::TakePart(Partition& partition, Session& session,
   for (uint32_t i = 0; i < cuts.ends.size(); ++i) {
     KeyRange cut{begin, cuts.ends[i]};
     if (differs(i)) {
-      session.todo.push_back({cut, true});
+      session.todo.push_back({cut, !question.coarse});
     } else {
       DOVETAIL_RETURN_IF_ERROR(TakeEqual(partition, session, cut));
     }

@@ -60,6 +60,8 @@ class Schedule {
     options.checkpoint_deltas = 1 + rng_.Below(30);
     options.truncate_entries_per_turn = 1 + rng_.Below(20);
     options.background_fsync = rng_.OneIn(2);
+    options.big_leaf_rows = 1 + rng_.Below(8);
+    options.piece_bits = static_cast<int>(rng_.Below(3));
     options.expiry_grace = absl::Milliseconds(rng_.Below(2000));
     return options;
   }

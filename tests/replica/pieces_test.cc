@@ -9,12 +9,15 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "crdt/codec.h"
 #include "replica/hash.h"
 #include "replica/keys.h"
+#include "replica/partition.h"
+#include "replica/range_question.h"
 #include "tests/replica/cluster.h"
 
 namespace dovetail::replica {
@@ -258,6 +261,235 @@ TEST_CASE("Pieces: random writes, crashes and failed turns keep them right") {
             RowsByPiece(cluster, i, options.piece_bits));
     }
   }
+}
+
+// The last row at `node` that begins a piece.
+std::string LastBoundary(Cluster& cluster, uint32_t node) {
+  std::string last;
+  for (const auto& [key, value] : cluster.disk(node).keys(Family::kRows)) {
+    if (!ParseRowKey(key)->header && (HashBytes(key).low & 3) == 0) last = key;
+  }
+  return last;
+}
+
+// Its process ends, the row before `key` is lost, and another process begins.
+void LoseRowBefore(Cluster& cluster, uint32_t node, const std::string& key) {
+  cluster.Crash(node);
+  const auto& rows = cluster.disk(node).keys(Family::kRows);
+  const std::string lost = std::prev(rows.lower_bound(key))->first;
+  REQUIRE_FALSE(ParseRowKey(lost)->header);
+  cluster.disk(node).Damage(lost, std::nullopt);
+  REQUIRE(cluster.Start(node).ok());
+  cluster.DeliverAll();
+}
+
+TEST_CASE("Pieces: one that lost a row is not cut") {
+  Cluster cluster(2, 1, Small());
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(0, 30))).ok());
+  // A row that begins a piece goes, and with it that piece; then one of the
+  // piece before is lost, and it comes back.
+  const std::string key = LastBoundary(cluster, 0);
+  int boundary = -1;
+  for (int i = 0; i < 30; ++i) {
+    const ObjectKey object = MakeObjectKey({"b", "k", kSet});
+    const auto its = crdt::Path().Element(Element(static_cast<uint64_t>(i)));
+    if (object.LeafKey(its) == key) boundary = i;
+  }
+  REQUIRE(boundary >= 0);
+  REQUIRE(
+      cluster.Write(0, RemoveFrom("k", Elements(boundary, boundary + 1))).ok());
+  REQUIRE(cluster.Settle(50).has_value());
+  LoseRowBefore(cluster, 0, key);
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(boundary, boundary + 1))).ok());
+  CHECK(cluster.at(0).stats().quarantined == 1);
+  cluster.Scrub(0);
+  REQUIRE(cluster.Settle(50).has_value());
+  CHECK(cluster.at(0).VerifyDigests() == absl::OkStatus());
+  CHECK(cluster.Show(0, kSet, "k") == cluster.Show(1, kSet, "k"));
+}
+
+TEST_CASE("Pieces: a leaf that lost a row is not divided") {
+  Cluster cluster(2, 1, Small());
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(0, 100))).ok());
+  REQUIRE(cluster.Settle(50).has_value());
+  cluster.Crash(0);
+  {
+    sim::SimStorage storage(cluster.disk(0));
+    WriteBatch batch;
+    for (const std::string& key : PieceKeys(cluster, 0)) {
+      batch.Delete(Family::kMeta, key);
+    }
+    REQUIRE(storage.Commit(batch, CommitMode::kSynced).ok());
+  }
+  REQUIRE(cluster.Start(0).ok());
+  LoseRowBefore(cluster, 0, LastBoundary(cluster, 0));
+  for (int i = 0; i < 5; ++i) cluster.Advance(absl::Seconds(1));
+  CHECK(cluster.at(0).stats().corruptions + cluster.at(0).stats().quarantined >
+        0);
+  cluster.Scrub(0);
+  REQUIRE(cluster.Settle(50).has_value());
+  CHECK(cluster.at(0).VerifyDigests() == absl::OkStatus());
+  CHECK(cluster.Show(0, kSet, "k") == cluster.Show(1, kSet, "k"));
+}
+
+TEST_CASE("Pieces: a source does not answer from where it has lost a row") {
+  Cluster cluster(3, 1, Small());
+  REQUIRE(cluster.Write(0, AddTo("k", Elements(0, 30))).ok());
+  REQUIRE(cluster.Settle(50).has_value());
+  const std::string all = cluster.Show(0, kSet, "k");
+  LoseRowBefore(cluster, 0, LastBoundary(cluster, 0));
+  cluster.Crash(1);
+  cluster.disk(1).Wipe();
+  REQUIRE(cluster.Start(1).ok());
+  cluster.network().clear();
+  cluster.StartRanges(1, 0);
+  cluster.DeliverAll();
+  CHECK(cluster.at(0).stats().quarantined == 1);
+  cluster.Scrub(0);
+  REQUIRE(cluster.Settle(100).has_value());
+  CHECK(cluster.Show(0, kSet, "k") == all);
+  CHECK(cluster.Show(1, kSet, "k") == all);
+}
+
+// What was asked row by row, and by sums, in a sync by ranges that `cluster`
+// begins.
+struct Asked {
+  size_t rows = 0;
+  size_t cuts = 0;
+};
+Asked DeliverAndCount(Cluster& cluster) {
+  Asked asked;
+  while (!cluster.network().empty()) {
+    const Message& message = cluster.network().front().message;
+    if (const auto* query = std::get_if<RangeQuery>(&message.body)) {
+      for (const RangeAsk& ask : query->asks) {
+        if (std::holds_alternative<AskRows>(ask)) asked.rows += PrintsIn(ask);
+        if (std::holds_alternative<AskCuts>(ask)) asked.cuts += PrintsIn(ask);
+      }
+    }
+    cluster.Deliver(0);
+  }
+  return asked;
+}
+
+TEST_CASE(
+    "Pieces: of a large set that differs in one element few rows are read") {
+  ShardOptions options = Small();
+  options.big_leaf_rows = 100;
+  options.piece_bits = 4;
+  Cluster cluster(2, 1, options);
+  for (int i = 0; i < 3000; i += 100) {
+    REQUIRE(cluster.Write(0, AddTo("k", Elements(i, i + 100))).ok());
+  }
+  REQUIRE(cluster.Settle(80).has_value());
+  for (int i = 0; i < 10; ++i) cluster.Advance(absl::Seconds(1));
+  REQUIRE(PieceKeys(cluster, 0).size() > 100);
+  REQUIRE(cluster.Write(0, AddTo("k", {"other"})).ok());
+  cluster.network().clear();
+  cluster.ForgetLog(0);
+  cluster.StartRanges(1, 0);
+  const Asked asked = DeliverAndCount(cluster);
+  CHECK(cluster.Show(1, kSet, "k") == cluster.Show(0, kSet, "k"));
+  // Of near 190 pieces three or four make a cut, and one has about 16 rows.
+  CHECK(asked.rows < 150);
+  CHECK(asked.cuts > 40);
+  CHECK(asked.cuts < 64 + 8);
+}
+
+TEST_CASE("Pieces: replicas that cut otherwise become equal all the same") {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    CAPTURE(seed);
+    std::mt19937_64 random(seed);
+    ShardOptions options = Small();
+    options.big_leaf_rows = 4 + random() % 30;
+    options.piece_bits = static_cast<int>(random() % 4);
+    options.range_chunk_bytes = random() % 2 == 0 ? 1 : 64 << 10;
+    Cluster cluster(2, 1, options);
+    REQUIRE(cluster.Write(0, AddTo("k", Elements(0, 60))).ok());
+    REQUIRE(cluster.Settle(80).has_value());
+    // Each changes what the other does not hear of, and no log has.
+    for (int i = 0; i < 40; ++i) {
+      const auto node = static_cast<uint32_t>(random() % 2);
+      const int at = static_cast<int>(random() % 80);
+      if (random() % 2 == 0) {
+        cluster.Write(node, AddTo("k", Elements(at, at + 1))).IgnoreError();
+      } else {
+        cluster.Write(node, RemoveFrom("k", Elements(at, at + 1)))
+            .IgnoreError();
+      }
+      cluster.network().clear();
+    }
+    cluster.ForgetLog(0);
+    cluster.ForgetLog(1);
+    for (int i = 0; i < 20 && cluster.Differences() != ""; ++i) {
+      cluster.StartRanges(1, 0);
+      cluster.DeliverAll();
+      cluster.StartRanges(0, 1);
+      cluster.DeliverAll();
+      cluster.Advance(absl::Seconds(3));
+      cluster.DeliverAll();
+    }
+    CHECK(cluster.Differences() == "");
+    for (uint32_t i = 0; i < 2; ++i) {
+      CHECK(cluster.at(i).VerifyDigests() == absl::OkStatus());
+    }
+  }
+}
+
+// A partition by itself, of one set of 60 elements.
+struct Alone {
+  ShardOptions options;
+  sim::SimDisk disk;
+  sim::SimStorage storage{disk};
+  RowStore rows{storage, 0};
+  Partition partition;
+
+  explicit Alone(uint64_t big_leaf_rows)
+      : options(Small()),
+        partition(kZero, 1, crdt::MakeActorId(crdt::ActorKind::kNode, 1),
+                  options, rows, storage) {
+    options.big_leaf_rows = big_leaf_rows;
+    const crdt::Operation add = AddTo("k", Elements(0, 60));
+    REQUIRE(partition.Load().ok());
+    REQUIRE(partition
+                .Mutate({&add, 1}, crdt::Path(),
+                        [](crdt::Timestamp stamp) { return stamp; })
+                .ok());
+    partition.FlushTurn();
+    REQUIRE(rows.Commit(CommitMode::kWritten).ok());
+  }
+};
+
+// Who has no pieces would have to read all rows for an answer.
+TEST_CASE("Pieces: what would take too many rows is said to differ") {
+  Alone asks(30);
+  Alone answers(1'000);
+  const uint32_t leaf =
+      LeafOfRowKey(MakeObjectKey({"b", "k", kSet}).HeaderKey(), 1);
+  const auto question = asks.partition.Ask(
+      RowsOfLeaves(kZero, 1, leaf, leaf + 1), 7, kPrintBytesShort);
+  REQUIRE(question.ok());
+  REQUIRE(std::holds_alternative<AskCuts>(question->ask));
+  const size_t cuts = PrintsIn(question->ask);
+  REQUIRE(cuts > 5);
+  uint64_t rows = 1'000;
+  const auto all = answers.partition.Answer(question->ask, 7, 1'000, rows);
+  REQUIRE(all.ok());
+  CHECK(all->differ.empty());
+  CHECK(rows == 1'000 - 60);
+  rows = 20;
+  const auto some = answers.partition.Answer(question->ask, 7, 1'000, rows);
+  REQUIRE(some.ok());
+  CHECK(rows == 0);
+  CHECK(some->differ.size() > 0);
+  CHECK(some->differ.size() < cuts);
+  CHECK(some->differ.back() == cuts - 1);
+  CHECK(IsEqualIndeed(*question, *some, 7));
+  // Who has them reads none.
+  rows = 0;
+  const auto pieces = asks.partition.Answer(question->ask, 7, 1'000, rows);
+  REQUIRE(pieces.ok());
+  CHECK(pieces->differ.empty());
 }
 
 }  // namespace

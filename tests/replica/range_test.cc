@@ -65,6 +65,11 @@ class Schedule {
     options.sync_chunk_bytes = rng_.OneIn(2) ? 1 : 64 << 10;
     options.checkpoint_deltas = 1 + rng_.Below(30);
     options.scrub_rows_per_round = rng_.Below(50);
+    if (rng_.OneIn(2)) {
+      options.big_leaf_rows = 1 + rng_.Below(6);
+      options.piece_bits = static_cast<int>(rng_.Below(3));
+      options.divide_rows_per_round = 1 + rng_.Below(10);
+    }
     return options;
   }
 

@@ -45,6 +45,16 @@ const std::vector<MarkElsewhere>& MarksElsewhere() {
       // Plans move too little for an answer to take so long.
       {"ranges: who asked has given up", nullptr,
        "Filling: a source does not answer who has given up on it"},
+      // Damage in a piece before anything else comes upon it.
+      {"pieces: damage is found when a leaf is divided", nullptr,
+       "Pieces: a leaf that lost a row is not divided"},
+      {"pieces: damage is found when one is cut", nullptr,
+       "Pieces: one that lost a row is not cut"},
+      // No set of a plan is so large.
+      {"pieces: several are asked about as one", nullptr,
+       "Pieces: of a large set that differs in one element few rows are read"},
+      {"ranges: too many rows for sums", nullptr,
+       "Pieces: what would take too many rows is said to differ"},
       // The disks of plans lose rows, and no tables.
       {"tables: what lies in one is suspected", nullptr,
        "Lost table: its rows come back from the other owners"},
