@@ -252,17 +252,20 @@ class Drawer {
     }
   }
 
-  // What a large clear leaves is read where its first part never arrives.
+  // What a large clear leaves is read where its first part never arrives; and
+  // some node never hears that an object is to live longer.
   void WithholdClears(const std::string& profile) {
     if (nodes_ < 2 || !Allows(profile, Sort::kNetwork)) return;
     Stream stream(plan_.seed, "clears");
     for (size_t i = 0; i < operations_; ++i) {
       const Told its = Tell(plan_.events[i].text);
-      if (its.key != "hoard" || its.verb != "clear" || stream.OneIn(3))
-        continue;
+      const bool clears = its.key == "hoard" && its.verb == "clear";
+      const bool extends = its.key[0] == 'y' && its.verb == "expire";
+      if (!(clears || extends) || stream.OneIn(3)) continue;
+      const uint32_t others = extends ? 1 + stream.Below32(nodes_ - 1) : 1;
       PlanEvent event;
       event.kind = EventKind::kWithhold;
-      event.peer = (static_cast<uint32_t>(its.who[1] - '0') + 1) % nodes_;
+      event.peer = (static_cast<uint32_t>(its.who[1] - '0') + others) % nodes_;
       event.value = plan_.events[i].at_us;
       plan_.events.push_back(std::move(event));
     }
@@ -413,9 +416,11 @@ class Drawer {
     if (words.size() > 2 && words[1] == "=")
       words.erase(words.begin(), words.begin() + 2);
     if (words.size() < 4 || words[1] == "batch") return {};
-    const bool is_delete = words[1] == "delete";  // n0 delete k1:set
-    const std::string& place = words[is_delete ? 2 : 3];
-    return {words[0], words[is_delete ? 1 : 2],
+    // n0 delete k1:set
+    const bool of_object =
+        words[1] == "delete" || words[1] == "expire" || words[1] == "persist";
+    const std::string& place = words[of_object ? 2 : 3];
+    return {words[0], words[of_object ? 1 : 2],
             place.substr(0, place.find_first_of("/:"))};
   }
 

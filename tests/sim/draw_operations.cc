@@ -113,6 +113,7 @@ class Drawer {
     }
     if (Stream(plan_.seed, "hoard").OneIn(15)) DrawHoard(end);
     if (Stream(plan_.seed, "pile").OneIn(40)) DrawPile(end);
+    if (fleeting_permille_ > 0 && nodes_ > 2) DrawExtensions(end);
     plan_.events.insert(plan_.events.end(), retries_.begin(), retries_.end());
   }
 
@@ -337,6 +338,26 @@ class Drawer {
       AddBy(node, at, absl::StrCat("persist ", object, end, TokenFor(target)));
     } else {
       AddBy(node, at, absl::StrCat(sentence, end, TokenFor(target)));
+    }
+  }
+
+  // A short time that all know of, then a longer one that most of them know of.
+  // One never hears of it (draw_faults.cc): if it is the one that removes what
+  // has expired, it has to ask.
+  void DrawExtensions(int64_t end) {
+    Stream stories(plan_.seed, "extensions");
+    for (uint64_t story = stories.Below(4); story > 0; --story) {
+      one_ = Stream(plan_.seed, "extension", story);
+      int64_t at = one_.Between(0, end / 2);
+      const std::string key = absl::StrCat("y", story);
+      const uint32_t node = one_.Below32(nodes_);
+      AddBy(node, at,
+            absl::StrCat("batch { set add ", key, " e1 ; expire ", key, ":set ",
+                         one_.LogBetween(200, 2'000), "ms } w=1"));
+      plan_.events.back().value = WayOf(WayLevel::kAll);
+      at += one_.LogBetween(50'000, 200'000);
+      AddBy(node, at, absl::StrCat("expire ", key, ":set 600000ms w=1"));
+      plan_.events.back().value = WayOf(WayLevel::kQuorum);
     }
   }
 
