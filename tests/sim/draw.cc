@@ -277,7 +277,7 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   if (moving) DrawMoves(plan);
   DrawOperations(plan, expires);
   DrawFaults(plan, sort, moving);
-  if (sort == "swarm" || sort == "network") DrawCrowds(plan, crowds);
+  if (crowds && sort == "network") DrawCrowds(plan);
   // What would come after everything has healed.
   std::erase_if(plan.events, [&](const PlanEvent& event) {
     return event.at_us > plan.options.duration_us;

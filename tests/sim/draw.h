@@ -21,17 +21,15 @@ namespace dovetail::sim {
 // loss     disks may lose every copy of a write: the loss must be loud
 // expiry   everything, and objects that expire, as in some plans of the others
 // moving   everything, and members that come and go all the time
-// crowds   faults of the network, and many clients at once, as in a few plans
-// of
-//          the others
+// crowds   faults of the network, and many clients at once
 absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile);
 const std::vector<std::string>& ProfileNames();
 
 // draw_operations.cc: appends the operations and reads of clients.
 // `expires`: some of them on objects that expire.
 void DrawOperations(Plan& plan, bool expires);
-// draw_crowds.cc: appends what many do at once; `often`: for sure.
-void DrawCrowds(Plan& plan, bool often);
+// draw_crowds.cc: appends what many do at once.
+void DrawCrowds(Plan& plan);
 // draw_faults.cc: appends faults of the kinds that `profile` allows.
 // `moving`: and many changes of members.
 void DrawFaults(Plan& plan, const std::string& profile, bool moving);

@@ -107,18 +107,15 @@ class Drawer {
 
 }  // namespace
 
-void DrawCrowds(Plan& plan, bool often) {
+void DrawCrowds(Plan& plan) {
+  if (plan.options.nodes < 2) return;
   Stream which(plan.seed, "which-crowd");
-  if (plan.options.nodes < 2 || !(often || which.OneIn(30))) return;
   Drawer drawer(plan);
-  switch (which.Below(3)) {
-    case 0:
-      return drawer.Readers();
-    case 1:
-      return drawer.Pages();
-    default:
-      return drawer.Summaries();
-  }
+  const uint64_t story = which.Below(3);
+  if (story == 0) return drawer.Summaries();
+  // A site of BUGGIFY makes pages that do not grow.
+  if (story == 1 && plan.options.buggify == 0) return drawer.Pages();
+  drawer.Readers();
 }
 
 }  // namespace dovetail::sim

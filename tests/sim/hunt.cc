@@ -37,6 +37,7 @@ std::string ProfileOfHunt(const std::string& mutant,
   static const std::map<std::string, std::string> own = {
       {"ranges: answers what is damaged", "damage"},
       {"sync: equal events are taken for equal rows", "damage"},
+      {"ranges: claims all of its last source", "moving"},
       {"read: passes over one page like the other", "crowds"},
       {"sync: each summary is answered", "crowds"},
       {"sync: every nudge is an exchange", "crowds"},

@@ -27,7 +27,7 @@ class StormWatch {
   // one delta, by sync;
   static constexpr uint32_t kSameDeltaMax = 200;
   // questions about one object, for all the reads there are: pages grow.
-  static constexpr uint32_t kQuestionsMax = 2000;
+  static constexpr uint32_t kQuestionsMax = 4000;
 
   // A node that is to be `node` sends it. Returns what is wrong; empty:
   // nothing.
