@@ -181,6 +181,7 @@ struct PeerMessage {
       applied @61 :Data;
       superseded @62 :Data;
       parts @63 :Data;
+      ahead @87 :Data;  # absent: none
     }
   }
 }

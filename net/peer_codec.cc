@@ -314,6 +314,7 @@ struct BodyEncoder {
       body.setApplied(AsData(m.context.applied.Encode()));
       body.setSuperseded(AsData(m.context.superseded.Encode()));
     }
+    if (!m.ahead.empty()) body.setAhead(AsData(m.ahead.Encode()));
     body.setParts(AsData(replica::EncodeRangeParts(m.parts)));
   }
 };
@@ -422,7 +423,7 @@ struct BlobBytes {
   size_t operator()(const replica::RangeAnswer& m) {
     size_t bytes = 64 + m.status.message().size() +
                    EstimateBytes(m.context.applied) +
-                   EstimateBytes(m.context.superseded);
+                   EstimateBytes(m.context.superseded) + EstimateBytes(m.ahead);
     for (const replica::RangePart& part : m.parts) {
       bytes += replica::BytesOf(part);
     }

@@ -224,6 +224,9 @@ absl::StatusOr<replica::RangeAnswer> DecodeRangeAnswer(
       return Malformed("a context that contradicts itself");
     }
   }
+  if (in.hasAhead()) {
+    DOVETAIL_ASSIGN_OR_RETURN(answer.ahead, DecodeEvents(in.getAhead()));
+  }
   DOVETAIL_ASSIGN_OR_RETURN(answer.parts,
                             replica::DecodeRangeParts(AsView(in.getParts())));
   return answer;

@@ -234,6 +234,9 @@ struct RangeAnswer {
   absl::Status status;
   bool context_same = false;  // the asker has it; `context` is empty
   crdt::Context context;
+  // Events beyond that whose effects its rows may show: it has been brought up
+  // to date by ranges itself, and waits for them (RangeProgress::ahead).
+  crdt::EventSet ahead = {};
   std::vector<RangePart> parts;
 };
 

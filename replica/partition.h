@@ -202,8 +202,9 @@ class Partition {
   void BeginRanges();
   // Ends that before it is done; what was joined stays.
   void AbandonRanges();
-  // What rows show of events that are not here is all that is left of these.
-  void GiveUpAhead();
+  // What rows show of events that are not here, nor `elsewhere`, is all that is
+  // left of these: they are not waited for.
+  void GiveUpAhead(const crdt::EventSet& elsewhere);
   // Questions are asked of the rows as they are now: from here on rows that
   // change are remembered as they were, so that an answer of "the same" can
   // still be told apart from "what it is now".
@@ -220,7 +221,7 @@ class Partition {
                          const std::vector<std::string>& differ,
                          const crdt::Context& context);
   // `theirs` is the context of a source whose rows are joined in this turn.
-  void ReadFrom(const crdt::Context& theirs);
+  void ReadFrom(const crdt::Context& theirs, const crdt::EventSet& ahead);
   bool RangesDone() const;
   // What the sources had is this replica's. Requires: RangesDone().
   void FinishRanges();

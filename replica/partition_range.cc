@@ -222,8 +222,8 @@ void Partition::BeginRanges() {
   WatchAgain();
 }
 
-void Partition::GiveUpAhead() {
-  progress_.ahead = {};
+void Partition::GiveUpAhead(const crdt::EventSet& elsewhere) {
+  progress_.ahead = progress_.ahead.Intersect(elsewhere);
   progress_changed_ = true;
 }
 
@@ -434,8 +434,9 @@ void Partition::RollBackRows(BesideRows before) {
   restored_ = before.restored;
 }
 
-void Partition::ReadFrom(const crdt::Context& theirs) {
-  progress_.Read(theirs);
+void Partition::ReadFrom(const crdt::Context& theirs,
+                         const crdt::EventSet& ahead) {
+  progress_.Read(theirs, ahead);
   progress_changed_ = true;
 }
 

@@ -59,8 +59,10 @@ absl::StatusOr<RangeProgress> RangeProgress::Decode(absl::string_view bytes) {
   return progress;
 }
 
-void RangeProgress::Read(const crdt::Context& theirs) {
+void RangeProgress::Read(const crdt::Context& theirs,
+                         const crdt::EventSet& theirs_ahead) {
   ahead.UnionWith(theirs.applied);
+  ahead.UnionWith(theirs_ahead);
   if (!begun || DOVETAIL_MUTANT("ranges: claims all of its last source")) {
     begun = true;
     common = theirs;

@@ -38,8 +38,9 @@ struct RangeProgress {
   std::string Encode() const;
   static absl::StatusOr<RangeProgress> Decode(absl::string_view bytes);
 
-  // A source has been read whose context was `theirs`.
-  void Read(const crdt::Context& theirs);
+  // A source has been read whose context was `theirs`, and whose rows showed
+  // `theirs_ahead`, too.
+  void Read(const crdt::Context& theirs, const crdt::EventSet& theirs_ahead);
   // A dot is known to be superseded, if it is not in the row of `key`.
   bool Covers(absl::string_view key, crdt::Dot dot) const {
     return active && common.Contains(dot) && done.Contains(key);

@@ -138,6 +138,11 @@ void RangeSource::Answer(NodeId from, PartitionId id, const RangeQuery& query,
     answer.context_same =
         PrintOfContext(partition.context()) == query.context_print;
     if (!answer.context_same) answer.context = partition.context();
+    if (!DOVETAIL_MUTANT("ranges: a source hides what it is ahead by")) {
+      answer.ahead =
+          partition.progress().ahead.Minus(partition.context().applied);
+    }
+    DOVETAIL_MARK_IF("ranges: a source is ahead itself", !answer.ahead.empty());
   } else {
     answer.parts.clear();
   }

@@ -58,7 +58,8 @@ bool RangeSync::WaitsInVain(const Partition& partition) {
   return rounds_ - since->second >= kAheadRoundsMax;
 }
 
-void RangeSync::Round(Now now) {
+void RangeSync::Round(
+    Now now, absl::FunctionRef<crdt::EventSet(PartitionId)> said_by_others) {
   ++rounds_;
   for (const auto& partition : core_.partitions) {
     partition->VouchAgain();
@@ -67,7 +68,10 @@ void RangeSync::Round(Now now) {
       DOVETAIL_MARK("ranges: what it is ahead by does not come");
       core_.touched.push_back(id);
       ++core_.stats.range_syncs;
-      partition->GiveUpAhead();
+      // Who is read from next may lack as well what the rows show already.
+      partition->GiveUpAhead(DOVETAIL_MUTANT("ranges: what is ahead is let go")
+                                 ? crdt::EventSet()
+                                 : said_by_others(id));
       partition->BeginRanges();
     }
     const RangeProgress& progress = partition->progress();
@@ -321,7 +325,7 @@ absl::Status RangeSync::Take(Partition& partition, Session& session,
   }
   const std::vector<RangeQuestion> asked = std::exchange(session.asked, {});
   if (session.kind == Kind::kCatchUp) {
-    partition.ReadFrom(session.context);
+    partition.ReadFrom(session.context, answer.ahead);
   } else if (session.kind == Kind::kUnite &&
              !(session.context.applied == partition.context().applied)) {
     DOVETAIL_MARK("ranges: no longer the same events");

@@ -78,7 +78,9 @@ class RangeSync {
   void OnAnswer(NodeId from, PartitionId partition, RangeAnswer answer,
                 Now now);
   // Goes on with what nothing else will go on with. Once a maintenance round.
-  void Round(Now now);
+  // `said_by_others`: the events that any other node has said that it has.
+  void Round(Now now,
+             absl::FunctionRef<crdt::EventSet(PartitionId)> said_by_others);
   void OnPeerDown(NodeId peer);
   void OnPlacement();
   void OnTurnFailed();

@@ -75,7 +75,6 @@ void Scrub::DivideLeaves() {
 }
 
 void Scrub::Round() {
-  DivideLeaves();
   for (const auto& partition : core_.partitions) {
     if (partition->mendable() && MayLookAt(*partition)) {
       LookAtQuarantined(*partition, kRowsOfQuarantinePerRound);

@@ -30,6 +30,8 @@ class Scrub {
   // index, and at many more rows of a partition that is in quarantine. Once a
   // maintenance round.
   void Round();
+  // Goes on with leaves that became big without pieces.
+  void DivideLeaves();
   // Looks at everything.
   void All();
 
@@ -37,8 +39,6 @@ class Scrub {
   // Looks at about `rows` rows from `place` on, and moves that behind them.
   // False if they cannot be read.
   bool Look(Partition& partition, ScrubPlace& place, uint64_t rows);
-  // Goes on with leaves that became big without pieces.
-  void DivideLeaves();
   // Looks at so many entries of the index.
   void LookAtIndex(uint64_t entries);
   bool MayLookAt(const Partition& partition) const;

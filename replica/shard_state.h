@@ -105,6 +105,8 @@ struct Shard::State {
   void RemoveExpired(RequestId id, PartitionId partition,
                      const crdt::ObjectId& object, Now now);
 
+  void RoundOfRanges(Now now);
+
   // --- The turn ---
   void OnTurnCommitted(bool synced, Now now);
   void FailTurn(const absl::Status& why);

@@ -224,13 +224,19 @@ void Shard::HandleTimers(Now now) {
     s.hints.Round(now);
     s.lost_tables.Round();
     s.scrub.Round();
-    s.ranges.Round(now);
+    s.RoundOfRanges(now);
     s.reaper.Round(now);
+    // Last: what a turn has changed the others leave alone.
+    s.scrub.DivideLeaves();
     s.diary.Round();
     return;
   }
   s.hints.OnTimers(now);
   if (now.steady >= s.next_truncation) truncate(/*regular=*/false);
+}
+
+void Shard::State::RoundOfRanges(Now now) {
+  ranges.Round(now, [this](PartitionId id) { return sync.SaidByOthers(id); });
 }
 
 void Shard::HandleRequestTimes(const RequestTimes& times) {
@@ -397,7 +403,7 @@ void Shard::TruncateLogs() {
 
 void Shard::ScrubAll(Now now) {
   state_->scrub.All();
-  state_->ranges.Round(now);
+  state_->RoundOfRanges(now);
 }
 
 absl::Status Shard::ForgetLog(PartitionId id, const crdt::EventSet& kept) {

@@ -157,9 +157,11 @@ TEST_CASE("Peer codec: a sync by ranges comes back as it went") {
     rows.rows.push_back(rows.rows.back());
     rows.rows.back().object.bucket = "c";
     answer.parts = {rows, {}, {{7}, {}, "", uint64_t{1} << 63}};
+    answer.ahead.Insert({ActorId{2}, 7});
     const auto m = RoundTrip({p, answer});
     const auto& got = std::get<replica::RangeAnswer>(m.body);
     CHECK_FALSE(got.context_same);
+    CHECK(got.ahead == answer.ahead);
     CHECK(got.context == answer.context);
     CHECK(got.parts == answer.parts);
   }
