@@ -59,7 +59,7 @@ bool RangeSync::WaitsInVain(const Partition& partition) {
 }
 
 void RangeSync::Round(
-    Now now, absl::FunctionRef<crdt::EventSet(PartitionId)> said_by_others) {
+    Now now, absl::FunctionRef<crdt::EventSet(PartitionId)> said_by_owners) {
   ++rounds_;
   for (const auto& partition : core_.partitions) {
     partition->VouchAgain();
@@ -69,9 +69,12 @@ void RangeSync::Round(
       core_.touched.push_back(id);
       ++core_.stats.range_syncs;
       // Who is read from next may lack as well what the rows show already.
-      partition->GiveUpAhead(DOVETAIL_MUTANT("ranges: what is ahead is let go")
-                                 ? crdt::EventSet()
-                                 : said_by_others(id));
+      const crdt::EventSet said =
+          DOVETAIL_MUTANT("ranges: what is ahead is let go")
+              ? crdt::EventSet()
+              : said_by_owners(id);
+      let_go_[id].UnionWith(partition->progress().ahead.Minus(said));
+      partition->GiveUpAhead(said);
       partition->BeginRanges();
     }
     const RangeProgress& progress = partition->progress();
@@ -325,7 +328,10 @@ absl::Status RangeSync::Take(Partition& partition, Session& session,
   }
   const std::vector<RangeQuestion> asked = std::exchange(session.asked, {});
   if (session.kind == Kind::kCatchUp) {
-    partition.ReadFrom(session.context, answer.ahead);
+    // What was let go of here others may still wait for: they would go on
+    // telling one another to.
+    partition.ReadFrom(session.context,
+                       answer.ahead.Minus(let_go_[partition.id()]));
   } else if (session.kind == Kind::kUnite &&
              !(session.context.applied == partition.context().applied)) {
     DOVETAIL_MARK("ranges: no longer the same events");

@@ -78,9 +78,9 @@ class RangeSync {
   void OnAnswer(NodeId from, PartitionId partition, RangeAnswer answer,
                 Now now);
   // Goes on with what nothing else will go on with. Once a maintenance round.
-  // `said_by_others`: the events that any other node has said that it has.
+  // `said_by_owners`: the events that other owners have said that they have.
   void Round(Now now,
-             absl::FunctionRef<crdt::EventSet(PartitionId)> said_by_others);
+             absl::FunctionRef<crdt::EventSet(PartitionId)> said_by_owners);
   void OnPeerDown(NodeId peer);
   void OnPlacement();
   void OnTurnFailed();
@@ -164,6 +164,8 @@ class RangeSync {
   std::map<PartitionId, std::set<NodeId>> lacking_;
   // Since which round a partition is ahead of its events (WaitsInVain).
   std::map<PartitionId, uint64_t> ahead_since_;
+  // Events that were waited for in vain, and that no owner says that it has.
+  std::map<PartitionId, crdt::EventSet> let_go_;
   bool paused_ = false;
   TransferPace pace_;
   std::map<PartitionId, uint64_t> bytes_;

@@ -236,7 +236,7 @@ void Shard::HandleTimers(Now now) {
 }
 
 void Shard::State::RoundOfRanges(Now now) {
-  ranges.Round(now, [this](PartitionId id) { return sync.SaidByOthers(id); });
+  ranges.Round(now, [this](PartitionId id) { return sync.SaidByOwners(id); });
 }
 
 void Shard::HandleRequestTimes(const RequestTimes& times) {

@@ -471,19 +471,22 @@ std::vector<NodeId> Sync::OutsidersAhead(PartitionId partition) const {
   return ahead;
 }
 
-crdt::EventSet Sync::SaidByOthers(PartitionId partition) const {
+crdt::EventSet Sync::SaidByOwners(PartitionId partition) const {
   crdt::EventSet there;
-  for (auto peer = peers_.lower_bound({partition, NodeId{}});
-       peer != peers_.end() && peer->first.first == partition; ++peer) {
-    there.UnionWith(peer->second.applied);
+  for (NodeId node : core_.OwnersAndBefore(partition)) {
+    const Word word = WordOfAny(node, partition);
+    if (word.events != nullptr) there.UnionWith(*word.events);
   }
   return there;
 }
 
 uint64_t Sync::LackingOf(PartitionId partition) const {
-  return SaidByOthers(partition)
-      .Minus(core_.Get(partition).context().applied)
-      .dot_count();
+  crdt::EventSet there;
+  for (auto peer = peers_.lower_bound({partition, NodeId{}});
+       peer != peers_.end() && peer->first.first == partition; ++peer) {
+    there.UnionWith(peer->second.applied);
+  }
+  return there.Minus(core_.Get(partition).context().applied).dot_count();
 }
 
 uint32_t Sync::CompleteOwnersThatHave(PartitionId partition,

@@ -129,9 +129,9 @@ class Sync {
   // may have let go of these since: then nobody says so unasked. Cost:
   // O(intervals of all of these).
   std::vector<NodeId> OutsidersAhead(PartitionId partition) const;
-  // All that any other node has said that it has, reachable or not.
-  crdt::EventSet SaidByOthers(PartitionId partition) const;
-  // How many events this node lacks of that.
+  // All that the other owners, and those of before, have said that they have.
+  crdt::EventSet SaidByOwners(PartitionId partition) const;
+  // How many events this node lacks of what others have said that they have.
   uint64_t LackingOf(PartitionId partition) const;
   // A summary of the partition to everybody whom it concerns.
   void TellAll(PartitionId partition);

@@ -150,7 +150,7 @@ bool Checker::Excuses(const Pending& pending,
   }
   // What this node has after it lost its disk, before it has heard what there
   // is, it keeps to itself.
-  if (absl::IsUnavailable(status) &&
+  if ((absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) &&
       absl::StrContains(status.message(), "has not heard yet")) {
     return true;
   }

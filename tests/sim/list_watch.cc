@@ -135,13 +135,17 @@ void ListWatch::Learn(SimCluster& cluster, Asked& asked) const {
       const bool before = cluster.placement().OwnedBefore(id, partition);
       if (!cluster.node(node).running() || (!owns && !before)) continue;
       const bool filled = cluster.IsBeingFilled(node, partition);
+      // Else it only waits for a word of others, who may have nothing to say.
+      const bool surely =
+          filled && (!asked.still ||
+                     cluster.ShardOf(node, partition).stats().filling > 0);
       const oracle::Events applied = ToOracle(
           cluster.ShardOf(node, partition).ContextOf(partition).applied);
       for (const oracle::Object& object : objects) {
         Known& known = asked.known[FromOracle(object)];
         const bool has = oracles_[p].HasAllWritesOf(object, applied);
         if (owns && has) known.holders.push_back(node);
-        if (owns && !has && !filled) ++known.lacking;
+        if (owns && !has && !surely) ++known.lacking;
         if (owns && has && !filled) known.kept = true;
         if (before && has) known.before.push_back(node);
       }
