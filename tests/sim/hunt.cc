@@ -269,6 +269,7 @@ bool TakesMany(const std::string& mutant) {
   // Of those of pages, storms and data that moves tests/replica/planted_main.cc
   // catches most.
   return names.contains(mutant) || mutant.starts_with("ranges: ") ||
+         mutant.starts_with("filling: ") || mutant.starts_with("pieces: ") ||
          mutant.starts_with("moves: ") || mutant.starts_with("expiry: ") ||
          mutant.starts_with("reaper: ");
 }
