@@ -5,6 +5,15 @@
 #include "crdt/hooks.h"
 
 namespace dovetail::replica {
+namespace {
+
+// Whether the partition has had all of that; not if nothing has been said.
+bool Covers(const Partition& partition, const Sync::Word& word) {
+  return word.events != nullptr &&
+         word.events->IsSubsetOf(partition.context().applied);
+}
+
+}  // namespace
 
 // A ring without another before it asks nothing to be written down. The next
 // one has to find it.
@@ -31,14 +40,11 @@ void Filling::OnWord(PartitionId partition) {
   LookAtNewborn(core_.Get(partition));
 }
 
-bool Filling::HasCaughtUp(const Partition& partition, NodeId node) {
+bool Filling::HasCaughtUp(const Partition& partition, NodeId node,
+                          const Sync::Word& word) {
   const std::pair named(partition.id(), node);
   if (caught_up_.contains(named)) return true;
-  const Sync::Word word = sync_.WordOfAny(node, partition.id());
-  if (word.events == nullptr ||
-      !word.events->IsSubsetOf(partition.context().applied)) {
-    return false;
-  }
+  if (!Covers(partition, word)) return false;
   caught_up_.insert(named);
   return true;
 }
@@ -62,10 +68,11 @@ bool Filling::WaitsForAWord(Partition& partition) {
   const bool early = core_.steady < opened_at_ + core_.options.newborn_patience;
   bool all = true, waits = false;
   for (NodeId node : core_.OtherOwners(id)) {
-    if (HasCaughtUp(partition, node)) continue;
+    const Sync::Word word = sync_.WordOfAny(node, id);
+    if (HasCaughtUp(partition, node, word)) continue;
     all = false;
     // Of who has spoken and is gone again it knows that it lacks something.
-    const bool spoken = sync_.WordOfAny(node, id).events != nullptr;
+    const bool spoken = word.events != nullptr;
     waits = waits || early || spoken || core_.IsUp(node);
   }
   const bool complete = all && partition.Available().ok() &&
@@ -157,8 +164,7 @@ bool Filling::HasAll(const Partition& partition) const {
   bool heard_all = true;
   for (NodeId node : core_.OwnersAndBefore(id)) {
     const Sync::Word word = sync_.WordOfAny(node, id);
-    const bool covered = word.events != nullptr &&
-                         word.events->IsSubsetOf(partition.context().applied);
+    const bool covered = Covers(partition, word);
     heard_all = heard_all && covered;
     // What a new owner lacks itself is no reason to wait for its word.
     const bool matters =

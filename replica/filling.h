@@ -74,8 +74,10 @@ class Filling {
   void LookAtNewborn(Partition& partition);
   // Of a newborn one; writes down what it is.
   bool WaitsForAWord(Partition& partition);
-  // Whether it has ever had all that `node` said that it has.
-  bool HasCaughtUp(const Partition& partition, NodeId node);
+  // Whether it has ever had all that `node` said that it has; now that is
+  // `word`.
+  bool HasCaughtUp(const Partition& partition, NodeId node,
+                   const Sync::Word& word);
 
   ShardCore& core_;
   Sync& sync_;

@@ -4,7 +4,9 @@
 // in slices: a context that is left without its rows would read as "all of this
 // was deleted", the other way round is merely stale. Until the last slice the
 // partition refuses everything; a crash in between goes on from the mark.
+#include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crdt/check.h"
@@ -70,34 +72,22 @@ absl::StatusOr<size_t> Partition::EmptySome(size_t max) {
     }
     rows_.Delete(key);
   }
-  if (keys.size() >= max) return keys.size();
-  const size_t of_rows = keys.size();
-  keys.clear();
-  const size_t left = max - of_rows;
-  const std::string prefix = LogPrefix(id_);
-  DOVETAIL_RETURN_IF_ERROR(
-      storage_.Scan(Family::kLog, prefix, RangeEnd(prefix),
-                    [&](absl::string_view key, absl::string_view) {
-                      keys.emplace_back(key);
-                      return keys.size() < left;
-                    }));
-  for (std::string& key : keys) {
-    rows_.DeleteOther(Family::kLog, std::move(key));
-  }
-  size_t removed = of_rows + keys.size();
+  size_t removed = keys.size();
   if (removed >= max) return removed;
-  for (const std::string& others : {ExpiryPrefix(id_), PiecesPrefix(id_)}) {
+  const std::array<std::pair<Family, std::string>, 3> beside = {
+      {{Family::kLog, LogPrefix(id_)},
+       {Family::kMeta, ExpiryPrefix(id_)},
+       {Family::kMeta, PiecesPrefix(id_)}}};
+  for (const auto& [family, prefix] : beside) {
     keys.clear();
-    const size_t entries_max = max - removed;
+    const size_t left = max - removed;
     DOVETAIL_RETURN_IF_ERROR(
-        storage_.Scan(Family::kMeta, others, RangeEnd(others),
+        storage_.Scan(family, prefix, RangeEnd(prefix),
                       [&](absl::string_view key, absl::string_view) {
                         keys.emplace_back(key);
-                        return keys.size() < entries_max;
+                        return keys.size() < left;
                       }));
-    for (std::string& key : keys) {
-      rows_.DeleteOther(Family::kMeta, std::move(key));
-    }
+    for (std::string& key : keys) rows_.DeleteOther(family, std::move(key));
     removed += keys.size();
     if (removed >= max) return removed;
   }

@@ -25,20 +25,14 @@ class Drawer {
 
   void Readers() {
     const auto [knows, lacks, at] = Difference("add crowd c1");
-    const int64_t reads = chance_.Between(560, 650);
-    for (int64_t i = 0; i < reads; ++i) {
-      Operation(knows, at + chance_.Between(1'000, 500'000),
-                "set read crowd r=1", WayLevel::kAll);
-    }
+    Reads(knows, chance_.Between(560, 650), at + 1'000, at + 500'000,
+          "set read crowd r=1");
   }
 
   void Pages() {
     const auto [knows, lacks, at] = Difference("clear crowd");
-    const int64_t reads = chance_.Between(10, 25);
-    for (int64_t i = 0; i < reads; ++i) {
-      Operation(lacks, at + chance_.Between(50'000, 300'000),
-                "set read crowd limit=1 r=1", WayLevel::kAll);
-    }
+    Reads(lacks, chance_.Between(10, 25), at + 50'000, at + 300'000,
+          "set read crowd limit=1 r=1");
   }
 
   void Summaries() {
@@ -77,6 +71,14 @@ class Drawer {
     plan_.events.back().value = pair.at_us;
     Operation(pair.knows, pair.at_us, absl::StrCat("set ", what, " w=1"));
     return pair;
+  }
+
+  void Reads(uint32_t node, int64_t count, int64_t from_us, int64_t to_us,
+             const std::string& sentence) {
+    for (int64_t i = 0; i < count; ++i) {
+      Operation(node, chance_.Between(from_us, to_us), sentence,
+                WayLevel::kAll);
+    }
   }
 
   void Operation(uint32_t node, int64_t at_us, const std::string& sentence,
