@@ -139,6 +139,12 @@ rocksdb::ColumnFamilyOptions FamilyOptions(
   table.cache_index_and_filter_blocks = true;
   table.cache_index_and_filter_blocks_with_high_priority = true;
   table.pin_l0_filter_and_index_blocks_in_cache = true;
+  // In pieces, each of them cached by itself. A whole filter grows with its
+  // table; one that is larger than a part of the cache (a sixty-fourth of it)
+  // would be read and checked anew by every read: 2 MB for 2,000,000 rows.
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.metadata_block_size = 4096;
   if (family == Family::kRows) {
     // The read before a write is the dear part of it; for a row that is new,
     // the filter answers without a read (a tenth of the cost).

@@ -447,6 +447,51 @@ TEST_CASE("RocksStorage: several shards write and sync at once") {
   CHECK(Dump(*storage).size() == kShards * kBatches);
 }
 
+// Bytes that this process has read so far, from whatever file.
+uint64_t BytesRead() {
+  std::ifstream in("/proc/self/io");
+  std::string name;
+  uint64_t value = 0;
+  while (in >> name >> value) {
+    if (name == "rchar:") return value;
+  }
+  FAIL("/proc/self/io does not tell");
+  return 0;
+}
+
+TEST_CASE("RocksStorage: a lookup reads no filter of a whole large table") {
+  const TemporaryDirectory root;
+  const std::string path = root.path() + "/data";
+  constexpr int kTables = 4;  // as many make a compaction
+  for (int table = 0; table < kTables; ++table) {
+    WriteBatch batch;
+    for (int i = 100'000 + table; i < 200'000; i += kTables) {
+      batch.Put(Family::kRows, std::to_string(i), "v");
+    }
+    MustCommit(*OpenRocks(path), batch);  // The next start writes the table.
+  }
+  {
+    const auto storage = OpenRocks(path);
+    WaitUntil([&] { return CountTables(path) == 1; });
+  }
+  RocksOptions options;
+  options.block_cache_bytes = 64 << 10;  // The filter takes 125 KB.
+  const auto storage = RocksStorage::Open(path, options);
+  REQUIRE(storage.ok());
+  const auto is_there = [&](int i, const char* more) {
+    return MustGet(**storage, Family::kRows, std::to_string(i) + more)
+        .has_value();
+  };
+  CHECK(is_there(150'000, ""));
+
+  const uint64_t before = BytesRead();
+  for (int i = 150'000; i < 150'200; ++i) {
+    CHECK_FALSE(is_there(i, "absent"));
+    CHECK(is_there(i, ""));
+  }
+  CHECK(BytesRead() - before < 1'000'000);
+}
+
 TEST_CASE("RocksStorage: the statistics follow the data") {
   const TemporaryDirectory root;
   const auto storage = OpenRocks(root.path() + "/data");
