@@ -34,6 +34,9 @@ constexpr char kManifestPrefix[] = "MANIFEST-";
 constexpr char kLogSuffix[] = ".log";
 constexpr size_t kLogBlockBytes = 32768;
 constexpr size_t kLogHeaderBytes = 7;
+// Of a whole record, and of the last part of one that is in several.
+constexpr int kLogRecordWhole = 1;
+constexpr int kLogRecordLast = 4;
 constexpr size_t kSmallFileBytesMax = 4096;
 
 absl::Status FileError(const IOStatus& status, absl::string_view action,
@@ -151,11 +154,12 @@ absl::Status CheckFormat(const std::string& directory,
 }
 
 // Whether `bytes` are whole records of RocksDB's log format, which is the
-// manifest's too, by their lengths:
+// manifest's too, by their lengths and types:
 //   blocks of 32 KiB; record = checksum:32 length:16 type:8 payload, none of
 //   them over the end of a block; less than 7 bytes there are padding
 // RocksDB takes a length that points beyond the end of the file for a write
-// that was torn, and leaves out the rest; all else its checksums find.
+// that was torn, and a type of recycled logs for what an older log left behind;
+// it leaves out the rest, before it looks at a checksum. All else these find.
 bool IsTiled(absl::string_view bytes) {
   size_t at = 0;
   while (at < bytes.size()) {
@@ -168,6 +172,8 @@ bool IsTiled(absl::string_view bytes) {
     const size_t payload = static_cast<unsigned char>(bytes[at + 4]) |
                            static_cast<unsigned char>(bytes[at + 5]) << 8;
     if (kLogHeaderBytes + payload > left) return false;
+    const auto type = static_cast<unsigned char>(bytes[at + 6]);
+    if (type < kLogRecordWhole || type > kLogRecordLast) return false;
     at += kLogHeaderBytes + payload;
   }
   return at - bytes.size() < kLogHeaderBytes;
