@@ -175,8 +175,9 @@ void ReadCoordinator::Launch(Job job) {
   Count(job, self, core_.StandingOf(job.partition));
   // This node's own page is there even where it does not count.
   const bool counts = DemandOf(job, self) != Tally::kNoDemand;
-  job.several =
-      job.tally.required() > (counts ? 2u : 1u) || job.session || job.before;
+  // Who owns nothing of it may have to wait for an owner after R answers.
+  job.several = job.tally.required() > (counts ? 2u : 1u) || job.session ||
+                job.before || !core_.IsOwner(job.partition);
   if (job.session) {
     job.session->answered = AppliedAt(core_.Get(job.partition).context());
     job.session->again_at = absl::InfiniteDuration();

@@ -142,7 +142,8 @@ class ReadCoordinator {
     // What those know whose page equals `page`, united: one page under several
     // contexts joins to that page under their union. Kept if `several`.
     std::optional<crdt::Context> same;
-    bool several = false;  // two others or more must answer, or a session
+    // Two others or more must answer, or may have to; or there is a session.
+    bool several = false;
     std::optional<Session> session;
     absl::Status last_error;
   };

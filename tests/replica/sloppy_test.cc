@@ -243,6 +243,44 @@ TEST_CASE("Sloppy: an owner that is slow gets a stand-in after a while") {
   CHECK(Written(reply).receipt.stand_ins == std::vector<NodeId>{NodeId{3}});
 }
 
+TEST_CASE(
+    "Sloppy: what one stand-in knows to be removed no owner brings back") {
+  Cluster cluster(Owned(4, 2), {});
+  const uint32_t owner = 1;
+  const uint32_t reader = 2;
+  const uint32_t other = 3;
+  cluster.Part(owner, 0);
+  cluster.Part(owner, reader);
+  const RequestId added =
+      cluster.Begin(owner, {AddTo("s", {"x"})}, Writes(Level::Count(2)));
+  cluster.DeliverAll([&](const InFlight& item) {
+    return sim::SeatOf(item.to) != other && sim::SeatOf(item.to) != owner;
+  });
+  const auto wrote = cluster.Take(added);
+  CHECK(Written(wrote).receipt.stand_ins == std::vector<NodeId>{NodeId{other}});
+  cluster.Part(owner, other);
+  cluster.Part(other, 0);
+  const RequestId removed =
+      cluster.Begin(other, {RemoveFrom("s", {"x"})}, Writes(Level::One()));
+  const auto took = cluster.Take(removed);
+  CHECK(Written(took).deltas == 1);
+  cluster.network().clear();
+
+  // Two stand-ins show nothing, which is no answer before an owner has spoken.
+  cluster.Part(reader, 0);
+  crdt::ReadSpec spec;
+  spec.object = AddTo("s", {"x"}).object;
+  const RequestId id = cluster.BeginRead(reader, spec, Reads(Level::Count(2)));
+  cluster.Meet(reader, owner);
+  cluster.DeliverAll();
+  const auto reply = cluster.Take(id);
+  REQUIRE(reply.has_value());
+  REQUIRE_MESSAGE(reply->body.ok(), reply->body.status().ToString());
+  const auto& read = std::get<ReadReply>(*reply->body);
+  CHECK(read.receipt.nodes.size() == 3);
+  CHECK(read.result.view.values.empty());
+}
+
 TEST_CASE("Regions: a local quorum waits for nobody elsewhere") {
   // A, B, C in east; D, E, F in west; all own it.
   Cluster cluster(Owned(6, 6, {"east", "east", "east", "west", "west", "west"}),
