@@ -58,10 +58,7 @@ void Hints::Round(Now now) {
   if (DOVETAIL_BUGGIFY("hints: emptied row by row")) budget = 1;
   next_slice_ = absl::InfiniteDuration();
   for (const auto& partition : core_.partitions) {
-    if (budget == 0) {
-      next_slice_ = now.steady + core_.options.empty_again_after;
-      return;
-    }
+    if (budget == 0) break;
     const PartitionId id = partition->id();
     if (partition->emptying()) {
       DOVETAIL_MARK("hints: emptied in several turns");
@@ -87,6 +84,8 @@ void Hints::Round(Now now) {
     }
     budget -= std::min(budget, *removed);
   }
+  // More of this one, or of those behind it.
+  if (budget == 0) next_slice_ = now.steady + core_.options.empty_again_after;
 }
 
 void Hints::OnTimers(Now now) {

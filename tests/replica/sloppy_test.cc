@@ -397,5 +397,32 @@ TEST_CASE("Hints: a node that holds enough for others takes no more") {
         std::string::npos);
 }
 
+TEST_CASE(
+    "Hints: the last partition is emptied slice by slice, not by rounds") {
+  constexpr int kRows = 40;
+  ShardOptions options;
+  options.empty_rows_per_turn = 2;
+  Cluster cluster(Owned(4, 3), options);
+  cluster.Part(0, 2);
+  for (int i = 0; i < kRows; ++i) {
+    const RequestId id = cluster.Begin(0, {Count("k" + std::to_string(i), 1)},
+                                       Writes(Level::Count(3)));
+    cluster.DeliverAll(
+        [](const InFlight& item) { return sim::SeatOf(item.to) == 2; });
+    const auto reply = cluster.Take(id);
+    CHECK(Written(reply).receipt.stand_ins.size() == 1);
+  }
+  const auto held = [&] { return cluster.at(3).stats(); };
+  CHECK(held().hints == kRows);
+  cluster.Meet(0, 2);
+  for (int i = 0; i < 100 && held().emptying == 0; ++i) {
+    cluster.DeliverAll();
+    cluster.Advance(absl::Milliseconds(100));
+  }
+  CHECK(held().emptying == 1);
+  cluster.Advance(options.empty_again_after * kRows);
+  CHECK(held().emptying == 0);
+}
+
 }  // namespace
 }  // namespace dovetail::replica

@@ -123,6 +123,9 @@ void Checker::FinalCheck(bool converged) {
     if (const std::string gossip = cluster_->GossipDiffers(); !gossip.empty()) {
       parts.push_back(gossip);
     }
+    if (std::string ring = cluster_->RingUnsettled(); !ring.empty()) {
+      parts.push_back(std::move(ring));
+    }
     if (std::string overdue = Overdue(); !overdue.empty()) {
       parts.push_back(std::move(overdue));
     }
@@ -140,6 +143,12 @@ void Checker::FinalCheck(bool converged) {
       for (const Lane& lane : cluster_->node(node).process->lanes) {
         if (const absl::Status sums = lane.shard->VerifyDigests(); !sums.ok()) {
           parts.push_back(absl::StrCat("n", node, ": ", sums.message()));
+        }
+        const replica::ShardStats stats = lane.shard->stats();
+        if (stats.emptying > 0 || stats.incomplete > 0) {
+          parts.push_back(absl::StrCat("n", node, " has ", stats.emptying,
+                                       " partitions to drop and ",
+                                       stats.incomplete, " incomplete"));
         }
         for (const replica::Transfer& transfer : lane.shard->Transfers()) {
           parts.push_back(absl::StrCat(
