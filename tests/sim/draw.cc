@@ -118,6 +118,12 @@ void DrawMoves(Plan& plan) {
       options.sync_period_min_us * chance.Between(1, 4);
   options.duration_us = chance.LogBetween(10'000'000, 60'000'000);
   options.probe_permille = chance.Between(100, 600);
+  if (options.regions == 1 && chance.OneIn(3)) options.zones = 2;
+  // Ranges take several rounds.
+  if (chance.Half()) {
+    options.log_bytes_max = chance.LogBetween(100, 2'000);
+    options.range_chunk_bytes = chance.LogBetween(1, 2'000);
+  }
 }
 
 void DrawWeather(Stream& chance, PlanOptions& options) {

@@ -20,7 +20,8 @@ namespace dovetail::sim {
 // network, process, disk, clock   faults of this sort alone
 // loss     disks may lose every copy of a write: the loss must be loud
 // expiry   everything, and objects that expire
-// moving   everything, and members that come and go all the time
+// moving   everything, and members that come and go all the time; where rows
+//          are damaged they only come, and weigh more or less
 // crowds   faults of the network, and many clients at once
 absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile);
 const std::vector<std::string>& ProfileNames();

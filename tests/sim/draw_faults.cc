@@ -109,7 +109,9 @@ class Drawer {
       if (!Allows(profile, habit.sort) || !coin.Half()) continue;
       if (!HasPlacesFor(habit.kind)) continue;
       // Of a campaign of its own.
-      if (habit.kind == EventKind::kDamage && profile != "damage") continue;
+      const bool damage = habit.kind == EventKind::kDamage;
+      if (damage && profile != "damage" && !moving_) continue;
+      if (damage && moving_) nobody_leaves_ = true;
       if (ReplacesDisk(habit.kind)) {
         // Rarer than the rest: there is less to be checked in such plans.
         if (frail_.empty()) continue;
@@ -370,6 +372,8 @@ class Drawer {
         if (ReplacesDisk(habit.kind) || stream.Half()) {
           event.at_us = commit;
           event.in = static_cast<TransferPhase>(stream.Below(kTransferPhases));
+          // The shortest one.
+          if (moving_ && stream.OneIn(4)) event.in = TransferPhase::kRanges;
         } else if (event.kind == EventKind::kWithhold) {
           event.value = std::exchange(event.at_us, 0);
         }
@@ -391,6 +395,9 @@ class Drawer {
       // Whose disk is lost while partitions come to it, or leave it.
       if (!frail_.empty() && stream.OneIn(4)) event.peer = frail_.front();
       event.value = joins ? kStageJoin : stream.Between(1, kStages);
+      if (nobody_leaves_ && event.value != kStageJoin) {
+        event.value = kStageWeight;
+      }
       if (event.value == kStageWeight) {
         event.value += 8 * stream.Between(0, 300);
       }
@@ -426,6 +433,8 @@ class Drawer {
 
   Plan& plan_;
   const bool moving_;
+  // There is damage, and who leaves may be the one whose rows are whole.
+  bool nobody_leaves_ = false;
   Stream chance_;
   const uint32_t nodes_;
   const size_t operations_;  // the first events of the plan
