@@ -152,6 +152,7 @@ void Checker::Begin(uint32_t node, Pending& pending,
                     const crdt::EventSet& visible) {
   const crdt::ActorId actor = cluster_->node(node).process->actor;
   pending.handled = true;
+  pending.handled_us = scheduler_.now_us();
   pending.at = node;
   pending.visible = visible;
   if (pending.spec) return pending.tries.push_back({node, actor, visible});

@@ -175,6 +175,7 @@ class Checker final : public Observer {
     uint32_t passed_to = 0;
     bool abandoned = false;  // nobody waits for the answer
     bool handled = false;
+    int64_t handled_us = 0;  // when it came to who coordinates it
   };
   using PendingMap = std::map<replica::RequestId, Pending>;
   struct Acknowledged {
@@ -272,6 +273,11 @@ class Checker final : public Observer {
   void LearnWhatExpires(const scenario::Action& action);
   replica::Now NowAt(uint32_t node) const;
   uint32_t IndexOf(uint32_t node, const replica::Shard& shard) const;
+  // The earliest time that it can have set; 0: any.
+  uint64_t ExpiresFrom(const Pending& pending) const;
+  // Whether a time that nobody can say yet may have passed by `now`.
+  bool MayHavePassed(const Pending& pending, const oracle::Object& object,
+                     const TimeSpan& now) const;
   // What the write does at `node`, which has applied pending.visible.
   void ExpectOf(uint32_t node, Pending& pending);
   // What a reader who has `events` must be shown, if `there` is there: nothing
@@ -457,6 +463,8 @@ class Checker final : public Observer {
     crdt::DotRun events;
     // Of another node: the greatest timestamp that moves the clock here.
     std::optional<oracle::Stamp> received;
+    // Of the times that it sets, which nobody can say until it is on disk.
+    uint64_t expires_from_ms = 0;
   };
   std::vector<InTurn> in_turn_;    // in the order in which it happened
   crdt::EventSet before_message_;  // applied then, if it brings events

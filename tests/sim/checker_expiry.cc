@@ -74,6 +74,40 @@ void Checker::LearnWhatExpires(const scenario::Action& action) {
 
 // --- Requests ----------------------------------------------------------------
 
+// It is set by the clock of the turn, and the node, to which its request came
+// first. That turn may be over, or a peer's word since then have changed what
+// the middle of the clocks is.
+uint64_t Checker::ExpiresFrom(const Pending& pending) const {
+  if (pending.ticket || pending.handled_us < scheduler_.now_us()) return 0;
+  int64_t least = INT64_MAX;
+  for (const oracle::Mutation& mutation : pending.batch) {
+    if (mutation.verb != oracle::Verb::kExpire) continue;
+    least = std::min(least, mutation.amount);
+  }
+  return expiry_
+             .TimeInTurn(pending.at, ShardOf(pending.partition),
+                         NowAt(pending.at))
+             .least +
+         static_cast<uint64_t>(least);
+}
+
+bool Checker::MayHavePassed(const Pending& pending,
+                            const oracle::Object& object,
+                            const TimeSpan& now) const {
+  const auto settings = oracles_[Index(pending.partition)].SettingsOf(
+      object, ToOracle(pending.visible));
+  return std::any_of(settings.begin(), settings.end(), [&](const auto& one) {
+    return one.at_ms == 0 &&
+           std::any_of(in_turn_.begin(), in_turn_.end(), [&](const auto& run) {
+             return run.partition == pending.partition &&
+                    run.expires_from_ms <= now.most &&
+                    crdt::ActorBits(run.events.actor) == one.actor &&
+                    run.events.first <= one.counter &&
+                    one.counter - run.events.first < run.events.count;
+           });
+  });
+}
+
 void Checker::ExpectOf(uint32_t node, Pending& pending) {
   const oracle::Oracle& oracle = OracleOf(pending.partition);
   const oracle::Events visible = ToOracle(pending.visible);
@@ -86,7 +120,8 @@ void Checker::ExpectOf(uint32_t node, Pending& pending) {
       if (!seen.insert(mutation.object).second) continue;
       const Has has =
           HasExpiredBy(oracle.ExpiresAt(mutation.object, visible), now);
-      pending.unknown = pending.unknown || has == Has::kMaybe;
+      pending.unknown = pending.unknown || has == Has::kMaybe ||
+                        MayHavePassed(pending, mutation.object, now);
       if (has != Has::kExpired) continue;
       pending.first.push_back(DeleteOf(mutation.object));
     }

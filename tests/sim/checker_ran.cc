@@ -159,7 +159,7 @@ void Checker::Mints(uint32_t node, Pending& pending, const Ran& ran) {
         .Record(done, crdt::ActorBits(run.actor), run.first, run.count,
                 ToOracle(pending.visible));
   }
-  in_turn_.push_back({node, pending.partition, run, {}});
+  in_turn_.push_back({node, pending.partition, run, {}, ExpiresFrom(pending)});
   for (Withheld& withheld : withheld_until_released_) {
     if (withheld.events || withheld.from_us > scheduler_.now_us() ||
         withheld.peer == node) {

@@ -266,7 +266,10 @@ absl::StatusOr<Plan> DrawPlan(uint64_t seed, const std::string& profile) {
   Stream transfers(seed, "transfers");
   DrawTransfers(transfers, plan.options);
   const bool calm = chance.OneIn(10);
-  const bool expires = profile == "expiry";
+  // Where every copy may go, or be damaged, nobody knows what still expires.
+  const bool may_expire = profile != "loss" && profile != "damage";
+  const bool expires =
+      profile == "expiry" || (may_expire && Stream(seed, "expires").OneIn(4));
   const bool moving = profile == "moving";
   const bool crowds = profile == "crowds";
   const bool all = profile == "expiry" || moving;

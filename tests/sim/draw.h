@@ -19,7 +19,7 @@ namespace dovetail::sim {
 // quiet    no faults
 // network, process, disk, clock   faults of this sort alone
 // loss     disks may lose every copy of a write: the loss must be loud
-// expiry   everything, and objects that expire
+// expiry   everything, and objects that expire, as in some plans of the others
 // moving   everything, and members that come and go all the time; where rows
 //          are damaged they only come, and weigh more or less
 // crowds   faults of the network, and many clients at once

@@ -84,7 +84,7 @@ bool MustReach(const std::string& mark, const std::string& profile) {
         return one.profile != nullptr && profile == one.profile;
       });
   if (its == marks.end()) {
-    // Nothing expires elsewhere.
+    // Too little expires elsewhere.
     const bool expires = absl::StartsWith(mark, "expiry: ") ||
                          absl::StartsWith(mark, "reaper: ");
     return expires ? profile == "expiry" : !has_own && profile != "expiry";
