@@ -450,6 +450,7 @@ void Checker::OnStopped(uint32_t node, Death death) {
 }
 
 void Checker::OnStarted(uint32_t node) {
+  LookAtDamage(node);
   LookAtExactness(node, nullptr);
   // What may be gone: several ends may lie before one start that works.
   bool disk = false;

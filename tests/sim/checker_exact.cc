@@ -75,7 +75,6 @@ void Checker::LookAtDamage(uint32_t node) {
 }
 
 void Checker::LookAtExactness(uint32_t node, const Shard* shard) {
-  LookAtDamage(node);
   for (uint32_t p = 0; p < cluster_->partitions(); ++p) {
     const PartitionId partition{static_cast<uint16_t>(p)};
     if (shard != nullptr && &cluster_->ShardOf(node, partition) != shard) {

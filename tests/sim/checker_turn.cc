@@ -125,6 +125,8 @@ void Checker::OnTurn(uint32_t node, Shard& shard,
       reads_.OnQuerySent(partition, *query, shard.ContextOf(partition).applied);
     }
   }
+  // A process that gives up may have found what its disk does not say yet.
+  if (output.fatal.ok()) LookAtDamage(node);
   LookAtExactness(node, &shard);
   CheckDurable(node, output);
   CheckTruncated(node);

@@ -160,7 +160,13 @@ void SimDisk::UndoNewest() {
   for (const WriteBatch::Entry& entry : undo_.back().entries) {
     Set(Own(entry.family), entry);
   }
+  damaged_.merge(undo_.back().damaged);
   undo_.pop_back();
+}
+
+void SimDisk::ForgetDamage() {
+  if (!undo_.empty()) undo_.back().damaged.merge(damaged_);
+  damaged_.clear();
 }
 
 void SimDisk::Damage(std::string key, std::optional<std::string> value) {

@@ -84,7 +84,8 @@ class SimDisk {
   // Rows that were damaged and that nobody has found to be whole again since.
   // Goes with copies.
   const std::set<std::string>& damaged() const { return damaged_; }
-  void ForgetDamage() { damaged_.clear(); }
+  // A power failure may still take what put them right, and bring them back.
+  void ForgetDamage();
   // A row of it was bad: whoever met it may have given the row up, so that no
   // copy has it either. Goes with copies, wherever they are restored.
   void MarkBad() { bad_ = true; }
@@ -108,6 +109,7 @@ class SimDisk {
   struct Undo {
     std::vector<replica::WriteBatch::Entry> entries;  // newest change first
     bool has_log_put = false;
+    std::set<std::string> damaged;  // again, once it is undone
   };
   struct FailedCommit {
     size_t countdown = 0;  // commits until it fires; 0: none planned
