@@ -238,9 +238,15 @@ void Checker::OnQuorumReply(uint32_t node, const replica::ClientReply& reply) {
     quorums_.Forget(reply.id);
     return OnErrorOfWatch(node, "(at a quorum)", reply.body.status());
   }
+  const auto& read = std::get<replica::ReadReply>(*reply.body);
+  const auto [object, asked_us] = quorums_.AskedFor(reply.id);
+  // A row that is damaged, and was not looked at since, reads as removed.
+  if (damages_ &&
+      !ExactSince(read.receipt.nodes, PartitionOf(object), asked_us)) {
+    return quorums_.Forget(reply.id);
+  }
   ++stats_.checks;
-  std::string wrong = quorums_.Judge(*cluster_, reply.id,
-                                     std::get<replica::ReadReply>(*reply.body));
+  std::string wrong = quorums_.Judge(*cluster_, reply.id, read);
   if (!wrong.empty()) OnViolation(std::move(wrong));
 }
 

@@ -77,6 +77,11 @@ void QuorumWatch::OnAcknowledged(const SimCluster& cluster,
   writes_.push_back(std::move(write));
 }
 
+std::pair<crdt::ObjectId, int64_t> QuorumWatch::AskedFor(RequestId id) const {
+  const Asked& asked = asked_.at(id);
+  return {ObjectOf(asked.exact), asked.at_us};
+}
+
 std::string QuorumWatch::Judge(const SimCluster& cluster, RequestId id,
                                const replica::ReadReply& reply) {
   const auto it = asked_.find(id);

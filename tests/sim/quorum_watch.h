@@ -19,6 +19,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "crdt/operation.h"
@@ -49,6 +50,8 @@ class QuorumWatch {
   }
   bool Awaits(replica::RequestId id) const { return asked_.contains(id); }
   void Forget(replica::RequestId id) { asked_.erase(id); }
+  // Of which object, and when. Requires: it was asked for.
+  std::pair<crdt::ObjectId, int64_t> AskedFor(replica::RequestId id) const;
   // What is wrong with the answer; empty: nothing. Requires: it was asked for.
   std::string Judge(const SimCluster& cluster, replica::RequestId id,
                     const replica::ReadReply& reply);
