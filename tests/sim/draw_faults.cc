@@ -110,7 +110,9 @@ class Drawer {
       if (!HasPlacesFor(habit.kind)) continue;
       // Of a campaign of its own.
       const bool damage = habit.kind == EventKind::kDamage;
-      if (damage && profile != "damage" && !moving_) continue;
+      if (damage && profile != "damage" && !(moving_ && frail_.size() == 1)) {
+        continue;
+      }
       if (damage && moving_) nobody_leaves_ = true;
       if (ReplacesDisk(habit.kind)) {
         // Rarer than the rest: there is less to be checked in such plans.
@@ -336,7 +338,10 @@ class Drawer {
     const int64_t spare = options.nodes - std::max<int64_t>(2, options.regions);
     options.joiners = stream.Between(0, spare);
     // What logs do not hold any more comes by ranges.
-    if (stream.OneIn(3)) options.log_bytes_max = stream.LogBetween(200, 5'000);
+    const bool short_logs = stream.OneIn(3);
+    if (short_logs && !nobody_leaves_) {
+      options.log_bytes_max = stream.LogBetween(200, 5'000);
+    }
     const int64_t changes =
         moving_ ? stream.Between(6, 25) : stream.Between(1, 6);
     for (int64_t i = 0; i < changes; ++i) {
