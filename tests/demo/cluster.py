@@ -1,12 +1,14 @@
 """`dovetaild` processes on loopback, three of them unless more are wanted, in a
 directory of their own."""
 
+import fcntl
 import json
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ COMMAND_SECONDS_MAX = 60
 # Below the ports that the kernel hands out by itself: a restarted node must
 # find its own free.
 PORTS = range(20000, 32000)
+reserved = []  # locks, held until the process ends
 
 CONFIG = """\
 cluster = "demo"
@@ -63,9 +66,25 @@ class ClusterError(Exception):
     pass
 
 
+def reserve(port):
+    """Whether no other test has that port, and none will while this process
+    lives: a node that was killed has to find its port free again."""
+    directory = os.path.join(tempfile.gettempdir(),
+                             f"dovetail-ports-{os.getuid()}")
+    os.makedirs(directory, exist_ok=True)
+    lock = open(os.path.join(directory, str(port)), "w", encoding="ascii")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    reserved.append(lock)
+    return True
+
+
 def free_port(taken):
     for port in random.SystemRandom().sample(PORTS, 200):
-        if port in taken:
+        if port in taken or not reserve(port):
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
